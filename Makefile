@@ -1,0 +1,34 @@
+# One command sets up (make venv), one shows (make quickstart), one checks (make test). Python 3.11, 3.12 or 3.13.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test lint bench venv clean
+
+quickstart: venv
+	$(BIN)/python run_experiments.py --flagfile=flags/quickstart.flags
+
+test: venv
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: venv
+	$(BIN)/python -m tests.bench
+
+venv: $(VENV)/.installed
+
+# The versions that were tested together: onnx2tf is another one from Python 3.12 on.
+$(VENV)/.installed: pyproject.toml constraints/python3.11.txt constraints/python3.12.txt
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("tfinvert needs Python 3.11, 3.12 or 3.13, this is %d.%d: try make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints/python$$($(BIN)/python -c 'import sys; print("3.11" if sys.version_info < (3, 12) else "3.12")').txt \
+	  -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info

@@ -1,0 +1,257 @@
+"""The command line: flags to a Config to an experiment. The only reader of flags in the program.
+
+TensorFlow is imported after the flags have been read and the conversion has been started: a wrong flag answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from tfinvert import interruption
+from tfinvert.config import CHOICES, Config, flagfile, parse_size
+from tfinvert.errors import InputError, NonFiniteLossError
+
+FLAGS = flags.FLAGS
+
+# One sentence for each field of Config, in the order in which --help lists them.
+HELP = {
+    "experiment": "what to do: invert a picture, or list the layers of a network",
+    "model": "network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet",
+    "onnx": "an .onnx file to use instead of the zoo's",
+    "weights": "pretrained: from the file, downloaded where needed; random: seeded, with calibrated statistics; auto: "
+    "pretrained where it can be had, else random",
+    "preprocessing": "how the network wants its pictures: torch, caffe, tf or none; by default as the model's authors do",
+    "layers": "layers whose features to match, comma separated; --experiment=layers lists them",
+    "layer_weights": "a weight for each layer; all 1 by default",
+    "image": "the picture: a file, or astronaut, chelsea, coffee, rocket",
+    "size": "pixels of the picture, 224 or 224x320 (height x width); by default the network's own",
+    "pool": "avg replaces max pools by average pools as the homework does; max keeps the network as it was trained",
+    "steps": "updates of the picture",
+    "optimizer": "adam, or sgd with momentum",
+    "learning_rate": "step size at the start, or at the top of the warm-up",
+    "epsilon": "Adam's epsilon; 1e-8 as in TensorFlow 1 and PyTorch, which matters with --feature_loss=mse",
+    "momentum": "of --optimizer=sgd",
+    "schedule": "learning rate over the steps: constant, exponential, piecewise, cosine, warmup_cosine",
+    "decay_rate": "of --schedule=exponential: factor every --decay_steps",
+    "decay_steps": "of --schedule=exponential; 0 for the whole run",
+    "decay_boundaries": "of --schedule=piecewise: steps after which the rate changes",
+    "decay_factors": "of --schedule=piecewise: factor of --learning_rate after each boundary",
+    "warmup_steps": "of --schedule=warmup_cosine: steps from 0 to --learning_rate",
+    "final_fraction": "of the cosine schedules: the last rate as a fraction of --learning_rate",
+    "feature_loss": "mse as the homework, or normalized by the mean square of the target's features",
+    "tv_weight": "weight of total variation",
+    "tv_kind": "total variation of absolute (l1) or squared (l2) differences",
+    "tv_reduction": "sum as the homework's diffs, or mean over pixels and channels",
+    "pixels": "free as the homework, clip to [0, 1] after each step, or through a sigmoid",
+    "init": "start: noise as the homework, grey with a little noise, or a picture file",
+    "seed": "of the start",
+    "save_every": "steps between pictures and lines of metrics",
+    "precision": "float32 or bfloat16",
+    "tensorboard": "also write scalars and pictures for TensorBoard",
+    "output_dir": "run directory; out/<network>-<layers> by default",
+    "resume": "go on from the run directory's newest checkpoint",
+    "overwrite": "replace the run in the run directory",
+}
+LISTS = {"layers": str, "layer_weights": float, "decay_boundaries": int, "decay_factors": float}
+
+
+def define_flags() -> None:
+    """Defines a flag for each field of Config."""
+    for field in dataclasses.fields(Config):
+        name, default, text = field.name, field.default, HELP[field.name]
+        if name in LISTS:
+            flags.DEFINE_list(name, [str(v) for v in default], text)  # type: ignore[union-attr]
+        elif name in CHOICES:
+            flags.DEFINE_enum(name, default, list(CHOICES[name]), text)  # type: ignore[arg-type]
+        elif isinstance(default, bool):
+            flags.DEFINE_boolean(name, default, text)
+        elif isinstance(default, int):
+            flags.DEFINE_integer(name, default, text)
+        elif isinstance(default, float):
+            flags.DEFINE_float(name, default, text)
+        else:
+            flags.DEFINE_string(name, default, text)  # type: ignore[arg-type]
+
+
+define_flags()
+
+
+def config_from_flags() -> Config:
+    """The Config that the parsed flags describe; raises InputError."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(Config):
+        value = FLAGS[field.name].value
+        if field.name in LISTS:
+            value = _parse_list(field.name, value or ())
+        elif field.name == "size" and value is not None:
+            value = parse_size(value)
+        values[field.name] = value
+    if values["experiment"] == "layers" and not FLAGS["layers"].present:
+        values["layers"] = ()  # every layer
+    return Config(**values)
+
+
+def _parse_list(name: str, texts: Sequence[str]) -> tuple:
+    texts = [text.strip() for text in texts if text.strip()]
+    try:
+        return tuple(LISTS[name](text) for text in texts)
+    except ValueError:
+        raise InputError(f"--{name} is {','.join(texts)!r}; expected numbers separated by commas") from None
+
+
+def parse_flags(arguments: Sequence[str]) -> list[str]:
+    """Parses the command line; `--help` prints and ends, a wrong flag raises InputError."""
+    if any(a in ("--help", "-help", "-h", "--h", "--helpfull", "-helpfull", "--helpshort") for a in arguments[1:]):
+        print(help_text())
+        sys.exit(0)
+    try:
+        rest = FLAGS(_with_flagfiles(list(arguments)))
+    except flags.Error as error:
+        raise InputError(" ".join(str(error).split())) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"a flagfile is not text ({error.reason} at byte {error.start})") from None
+    if len(rest) > 1:
+        raise InputError(f"unexpected argument {rest[1]!r}; every setting is a flag, such as --image=PICTURE")
+    return rest
+
+
+def _with_flagfiles(arguments: list[str], including: tuple[str, ...] = ()) -> list[str]:
+    """The arguments with each --flagfile replaced by its lines.
+
+    absl would look for an included file from the working directory; here it is also looked for beside the file that
+    includes it, so that flags/q2.1.flags works from anywhere.
+    """
+    expanded = []
+    pending = list(arguments)
+    while pending:
+        argument = pending.pop(0)
+        name, equals, value = argument.partition("=")
+        if name not in ("--flagfile", "-flagfile"):
+            expanded.append(argument)
+            continue
+        if not equals:
+            if not pending:
+                raise InputError("--flagfile needs a file, as in --flagfile=flags/q1.flags")
+            value = pending.pop(0)
+        path = os.path.expanduser(value)
+        if including and not os.path.exists(path):
+            path = os.path.join(os.path.dirname(os.path.dirname(including[-1])), value)
+        path = os.path.abspath(path)
+        if path in including:
+            raise InputError(f"the flagfile {value} includes itself")
+        try:
+            with open(path, encoding="utf-8") as file:
+                lines = [line.strip() for line in file]
+        except OSError as error:
+            raise InputError(f"cannot read the flagfile {value}: {error.strerror}") from None
+        given = [line for line in lines if line and not line.startswith(("#", "//"))]
+        wrong = next((line for line in given if not line.startswith("-")), None)
+        if wrong is not None:
+            raise InputError(f"the flagfile {value} has the line {wrong[:60]!r}; expected --flag=value")
+        expanded += _with_flagfiles(given, (*including, path))
+    return expanded
+
+
+def help_text() -> str:
+    """The flags, one a line, with their defaults."""
+    lines = [
+        "tfinvert: see what a convolutional network keeps of a picture.",
+        "",
+        "  python run_experiments.py --image=photo.jpg --layers=conv3_1",
+        "  python run_experiments.py --flagfile=flags/q2.1.flags",
+        "",
+        "flags (a flagfile holds one a line):",
+    ]
+    for name, text in HELP.items():
+        default = FLAGS[name].default_as_str
+        shown = f" (default: {default.strip(chr(39))})" if default not in (None, "''", "'false'") else ""
+        lines.append(f"  --{name}: {text}{shown}")
+    return "\n".join(lines)
+
+
+def execute(config: Config) -> None:
+    """Runs the experiment of a config. Raises InputError, NonFiniteLossError or Interrupted."""
+    from tfinvert.networks import convert
+    from tfinvert.rundir import RunDirectory
+
+    if config.experiment == "invert":
+        RunDirectory(config.run_folder()).check(flagfile(config), resume=config.resume, overwrite=config.overwrite)
+    request = convert.request_for(config)
+    with convert.Conversion(request) as conversion:
+        if config.experiment == "layers":
+            from tfinvert.experiments import layers
+
+            layers.run(config, conversion)
+        else:
+            _import_tensorflow()  # while the network is being converted
+            from tfinvert.experiments import invert
+
+            invert.run_in(config, conversion)
+
+
+def _import_tensorflow() -> None:
+    """Imports TensorFlow without what its C++ says on standard error where there is no GPU, unless the import fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] < "2":
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # says most of it
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The program; returns its exit code: 0, 1 where the loss diverged, 2 for a mistake of the user's, 128 + signal."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("tfinvert: %(message)s"))
+    log = logging.getLogger("tfinvert")
+    log.setLevel(logging.INFO)
+    log.handlers = [handler]
+    log.propagate = False
+    try:
+        with interruption.raising():
+            parse_flags(arguments)
+            execute(config_from_flags())
+    except InputError as error:
+        return _fail(str(error), 2)
+    except NonFiniteLossError as error:
+        return _fail(str(error), 1)
+    except BrokenPipeError:  # of a reader such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{error.strerror or error}{where}", 2)
+    except interruption.Interrupted as signal:
+        return _fail(f"ended by {signal}; --resume goes on", 128 + signal.number)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"tfinvert: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def run() -> None:
+    """Entry point of the console script and of run_experiments.py."""
+    # Not absl.app.run: it answers a wrong flag with a page of usage, and --help with an exit code of 1.
+    sys.exit(main(sys.argv))

@@ -1,0 +1,169 @@
+"""What a run is told, as one frozen value. Flags (cli.py) and the Python API both make a Config; nothing else does."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from pathlib import Path
+
+from tfinvert.errors import InputError, choice_error
+
+CHOICES = {
+    "experiment": ("invert", "layers"),
+    "weights": ("auto", "pretrained", "random"),
+    "pool": ("avg", "max"),
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("constant", "exponential", "piecewise", "cosine", "warmup_cosine"),
+    "tv_kind": ("l1", "l2"),
+    "tv_reduction": ("sum", "mean"),
+    "feature_loss": ("mse", "normalized"),
+    "pixels": ("free", "clip", "sigmoid"),
+    "precision": ("float32", "bfloat16"),
+}
+# Where a run goes and how it is continued: not part of what the run is.
+PLACEMENT = ("output_dir", "resume", "overwrite")
+LARGEST_SIDE = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All settings of a run. The fields are the flags of the command line; `cli.py` has a sentence on each.
+
+    Raises:
+      InputError: a value is outside its range; the message names the flag, the value and what is expected.
+    """
+
+    experiment: str = "invert"
+    model: str = "vgg16-bn"
+    onnx: str | None = None
+    weights: str = "auto"
+    preprocessing: str | None = None
+    layers: tuple[str, ...] = ("conv3_1",)
+    layer_weights: tuple[float, ...] = ()
+    image: str = "astronaut"
+    size: tuple[int, int] | None = None
+    pool: str = "avg"
+    steps: int = 150
+    optimizer: str = "adam"
+    learning_rate: float = 0.1
+    epsilon: float = 1e-8
+    momentum: float = 0.9
+    schedule: str = "cosine"
+    decay_rate: float = 0.1
+    decay_steps: int = 0
+    decay_boundaries: tuple[int, ...] = ()
+    decay_factors: tuple[float, ...] = ()
+    warmup_steps: int = 0
+    final_fraction: float = 0.0
+    feature_loss: str = "normalized"
+    tv_weight: float = 0.1
+    tv_kind: str = "l1"
+    tv_reduction: str = "mean"
+    pixels: str = "clip"
+    init: str = "grey"
+    seed: int = 12345
+    save_every: int = 10
+    precision: str = "float32"
+    tensorboard: bool = False
+    output_dir: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise choice_error(f"--{name}", str(getattr(self, name)), choices)
+        _at_least("steps", self.steps, 1)
+        _at_least("save_every", self.save_every, 1)
+        _at_least("seed", self.seed, 0)
+        _at_least("decay_steps", self.decay_steps, 0)
+        _at_least("warmup_steps", self.warmup_steps, 0)
+        _above_zero("learning_rate", self.learning_rate)
+        _above_zero("epsilon", self.epsilon)
+        _above_zero("decay_rate", self.decay_rate)
+        _at_least("tv_weight", self.tv_weight, 0)
+        _at_least("momentum", self.momentum, 0)
+        _at_least("final_fraction", self.final_fraction, 0)
+        if self.momentum >= 1:
+            raise InputError(f"--momentum is {self.momentum}; expected a number from 0 to below 1")
+        if self.final_fraction > 1:
+            raise InputError(f"--final_fraction is {self.final_fraction}; expected a number from 0 to 1")
+        if not self.layers and self.experiment == "invert":
+            raise InputError("--layers is empty; expected at least one layer, such as conv3_1")
+        if self.layer_weights and len(self.layer_weights) != len(self.layers):
+            raise InputError(
+                f"--layer_weights has {len(self.layer_weights)} numbers for {len(self.layers)} layers; expected one for each"
+            )
+        for weight in self.layer_weights:
+            _at_least("layer_weights", weight, 0)
+        if self.layer_weights and not any(self.layer_weights):
+            raise InputError("--layer_weights are all 0; expected at least one above 0")
+        if self.size is not None and not all(8 <= side <= LARGEST_SIDE for side in self.size):
+            raise InputError(f"--size is {self.size[0]}x{self.size[1]}; expected sides of 8 to {LARGEST_SIDE} pixels")
+        if self.schedule == "piecewise":
+            ordered = list(self.decay_boundaries) == sorted(set(self.decay_boundaries))
+            if not self.decay_boundaries or not ordered or min(self.decay_boundaries) < 1:
+                raise InputError(
+                    f"--decay_boundaries is {list(self.decay_boundaries)}; --schedule=piecewise expects rising steps, "
+                    "such as 1000,1500"
+                )
+            if len(self.decay_factors) != len(self.decay_boundaries):
+                raise InputError(
+                    f"--decay_factors has {len(self.decay_factors)} numbers for {len(self.decay_boundaries)} "
+                    "boundaries; expected one for each"
+                )
+            for factor in self.decay_factors:
+                _above_zero("decay_factors", factor)
+        if self.schedule == "warmup_cosine" and not 0 < self.warmup_steps < self.steps:
+            raise InputError(
+                f"--warmup_steps is {self.warmup_steps}; --schedule=warmup_cosine expects 1 to {self.steps - 1} of {self.steps} steps"
+            )
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
+
+    def run_folder(self) -> Path:
+        """The run directory: `output_dir`, or out/<network>-<layers>."""
+        if self.output_dir:
+            return Path(self.output_dir)
+        network = Path(self.onnx).stem if self.onnx else self.model
+        return Path("out") / re.sub(r"[^A-Za-z0-9._+-]", "_", f"{network}-{'+'.join(self.layers)}")
+
+
+def flagfile(config: Config) -> str:
+    """The complete flagfile of a run: every setting, one flag a line, but where it goes (`PLACEMENT`)."""
+    lines = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in PLACEMENT or value is None:
+            continue
+        lines.append(f"--{field.name}={flag_text(field.name, value)}")
+    return "\n".join(lines) + "\n"
+
+
+def flag_text(name: str, value: object) -> str:
+    """A setting as its flag spells it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ("x" if name == "size" else ",").join(str(v) for v in value)
+    return str(value)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`224` or `224x320` (height x width) as a pair; raises InputError."""
+    parts = re.fullmatch(r"(\d{1,5})(?:[xX](\d{1,5}))?", text.strip())
+    if not parts:
+        raise InputError(f"--size is {text!r}; expected pixels as 224 or 224x320 (height x width)")
+    height = int(parts[1])
+    return height, int(parts[2] or height)
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not (math.isfinite(value) and value >= least):
+        raise InputError(f"--{name} is {value}; expected a finite number of at least {least}")
+
+
+def _above_zero(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"--{name} is {value}; expected a finite number above 0")

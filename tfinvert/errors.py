@@ -1,0 +1,31 @@
+"""Errors that are the user's to mend: one line that names the value, what was expected, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A flag, a file or a picture that cannot be used. The command line prints it as one line and exits with 2."""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss became NaN or infinite. `step` is the first step at which it did.
+
+    The optimisation stops there; the best image of the earlier steps is still in its state.
+    """
+
+    def __init__(self, step: int, loss: float):
+        super().__init__(
+            f"the loss is {loss} at step {step}: the best image of the steps before it is kept; "
+            "a smaller --learning_rate or --tv_weight usually helps"
+        )
+        self.step = step
+        self.loss = loss
+
+
+def choice_error(what: str, value: str, valid: Iterable[str]) -> InputError:
+    """An unknown name, answered with the valid ones, the nearest first."""
+    names = list(valid)
+    near = difflib.get_close_matches(value.lower(), names, n=3, cutoff=0.5)
+    ordered = near + [name for name in names if name not in near]
+    return InputError(f"unknown {what} {value!r}; expected one of: {', '.join(ordered)}")

@@ -1,0 +1,323 @@
+"""Invert a picture: find an image with the same features, starting from noise."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfinvert import images, interruption, metrics, parameterizations, schedules, terms
+from tfinvert.config import Config, flagfile
+from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.networks.convert import Conversion
+from tfinvert.networks.network import Network, load
+from tfinvert.optimize import Optimization, Snapshot
+from tfinvert.report import curves, sheet
+from tfinvert.rundir import RunDirectory
+
+CHECKPOINT_SECONDS = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What an inversion found.
+
+    Attributes:
+      image: float32 [height, width, 3], RGB in [0, 1]: the image of the lowest loss.
+      target: the picture that was inverted, likewise.
+      psnr: dB, between the two.
+      ssim: between the two.
+      normalized_feature_error: ||phi(x) - phi0||^2 / ||phi0||^2, mean over the layers.
+      seconds: of the optimisation, since the last start.
+      steps_per_second: of the same.
+      peak_memory_mb: of this process, or of the converting one if that needed more.
+      history: the lines of metrics.jsonl.
+      weights: where the network's weights came from.
+    """
+
+    image: np.ndarray
+    target: np.ndarray
+    psnr: float
+    ssim: float
+    normalized_feature_error: float
+    seconds: float
+    steps_per_second: float
+    peak_memory_mb: float
+    history: tuple[dict[str, Any], ...]
+    weights: str
+
+    def figures(self) -> dict[str, float]:
+        """The numbers, as run.json ends with them."""
+        names = ("psnr", "ssim", "normalized_feature_error", "seconds", "steps_per_second", "peak_memory_mb")
+        return {name: getattr(self, name) for name in names}
+
+
+def run(
+    config: Config, conversion: Conversion, run_dir: RunDirectory | None = None, target: np.ndarray | None = None
+) -> Result:
+    """Runs one inversion.
+
+    Args:
+      config: its settings.
+      conversion: the network, cut to the layers of the config.
+      run_dir: where to write; None to write nothing.
+      target: the picture, [1, height, width, 3] in [0, 1]; None to read `config.image`.
+
+    Raises:
+      InputError: the picture, the start or the network cannot be used.
+      NonFiniteLossError: the loss became NaN or infinite; what the run directory holds is complete all the same.
+      Interrupted: a signal asked to end; likewise, and a checkpoint is there.
+    """
+    _grow_gpu_memory()
+    converted = conversion.result()
+    network = load(converted, config.onnx or config.model)
+    if target is None:
+        target = images.load(config.image, network.size)
+    initial = parameterizations.initial_image(config.init, network.size, config.seed)
+    if target.shape != initial.shape:
+        raise InputError(f"the image has shape {target.shape}; expected {initial.shape}")
+    if run_dir is not None:
+        run_dir.create(flagfile(config), _info(config, network), resume=config.resume)
+        images.save(run_dir.target, target)
+    with _precision(config.precision):
+        return _optimize(config, network, target, initial, run_dir)
+
+
+def _optimize(
+    config: Config, network: Network, target: np.ndarray, initial: np.ndarray, run_dir: RunDirectory | None
+) -> Result:
+    wanted = {name: tf.constant(value) for name, value in _features(network, target).items()}
+    optimization = Optimization(
+        network.model,
+        _terms(config, wanted),
+        parameterizations.PIXELS[config.pixels],
+        initial,
+        _optimizer(config),
+    )
+    manager = None
+    if run_dir is not None:
+        manager = tf.train.CheckpointManager(optimization.checkpoint, str(run_dir.checkpoints), max_to_keep=2)
+        if config.resume:
+            _restore(optimization, manager, run_dir)
+    first_step = optimization.step
+    history: list[dict[str, Any]] = run_dir.read_metrics() if run_dir is not None and config.resume else []
+    stopped: BaseException | None = None
+    with contextlib.ExitStack() as stack:
+        if run_dir is not None:
+            stack.enter_context(run_dir)
+        stop = stack.enter_context(interruption.held_back())
+        log = stack.enter_context(_tensorboard(config, run_dir))
+        bar = stack.enter_context(_progress(config, first_step))
+        started = saved = time.perf_counter()
+        try:
+            for snapshot in optimization.run(config.steps, config.save_every):
+                if snapshot.image is not None:
+                    line = _line(snapshot, target)
+                    history.append(line)
+                    bar.set_postfix(loss=f"{snapshot.loss:.3g}", psnr=f"{line['psnr']:.1f} dB", refresh=False)
+                    if run_dir is not None:
+                        run_dir.append_metrics(line)
+                        run_dir.save_picture(run_dir.picture_path(snapshot.step), snapshot.image)
+                        log(line, snapshot.image)
+                bar.update(min(snapshot.step + 1, config.steps) - bar.n)
+                if stop:
+                    break
+                if manager is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                    manager.save(optimization.step)
+                    saved = time.perf_counter()
+        except NonFiniteLossError as error:
+            stopped = error
+        seconds = time.perf_counter() - started
+        if manager is not None and stopped is None:
+            manager.save(optimization.step)
+    result = _result(network, optimization, wanted, target, first_step, seconds, history)
+    if run_dir is not None:
+        reason = str(stopped) if stopped else (f"at step {optimization.step} of {config.steps}" if stop else None)
+        _finish(run_dir, result, reason)
+    if stopped:
+        raise stopped
+    stop.raise_if_any()
+    return result
+
+
+def _terms(config: Config, wanted: dict[str, tf.Tensor]) -> list[terms.Term]:
+    weights = config.layer_weights or (1.0,) * len(wanted)
+    # The homework's loss is the mean over the layers.
+    made = [
+        terms.feature_term(layer, target, weight / len(wanted), config.feature_loss)
+        for (layer, target), weight in zip(wanted.items(), weights, strict=True)
+    ]
+    if config.tv_weight:
+        made.append(terms.total_variation_term(config.tv_weight, config.tv_kind, config.tv_reduction))
+    return made
+
+
+def _optimizer(config: Config) -> keras.optimizers.Optimizer:
+    rate = schedules.schedule(config)
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(rate, epsilon=config.epsilon)
+    return keras.optimizers.SGD(rate, momentum=config.momentum)
+
+
+def _features(network: Network, image: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in network.model(tf.constant(image), training=False).items()}
+
+
+def _restore(optimization: Optimization, manager: tf.train.CheckpointManager, run_dir: RunDirectory) -> None:
+    if manager.latest_checkpoint is not None:
+        try:
+            optimization.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"the checkpoint {manager.latest_checkpoint} cannot be read ({reason}); start with --overwrite"
+            ) from None
+    run_dir.rewind(optimization.step)
+
+
+def _line(snapshot: Snapshot, target: np.ndarray) -> dict[str, Any]:
+    assert snapshot.image is not None
+    return {
+        "step": snapshot.step,
+        "loss": snapshot.loss,
+        "learning_rate": snapshot.learning_rate,
+        **snapshot.terms,
+        "psnr": _finite(metrics.psnr(snapshot.image, target)),
+    }
+
+
+def _result(
+    network: Network,
+    optimization: Optimization,
+    wanted: dict[str, tf.Tensor],
+    target: np.ndarray,
+    first_step: int,
+    seconds: float,
+    history: list[dict[str, Any]],
+) -> Result:
+    image = np.clip(optimization.best_image(), 0, 1)
+    found = _features(network, image)
+    errors = [metrics.normalized_feature_error(found[name], value.numpy()) for name, value in wanted.items()]
+    return Result(
+        image=image[0],
+        target=target[0],
+        psnr=_finite(metrics.psnr(image, target)),
+        ssim=metrics.ssim(image, target),
+        normalized_feature_error=float(np.mean(errors)),
+        seconds=seconds,
+        steps_per_second=(optimization.step - first_step) / max(seconds, 1e-9),
+        peak_memory_mb=_peak_memory_mb(),
+        history=tuple(history),
+        weights=network.weights_origin,
+    )
+
+
+def _finish(run_dir: RunDirectory, result: Result, stopped: str | None) -> None:
+    images.save(run_dir.final, result.image)
+    info = run_dir.read_info()
+    info.pop("result", None)
+    if stopped:
+        info["stopped"] = stopped
+    run_dir.write_info({**info, "result": result.figures()})
+    sheet.write(run_dir)
+    curves.write(run_dir)
+
+
+def _info(config: Config, network: Network) -> dict[str, Any]:
+    packages = ("tfinvert", "tensorflow", "keras", "onnx", "onnx2tf", "onnxruntime", "numpy", "pillow")
+    return {
+        "experiment": config.experiment,
+        "network": network.name,
+        "weights": network.weights_origin,
+        "pool": config.pool,
+        "image": config.image,
+        "size": list(network.size),
+        "seed": config.seed,
+        "layers": {name: dataclasses.asdict(layer) for name, layer in network.layers.items()},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+    }
+
+
+def _finite(value: float) -> float:
+    # JSON has no infinity; 200 dB is beyond what float32 can tell apart.
+    return min(value, 200.0) if not math.isnan(value) else value
+
+
+def _peak_memory_mb() -> float:
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / unit
+
+
+def _progress(config: Config, first_step: int) -> tqdm:
+    quiet = not sys.stderr.isatty()
+    return tqdm(
+        total=config.steps, initial=first_step, unit=" steps", dynamic_ncols=True, disable=quiet, desc="+".join(config.layers)
+    )
+
+
+@contextlib.contextmanager
+def _tensorboard(config: Config, run_dir: RunDirectory | None) -> Iterator[Any]:
+    """A function that logs a line of metrics and its picture, or does nothing."""
+    if run_dir is None or not config.tensorboard:
+        yield lambda line, image: None
+        return
+    writer = tf.summary.create_file_writer(str(run_dir.tensorboard))
+
+    def log(line: dict[str, Any], image: np.ndarray) -> None:
+        with writer.as_default(step=line["step"]):
+            for name, value in line.items():
+                if name != "step":
+                    tf.summary.scalar(name, value)
+            tf.summary.image("image", np.clip(image, 0, 1))
+
+    with writer.as_default():
+        yield log
+    writer.close()
+
+
+@contextlib.contextmanager
+def _precision(precision: str) -> Iterator[None]:
+    """Arithmetic of the functions traced within: float32, or bfloat16 where TensorFlow deems it safe."""
+    if precision == "float32":
+        yield
+        return
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    option = "auto_mixed_precision" if gpu else "auto_mixed_precision_onednn_bfloat16"
+    before = tf.config.optimizer.get_experimental_options().get(option, False)
+    tf.config.optimizer.set_experimental_options({option: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({option: before})
+
+
+def _grow_gpu_memory() -> None:
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # in use already: then it is as its owner set it
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def run_in(config: Config, conversion: Conversion) -> Path:
+    """Runs an inversion in its run directory; prints the figures; gives the folder."""
+    run_dir = RunDirectory(config.run_folder())
+    result = run(config, conversion, run_dir)
+    print(
+        f"PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.4f}, normalised feature error {result.normalized_feature_error:.3g}; "
+        f"{result.seconds:.1f} s, {result.steps_per_second:.1f} steps/s, {result.peak_memory_mb:.0f} MB at most\n"
+        f"{result.weights}\npictures: {run_dir.final}, {run_dir.sheet}, {run_dir.curves}"
+    )
+    return run_dir.path

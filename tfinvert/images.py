@@ -1,0 +1,99 @@
+"""Pictures in and out: files to `Image` arrays and back."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from tfinvert.errors import InputError
+
+SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
+SMALLEST = 8
+LARGEST = 64_000_000
+
+
+def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
+    """A picture as the homework reads it: resized to `size` whatever its proportions.
+
+    Grey, palette and 16-bit pictures become RGB, transparency is laid over white, EXIF rotation is applied.
+
+    Args:
+      source: a file, or the name of a sample photograph of scikit-image (`SAMPLES`).
+      size: (height, width) in pixels.
+
+    Returns:
+      float32 [1, height, width, 3], RGB in [0, 1].
+
+    Raises:
+      InputError: no such file, no picture, or fewer than 8 or more than 64 million pixels.
+    """
+    path = sample(str(source)) if str(source) in SAMPLES and not os.path.exists(source) else Path(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+            with PillowImage.open(path) as opened:
+                _check_size(path, *opened.size)
+                picture = _to_rgb(ImageOps.exif_transpose(opened))
+    except FileNotFoundError:
+        raise InputError(f"there is no picture {str(source)!r}; give a file, or one of {', '.join(SAMPLES)}") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is not a picture that Pillow can read (PNG, JPEG, WebP, TIFF, ...)") from None
+    except (InputError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # decoders raise SyntaxError, struct.error, EOFError and more on damaged files
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"cannot read the picture {path}: {reason}") from None
+    height, width = size
+    resized = picture.resize((width, height), PillowImage.Resampling.BILINEAR)
+    return np.asarray(resized, np.float32)[None] / np.float32(255)
+
+
+def sample(name: str) -> Path:
+    """The file of a sample photograph that comes with scikit-image."""
+    import skimage  # the package is lazy: this does not import SciPy
+
+    folder = Path(skimage.__file__).parent / "data"
+    return next(folder / f"{name}{suffix}" for suffix in (".png", ".jpg") if (folder / f"{name}{suffix}").exists())
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    """Writes one image as it is: clipped to [0, 1], never stretched.
+
+    Args:
+      path: the file, whose suffix names the format; it appears whole or not at all.
+      image: float [height, width, 3] or [1, height, width, 3], RGB.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    to_pillow(image).save(temporary, format=path.suffix[1:].upper())
+    os.replace(temporary, path)
+
+
+def to_pillow(image: np.ndarray) -> PillowImage.Image:
+    """One image, clipped to [0, 1] and rounded to 8 bits."""
+    array = np.asarray(image, np.float32).reshape(image.shape[-3:])
+    return PillowImage.fromarray(np.rint(np.clip(np.nan_to_num(array), 0, 1) * 255).astype(np.uint8))
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if min(width, height) < SMALLEST:
+        raise InputError(f"{path} is {width}x{height} pixels; expected at least {SMALLEST}x{SMALLEST}")
+    if width * height > LARGEST:
+        raise InputError(f"{path} is {width}x{height} pixels; expected at most {LARGEST // 10**6} million: shrink it first")
+
+
+def _to_rgb(picture: PillowImage.Image) -> PillowImage.Image:
+    if picture.mode.startswith("I") or picture.mode == "F":
+        # Pillow clips 16-bit greys to 255 instead of scaling them.
+        values = np.asarray(picture, np.float64)
+        top = 65535 if values.max(initial=0) > 255 else 255
+        if picture.mode == "F" and values.max(initial=0) <= 1:
+            top = 1
+        picture = PillowImage.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8))
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = PillowImage.new("RGBA", picture.size, "white")
+        picture = PillowImage.alpha_composite(white, picture)
+    return picture.convert("RGB")

@@ -1,0 +1,49 @@
+"""How near a picture is to the one it was made from. Plain NumPy; nothing is rescaled before it is measured."""
+
+import numpy as np
+
+
+def psnr(image: np.ndarray, target: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB, 10 log10(1 / mean squared error), both pictures clipped to [0, 1].
+
+    Args:
+      image, target: [..., H, W, 3] of one shape.
+
+    Returns:
+      dB; infinity for equal pictures.
+
+    Raises:
+      ValueError: the shapes differ.
+    """
+    first, second = _clipped(image, target)
+    error = float(np.mean((first - second) ** 2))
+    return float("inf") if error == 0 else -10.0 * float(np.log10(error))
+
+
+def ssim(image: np.ndarray, target: np.ndarray) -> float:
+    """Structural similarity of two pictures [H, W, 3] in [0, 1] (Wang et al. 2004), by scikit-image.
+
+    Gaussian windows of deviation 1.5 and the population covariance, as in the paper; mean over the channels.
+    """
+    from skimage.metrics import structural_similarity  # imports SciPy, which most of the program does without
+
+    first, second = (value.reshape(value.shape[-3:]) for value in _clipped(image, target))
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(first, second, channel_axis=-1, data_range=1.0, **options))
+
+
+def normalized_feature_error(features: np.ndarray, target: np.ndarray) -> float:
+    """||phi(x) - phi0||^2 / ||phi0||^2 over all values (the data term of Mahendran & Vedaldi 2015).
+
+    The journal version of 2016 prints the square root of this.
+    """
+    if features.shape != target.shape:
+        raise ValueError(f"features of shape {features.shape} and {target.shape}; expected the same")
+    difference = np.sum((features.astype(np.float64) - target) ** 2)
+    return float(difference / max(np.sum(target.astype(np.float64) ** 2), 1e-12))
+
+
+def _clipped(image: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if image.shape != target.shape:
+        raise ValueError(f"pictures of shape {image.shape} and {target.shape}; expected the same")
+    return np.clip(image.astype(np.float64), 0, 1), np.clip(target.astype(np.float64), 0, 1)

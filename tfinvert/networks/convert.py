@@ -1,0 +1,523 @@
+"""From an .onnx file to a Keras-loadable SavedModel, by onnx2tf in a process of its own, checked and cached.
+
+onnx2tf changes the process that imports it: it seeds every random generator, turns op determinism on, sets
+CUDA_VISIBLE_DEVICES and TF_USE_LEGACY_KERAS, and silences warnings. So the caller only starts `python -m
+tfinvert.networks.convert`, gives it a `Request`, and reads from the cache what that process leaves there. The caller can
+import TensorFlow in the meantime, which takes about as long as the conversion.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from tfinvert.config import Config
+from tfinvert.errors import InputError, choice_error
+from tfinvert.networks import zoo
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tfinvert.networks.graph import Graph
+
+FORMAT = 1  # of a cache entry: raised when what is written there changes
+TOLERANCE = 1e-4  # largest relative difference from onnxruntime
+LARGE_MATRIX = 2**22  # elements from which a matrix is kept out of the converter
+AXIS_OPERATORS = frozenset("Flatten Concat ReduceMean Softmax Pad Reshape Squeeze Transpose Unsqueeze".split())
+PROJECT_MODELS = Path(__file__).resolve().parents[2] / "models"
+log = logging.getLogger("tfinvert")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What determines a converted network, and nothing else; the cache is keyed by it.
+
+    Attributes:
+      model: name of a zoo model, or None with `file` alone.
+      file: the .onnx file, or None for a zoo model's graph with random weights.
+      sha256: of the file.
+      weights: "pretrained" for those of the file, "random" for seeded ones.
+      layers: layer names or tensor names; empty for every named layer.
+      size: (height, width) of the pictures, or None for the file's own.
+      pool: "max" or "avg".
+      preprocessing: key of `zoo.PREPROCESSING`.
+    """
+
+    model: str | None
+    file: str | None
+    sha256: str | None
+    weights: str
+    layers: tuple[str, ...]
+    size: tuple[int, int] | None
+    pool: str
+    preprocessing: str
+
+    def key(self) -> str:
+        """Names the cache entry: everything that made it, the libraries' versions included."""
+        made_by = dataclasses.asdict(self)
+        made_by.pop("file")  # its checksum says more
+        packages = ("tfinvert", "tensorflow", "onnx2tf", "onnx", "onnxruntime")
+        made_by["versions"] = [FORMAT, *(f"{p}=={importlib.metadata.version(p)}" for p in packages)]
+        return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A named layer of a converted network.
+
+    Attributes:
+      name: as it was asked for.
+      tensor: its name in the .onnx file.
+      shape: of one picture's features, [height, width, channels] or [channels].
+      stride, receptive_field: in pixels of the picture (height, width); None for a value that sees all of it.
+      error: max |keras - onnxruntime| / max |onnxruntime| on a photograph.
+    """
+
+    name: str
+    tensor: str
+    shape: tuple[int, ...]
+    stride: tuple[int, int] | None
+    receptive_field: tuple[int, int] | None
+    error: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A finished conversion: the SavedModel's folder, its layers, the picture size."""
+
+    folder: Path
+    layers: tuple[Layer, ...]
+    size: tuple[int, int]
+    request: Request
+
+    @property
+    def weights_origin(self) -> str:
+        """Where the weights came from, in words."""
+        if self.request.weights == "random":
+            return "seeded random weights, calibrated statistics"
+        return f"{Path(self.request.file or '').name} (SHA-256 {(self.request.sha256 or '')[:12]})"
+
+
+def request(
+    *,
+    model: str,
+    onnx: str | None,
+    weights: str,
+    layers: tuple[str, ...],
+    size: tuple[int, int] | None,
+    pool: str,
+    preprocessing: str | None = None,
+    models_folder: Path | None = None,
+) -> Request:
+    """Finds the file that a run needs, downloading it where that is asked for.
+
+    Args:
+      model: zoo model; with `onnx` it only says how pictures are prepared.
+      onnx: an .onnx file to use instead of the zoo's.
+      weights: "pretrained" takes the file or fails, "auto" takes it if it is there or can be downloaded and random
+        weights otherwise, "random" takes the graph alone.
+      layers, size, pool: as in Request.
+      preprocessing: key of `zoo.PREPROCESSING`; None for the model's own.
+      models_folder: where downloaded files are; None for models/ of the checkout, else the user's cache.
+
+    Raises:
+      InputError: no such model or file, or no pretrained weights where they are required.
+    """
+    known = zoo.model(model)
+    preparation = preprocessing or known.preprocessing
+    if preparation not in zoo.PREPROCESSING:
+        raise choice_error("preprocessing", preparation, zoo.PREPROCESSING)
+    path = None
+    if onnx is not None:
+        path = Path(onnx)
+        if not path.is_file():
+            raise InputError(f"there is no .onnx file {onnx!r}")
+        weights = "pretrained" if weights == "auto" else weights
+    elif weights != "random":
+        folder = models_folder or (PROJECT_MODELS if PROJECT_MODELS.is_dir() else cache_folder() / "models")
+        try:
+            path = zoo.pretrained_file(known, folder)
+            weights = "pretrained"
+        except InputError as error:
+            if weights == "pretrained":
+                raise
+            log.warning("using seeded random weights for %s: %s", model, error)
+            weights = "random"
+    return Request(
+        model=None if onnx else model,
+        file=str(path.resolve()) if path else None,
+        sha256=_known_checksum(path) if path else None,
+        weights=weights,
+        layers=tuple(dict.fromkeys(layers)),
+        size=size,
+        pool=pool,
+        preprocessing=preparation,
+    )
+
+
+def request_for(config: Config) -> Request:
+    """The request of a run's config; raises InputError as `request` does."""
+    return request(
+        model=config.model,
+        onnx=config.onnx,
+        weights=config.weights,
+        layers=config.layers,
+        size=config.size,
+        pool=config.pool,
+        preprocessing=config.preprocessing,
+    )
+
+
+def cache_folder() -> Path:
+    """$TFINVERT_CACHE, else the user's cache folder, else a temporary one where neither can be written."""
+    for folder in (os.environ.get("TFINVERT_CACHE"), platformdirs.user_cache_dir("tfinvert")):
+        if folder:
+            with contextlib.suppress(OSError):
+                path = Path(folder)
+                path.mkdir(parents=True, exist_ok=True)
+                if os.access(path, os.W_OK | os.X_OK):
+                    return path
+    path = Path(tempfile.gettempdir()) / f"tfinvert-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.is_symlink() or path.stat().st_uid != os.getuid():
+        path = Path(tempfile.mkdtemp(prefix="tfinvert-"))
+    log.warning("the cache folder cannot be written; converted networks are kept in %s (set TFINVERT_CACHE)", path)
+    return path
+
+
+def _known_checksum(path: Path) -> str:
+    """SHA-256 of a file, remembered for as long as its size and times do not change (half a second for VGG16)."""
+    from tfinvert.networks.graph import checksum  # imports onnx
+
+    status = path.stat()
+    identity = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    memo = cache_folder() / "checksums" / name
+    with contextlib.suppress(OSError):
+        remembered = memo.read_text()
+        if len(remembered) == 64:
+            return remembered
+    found = checksum(path)
+    with contextlib.suppress(OSError):
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        _replace(memo, found)
+    return found
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text)
+    os.replace(part, path)
+
+
+class Conversion:
+    """A conversion under way, or found in the cache. `result` waits for it; use it as a context manager."""
+
+    def __init__(self, request: Request):
+        """Looks into the cache, else starts the converting process and waits until it has accepted the request.
+
+        Raises:
+          InputError: the file is no usable network, or a layer is not in it.
+        """
+        self.request = request
+        self.folder = cache_folder() / "converted" / request.key()
+        self.cached = _read_entry(self.folder, request) is not None
+        self._process: subprocess.Popen | None = None
+        if self.cached:
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)  # damaged: made again
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder.parent))
+        self._log = self._scratch / "log.txt"
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        environment = {
+            **os.environ,
+            "PYTHONPATH": path,
+            "PYTHONIOENCODING": "utf-8",
+            "CUDA_VISIBLE_DEVICES": "-1",  # the GPU is the caller's; onnx2tf would hide it from itself anyway
+            "TF_USE_LEGACY_KERAS": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+        with open(self._log, "wb") as log_file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tfinvert.networks.convert"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log_file,
+                env=environment,
+                cwd=self._scratch,  # onnx2tf looks for files of its own in the working directory
+                start_new_session=True,  # Ctrl-C is for the caller, which ends this process itself
+            )
+        order = {"request": dataclasses.asdict(request), "folder": str(self._scratch / "entry")}
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(order).encode())
+            self._process.stdin.close()
+        try:
+            self._expect("accepted")
+        except BaseException:
+            self.close()
+            raise
+
+    def result(self) -> Converted:
+        """The converted network.
+
+        Raises:
+          InputError: an operator could not be converted, or a layer differs from onnxruntime by more than TOLERANCE.
+        """
+        if self._process is not None:
+            try:
+                self._expect("converted")
+                self._process.wait()
+                # Two runs may convert the same network at once: the first to finish is kept, both are the same.
+                with contextlib.suppress(OSError):
+                    os.replace(self._scratch / "entry", self.folder)
+            finally:
+                self.close()
+        entry = _read_entry(self.folder, self.request)
+        if entry is None:
+            raise InputError(f"the converted network in {self.folder} cannot be read back; is the disk full?")
+        return entry
+
+    def close(self) -> None:
+        """Ends the process if it still runs, and removes what it was writing."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._process = None
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def __enter__(self) -> Conversion:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _expect(self, event: str) -> None:
+        assert self._process is not None and self._process.stdout is not None
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line.startswith(b"{") else {}
+        if "error" in answer:
+            raise InputError(answer["error"])
+        if answer.get("event") != event:
+            self._process.wait()
+            tail = self._log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+            raise InputError(
+                f"converting {self.request.file or self.request.model} failed "
+                f"(exit code {self._process.returncode}): {tail[0][:300]}"
+            )
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples that they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def _read_entry(folder: Path, request: Request) -> Converted | None:
+    """A whole cache entry, or None."""
+    try:
+        entry = json.loads((folder / "layers.json").read_text())
+        layers = tuple(Layer(**_tuples(one)) for one in entry["layers"])
+        for name, length in entry["files"].items():
+            if (folder / name).stat().st_size != length:
+                return None
+        return Converted(folder, layers, tuple(entry["size"]), request)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+# ----------------------------------------------------------------------------------- below: only in the process itself
+
+
+def _main() -> None:
+    # onnx2tf prints: what it says goes to the log, standard output carries only our events.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(**event: Any) -> None:
+        print(json.dumps(event), file=events, flush=True)
+
+    order = json.load(sys.stdin)
+    try:
+        _convert(Request(**_tuples(order["request"])), Path(order["folder"]), say)
+    except InputError as error:
+        say(error=str(error))
+    except MemoryError:
+        say(error="not enough memory to convert the network")
+
+
+def _source(request: Request) -> Graph:
+    from tfinvert.networks import graph
+
+    if request.file is None:
+        assert request.model is not None
+        return zoo.model(request.model).topology()
+    return graph.read(Path(request.file))
+
+
+def _resolve(graph: Graph, wanted: tuple[str, ...]) -> dict[str, str]:
+    """Layer name -> tensor, for the layers that were asked for."""
+    from tfinvert.networks.naming import layer_names
+
+    names = layer_names(graph)
+    tensors = set(graph.tensors()) | set(graph.aliases)
+    found = {}
+    for name in wanted or names:
+        if name in names:
+            found[name] = names[name]
+        elif name in tensors:
+            found[name] = graph.resolve(name)
+        else:
+            raise choice_error("layer", name, names)
+    return found
+
+
+def _convert(request: Request, folder: Path, say) -> None:
+    import numpy as np
+
+    from tfinvert import images
+    from tfinvert.networks import graph as graphs
+    from tfinvert.networks import random_weights
+
+    whole = graphs.tidy(_source(request))
+    layers = _resolve(whole, request.layers)
+    if request.size is not None:
+        whole = graphs.resized(whole, request.size)
+    part = graphs.with_pooling(graphs.cut(whole, layers.values()), request.pool)
+    del whole
+    geometry = graphs.geometry(part)
+    say(event="accepted")
+
+    prepare = zoo.PREPROCESSING[request.preprocessing]
+    scale, shift = np.asarray(prepare.scale, np.float32), np.asarray(prepare.shift, np.float32)
+
+    def network_input(name: str) -> np.ndarray:
+        picture = images.load(name, part.size)[..., prepare.channels] * scale + shift
+        return np.ascontiguousarray(picture.transpose(0, 3, 1, 2))
+
+    if request.weights == "random":
+        # Photographs other than the default picture, so that the statistics are not those of what is inverted.
+        calibration = np.concatenate([network_input("chelsea"), network_input("coffee")])
+        part = random_weights.filled(part, calibration)
+    expected = _reference(part, network_input("astronaut"))
+    module = _export(graphs.fold(part), layers, prepare)
+    found = module.features(images.load("astronaut", part.size))
+    described = []
+    import tensorflow as tf  # not before onnx2tf, which must set its environment first
+
+    for name, tensor in layers.items():
+        actual, reference = found[name].numpy(), expected[tensor]
+        if reference.ndim == 4:
+            reference = reference.transpose(0, 2, 3, 1)
+        if actual.shape != reference.shape:
+            raise InputError(f"layer {name!r} was converted to the shape {actual.shape}; onnxruntime gives {reference.shape}")
+        largest = float(np.abs(reference).max())
+        error = float(np.abs(actual - reference).max()) / max(largest, 1e-12)
+        if not error <= TOLERANCE:
+            raise InputError(
+                f"layer {name!r} differs from onnxruntime by {error:.1e} of its largest value ({largest:.4g}); "
+                f"expected at most {TOLERANCE:.0e}: the conversion of this network cannot be trusted"
+            )
+        place = geometry[tensor]
+        described.append(Layer(name, tensor, actual.shape[1:], place.stride, place.receptive_field, error))
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.features})
+    files = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    entry = {"size": part.size, "layers": [dataclasses.asdict(one) for one in described], "files": files}
+    (folder / "layers.json").write_text(json.dumps(entry, indent=1))
+    say(event="converted")
+
+
+def _reference(graph: Graph, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """The graph's outputs by onnxruntime, before any folding."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(graph.proto(batch=1).SerializeToString(), providers=["CPUExecutionProvider"])
+    return dict(zip(graph.outputs, session.run(list(graph.outputs), {graph.image: inputs}), strict=True))
+
+
+def _export(graph: Graph, layers: dict[str, str], prepare: zoo.Preprocessing):
+    """A tf.Module whose `features` maps [batch, H, W, 3] RGB in [0, 1] to {layer name: features}, made by onnx2tf."""
+    from tfinvert.networks import graph as graphs
+
+    tensors = graph.outputs
+    graph = graphs.numbered(graph)  # a torch export's '/layer1/Relu' is no valid name of a TensorFlow operation
+    # Matrices of a hundred megabytes become inputs of the converted model and variables of the module: as constants
+    # they would be copied half a dozen times on their way into a SavedModel.
+    matrices = {n.input[1] for n in graph.nodes if n.op_type in ("Gemm", "MatMul") and n.input[1] in graph.weights}
+    large = frozenset(name for name in matrices if graph.weights[name].size >= LARGE_MATRIX)
+    model = _onnx2tf(graph, large)
+
+    import tensorflow as tf
+
+    by_name = {i.name.split(":")[0]: i for i in model.inputs}
+    if len(model.inputs) != 1 + len(large) or len(model.outputs) != len(graph.outputs):
+        raise InputError(f"onnx2tf made {len(model.inputs)} inputs and {len(model.outputs)} outputs of the network")
+    height, width = graph.size
+
+    constants = [tf.Variable(graph.weights[name], trainable=False) for name in sorted(large)]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32, name="image")])
+    def features(image):
+        if prepare.channels != (0, 1, 2):
+            image = tf.gather(image, prepare.channels, axis=-1)
+        prepared = image * tf.constant(prepare.scale) + tf.constant(prepare.shift)
+        values = {graph.image: prepared, **dict(zip(sorted(large), constants, strict=True))}
+        outputs = model([values[name] for name in by_name] if large else prepared)
+        values = dict(zip(tensors, outputs if isinstance(outputs, (list, tuple)) else [outputs], strict=True))
+        return {name: values[tensor] for name, tensor in layers.items()}
+
+    module = tf.Module()
+    module.features = features
+    # The variables alone (large matrices, grouped convolutions): tracking the Keras model would write every weight of
+    # the graph into a SavedModel's metadata as decimal text.
+    module.weights = [*constants, *features.get_concrete_function().variables]
+    return module
+
+
+def _onnx2tf(graph: Graph, weightless: frozenset[str]):
+    """The graph as a tf_keras model, NHWC. The one place that knows onnx2tf and its versions."""
+    import onnx2tf
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    options = {}
+    if int(importlib.metadata.version("onnx2tf").split(".")[0]) >= 2:
+        options["tflite_backend"] = "tf_converter"  # the other one returns no model
+        # From version 2 a tensor of unknown shape is taken for one that is not in TensorFlow's layout; before it, a
+        # known shape breaks Flatten. In both, shapes everywhere give what follows a residual addition the wrong layout.
+        # So only the tensors around nodes that speak of an axis have one.
+        every = graph.shapes()
+        around = [t for n in graph.nodes if n.op_type in AXIS_OPERATORS for t in (*n.input, *n.output)]
+        computed = set(graph.tensors())
+        shapes = {name: every[name] for name in around if name in computed}
+    try:
+        return onnx2tf.convert(
+            onnx_graph=graph.proto(weightless=weightless, shapes=shapes),
+            disable_model_save=True,
+            disable_strict_mode=True,  # it guesses axes by trying values; we check the result instead
+            not_use_onnxsim=True,
+            not_use_opname_auto_generate=True,
+            non_verbose=True,
+            **options,
+        )
+    except SystemExit:  # its way of reporting an error; the words are in the log
+        raise InputError("onnx2tf could not convert the network") from None
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,483 @@
+"""ONNX graphs as values: read, tidied, cut, folded. Nothing here knows of TensorFlow.
+
+A `Graph` is the node list of one image network with its weights beside it as NumPy arrays, so that cutting and
+folding cost no copies of hundreds of megabytes. `read` gives the graph as the file has it; `tidy` removes what only
+the exporters care about and changes no value; `cut`, `with_pooling` and `fold` make the graph that is converted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import helper, numpy_helper, shape_inference
+
+from tfinvert.errors import InputError, choice_error
+
+LFS_HEADER = b"version https://git-lfs.github.com/spec"
+# Integer initializers are shapes, axes and pads: they stay in the graph, where shape inference can read them.
+SHAPE_DTYPES = (np.dtype(np.int32), np.dtype(np.int64))
+SUPPORTED_OPERATORS = frozenset(
+    "Add AveragePool BatchNormalization Clip Concat Conv Elu Flatten Gemm GlobalAveragePool GlobalMaxPool HardSigmoid"
+    " HardSwish LRN LeakyRelu MatMul MaxPool Mul Pad ReduceMean Relu Reshape Sigmoid Softmax Squeeze Sub Sum Tanh"
+    " Transpose Unsqueeze Div Selu Softplus".split()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """An image network.
+
+    Attributes:
+      nodes: in topological order.
+      weights: tensor name -> array, for every constant tensor.
+      image: name of the input, [N, 3, H, W].
+      size: (H, W) that the graph is for.
+      outputs: names of the output tensors.
+      opset: version of the default operator set.
+      aliases: names that `tidy` removed (outputs of Dropout, Identity) -> the tensor that holds the same value.
+    """
+
+    nodes: tuple[onnx.NodeProto, ...]
+    weights: Mapping[str, np.ndarray]
+    image: str
+    size: tuple[int, int]
+    outputs: tuple[str, ...]
+    opset: int
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def producers(self) -> dict[str, onnx.NodeProto]:
+        """Tensor name -> the node that makes it."""
+        return {name: node for node in self.nodes for name in node.output if name}
+
+    def consumers(self) -> dict[str, list[onnx.NodeProto]]:
+        """Tensor name -> the nodes that read it, in order."""
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                if name:
+                    readers.setdefault(name, []).append(node)
+        return readers
+
+    def tensors(self) -> list[str]:
+        """Names of all computed tensors, in order."""
+        return [name for node in self.nodes for name in node.output if name]
+
+    def resolve(self, tensor: str) -> str:
+        """The tensor that holds the value called `tensor` in the file."""
+        return self.aliases.get(tensor, tensor)
+
+    def proto(
+        self,
+        *,
+        batch: int | str = "N",
+        weightless: frozenset[str] = frozenset(),
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> onnx.ModelProto:
+        """The graph as a model.
+
+        Args:
+          batch: the batch dimension, a number or a symbol.
+          weightless: float weights that become inputs of the model instead of constants.
+          shapes: of computed tensors, at batch 1, to be declared; no other tensor has one, the outputs neither.
+        """
+        used = {name for node in self.nodes for name in node.input}
+        inputs = [helper.make_tensor_value_info(self.image, onnx.TensorProto.FLOAT, [batch, 3, *self.size])]
+        initializers = []
+        for name, array in self.weights.items():
+            if name not in used:
+                continue
+            if name in weightless:
+                inputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, list(array.shape)))
+            else:
+                initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        declared = {
+            name: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [batch, *shape[1:]])
+            for name, shape in (shapes or {}).items()
+        }
+        outputs = [declared.pop(name) if name in declared else _untold(name) for name in self.outputs]
+        body = helper.make_graph(
+            list(self.nodes), "tfinvert", inputs, outputs, initializers, value_info=list(declared.values())
+        )
+        # IR version 4 is the first in which an initializer need not be listed among the inputs as well.
+        return helper.make_model(body, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Tensor name -> shape at batch 1, by ONNX shape inference on the graph without its weights."""
+        floats = frozenset(name for name, array in self.weights.items() if array.dtype not in SHAPE_DTYPES)
+        try:
+            inferred = shape_inference.infer_shapes(self.proto(batch=1, weightless=floats), strict_mode=True, data_prop=True)
+        except shape_inference.InferenceError as error:
+            raise InputError(
+                f"the network does not fit pictures of {self.size[0]}x{self.size[1]} pixels "
+                f"({' '.join(str(error).split())[:300]}); try the --size it was made for"
+            ) from None
+        found = [*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input]
+        return {info.name: tuple(d.dim_value for d in info.type.tensor_type.shape.dim) for info in found}
+
+
+def _untold(name: str) -> onnx.ValueInfoProto:
+    """A tensor of floats of no declared shape, not even a rank."""
+    info = onnx.ValueInfoProto(name=name)
+    info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return info
+
+
+def attributes(node: onnx.NodeProto) -> dict:
+    """The node's attributes as Python values."""
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def remake(node: onnx.NodeProto, *, inputs: Iterable[str] | None = None, **changes) -> onnx.NodeProto:
+    """A copy of the node with other inputs or attributes; an attribute set to None is dropped."""
+    kept = {k: v for k, v in attributes(node).items() if k not in changes}
+    kept.update({k: v for k, v in changes.items() if v is not None})
+    return helper.make_node(
+        node.op_type, list(node.input if inputs is None else inputs), list(node.output), name=node.name, **kept
+    )
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def read(path: Path) -> Graph:
+    """Reads an .onnx file, without changing it.
+
+    Raises:
+      InputError: the file is missing, is a Git LFS pointer, is truncated or no ONNX model, keeps weights outside its
+        own folder, has an operator that cannot be converted, or is not a network from one [N, 3, H, W] picture.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the network {path}: {error.strerror or error}") from None
+    if data.startswith(LFS_HEADER):
+        raise InputError(
+            f"{path} is a Git LFS pointer of {len(data)} bytes, not the network itself; "
+            "fetch the real file with 'git lfs pull', or delete it and let --weights=pretrained download it"
+        )
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except (DecodeError, RuntimeError):
+        raise InputError(
+            f"{path} ({len(data)} bytes) is not a whole ONNX file: truncated, or something else; fetch it again"
+        ) from None
+    del data
+    return from_proto(model, str(path), path.parent)
+
+
+def from_proto(model: onnx.ModelProto, name: str, folder: Path | None = None) -> Graph:
+    """The graph of a model; `folder` is where external weights may lie. Raises InputError as `read` does."""
+    body = model.graph
+    if not body.node:
+        raise InputError(f"{name} holds no network: its graph has no nodes; is it an ONNX file?")
+    weights = {t.name: _array(t, name, folder) for t in body.initializer}
+    nodes = []
+    for node in body.node:
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+            weights[node.output[0]] = _constant(node, name, folder)
+        elif node.op_type == "ConstantOfShape" and node.input[0] in weights:
+            value = numpy_helper.to_array(node.attribute[0].t) if node.attribute else np.zeros(1, np.float32)
+            shape = weights[node.input[0]]
+            if shape.size and (shape.min() < 0 or math.prod(int(n) for n in shape) > 2**29):
+                raise InputError(f"{name}: node {node.name or node.output[0]!r} makes a constant of shape {shape.tolist()}")
+            weights[node.output[0]] = np.broadcast_to(value.reshape(-1)[0], shape)
+        else:
+            nodes.append(node)
+    for node in nodes:
+        known = node.op_type in SUPPORTED_OPERATORS | {"Identity", "Dropout"} and node.domain in ("", "ai.onnx")
+        if not known:
+            operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+            label = node.name or (node.output[0] if node.output else "?")
+            raise InputError(
+                f"{name}: node {label!r} uses the operator {operator}, which tfinvert does not convert; "
+                f"supported: {', '.join(sorted(SUPPORTED_OPERATORS))}"
+            )
+    inputs = [i for i in body.input if i.name not in weights]
+    if len(inputs) != 1:
+        found = ", ".join(i.name for i in inputs) or "none"
+        raise InputError(f"{name} has the inputs {found}; expected exactly one picture")
+    dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+    if len(dims) != 4 or dims[1] not in (0, 3):
+        raise InputError(f"{name}: the input {inputs[0].name!r} has shape {dims}; expected [batch, 3, height, width]")
+    defined = {inputs[0].name, *weights}
+    for node in nodes:
+        missing = [i for i in node.input if i and i not in defined]
+        if missing:
+            raise InputError(f"{name} is not a valid network: node {node.name!r} reads {missing[0]!r} before it is made")
+        defined.update(node.output)
+    versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+    return Graph(
+        nodes=tuple(nodes),
+        weights=weights,
+        image=inputs[0].name,
+        size=(dims[2] or 224, dims[3] or 224),
+        outputs=tuple(o.name for o in body.output),
+        opset=max(versions, default=1),
+    )
+
+
+def _array(tensor: onnx.TensorProto, name: str, folder: Path | None) -> np.ndarray:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+        base = (folder or Path()).resolve()
+        file = (base / location).resolve()
+        if folder is None or not location or not file.is_relative_to(base):
+            raise InputError(
+                f"{name}: the weight {tensor.name!r} is kept in {location!r}, outside the model's folder; "
+                "move it beside the .onnx file, or save the model as a single file"
+            )
+        if not file.is_file():
+            raise InputError(f"{name}: the weight {tensor.name!r} is kept in {location!r}, which is not there")
+    try:
+        return numpy_helper.to_array(tensor, base_dir=str(folder or ""))
+    except Exception as error:  # onnx raises anything from ValueError to OSError on inconsistent tensors
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{name}: the weight {tensor.name!r} is damaged ({reason}); fetch the file again") from None
+
+
+def _constant(node: onnx.NodeProto, name: str, folder: Path | None) -> np.ndarray:
+    attribute = node.attribute[0]
+    if attribute.name == "value":
+        return _array(attribute.t, name, folder)
+    value = helper.get_attribute_value(attribute)
+    dtype = np.int64 if attribute.name.startswith("value_int") else np.float32
+    return np.asarray(value, dtype)
+
+
+# ----------------------------------------------------------------------------------------------------------- tidying
+
+
+def tidy(graph: Graph) -> Graph:
+    """The same values at the same names, without what only an exporter needs.
+
+    Dropout and Identity go (their names become aliases), `Flatten` says its axis, a `Reshape` to [batch, all the
+    rest] becomes a `Flatten`, which holds for every batch size, a `Sum` of two an `Add`.
+    """
+    aliases: dict[str, str] = {}
+    ranks = {graph.image: 4}
+    nodes = []
+    for node in graph.nodes:
+        inputs = [aliases.get(i, i) for i in node.input]
+        if node.op_type in ("Identity", "Dropout"):
+            if inputs[0] in graph.weights:  # a shared weight under a second name
+                graph = dataclasses.replace(graph, weights={**graph.weights, node.output[0]: graph.weights[inputs[0]]})
+            else:
+                aliases[node.output[0]] = inputs[0]
+            continue
+        node = remake(node, inputs=inputs)
+        if node.op_type == "Sum" and len(inputs) == 2:
+            node = helper.make_node("Add", inputs, list(node.output), name=node.name)
+        if node.op_type == "Reshape" and ranks.get(inputs[0]) == 4 and inputs[1] in graph.weights:
+            shape = graph.weights[inputs[1]].tolist()
+            if len(shape) == 2 and (shape[0] in (0, 1, -1)):
+                node = helper.make_node("Flatten", inputs[:1], list(node.output), name=node.name)
+        if node.op_type == "Flatten":
+            node = remake(node, axis=attributes(node).get("axis", 1))
+        # Everything before the first flattening is a picture; only whether a Reshape sees one matters here.
+        ranks[node.output[0]] = 2 if node.op_type in ("Flatten", "Reshape", "Gemm", "MatMul") else ranks.get(inputs[0], 4)
+        nodes.append(node)
+    outputs = tuple(dict.fromkeys(aliases.get(o, o) for o in graph.outputs))
+    return dataclasses.replace(graph, nodes=tuple(nodes), outputs=outputs, aliases=aliases)
+
+
+# ---------------------------------------------------------------------------------------------------------- geometry
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """What a tensor sees of the picture: its shape at batch 1, and stride and receptive field in pixels (height, width).
+
+    A receptive field is None where a value sees the whole picture.
+    """
+
+    shape: tuple[int, ...]
+    stride: tuple[int, int] | None
+    receptive_field: tuple[int, int] | None
+
+
+def geometry(graph: Graph) -> dict[str, Geometry]:
+    """Tensor name -> Geometry, for every computed tensor of a tidy graph."""
+    shapes = graph.shapes()
+    found = {graph.image: Geometry(shapes[graph.image], (1, 1), (1, 1))}
+    for node in graph.nodes:
+        above = [found[i] for i in node.input if i in found]
+        stride = next((a.stride for a in above), None)
+        whole = any(a.receptive_field is None for a in above) or not above
+        field = None if whole else tuple(max(a.receptive_field[axis] for a in above) for axis in (0, 1))  # type: ignore[index]
+        if node.op_type in ("Conv", "MaxPool", "AveragePool") and field is not None and stride is not None:
+            given = attributes(node)
+            kernel = given.get("kernel_shape") or shapes[node.input[1]][2:]
+            steps, dilations = given.get("strides", [1, 1]), given.get("dilations", [1, 1])
+            field = tuple(f + (k - 1) * d * s for f, k, d, s in zip(field, kernel, dilations, stride, strict=True))
+            stride = tuple(s * t for s, t in zip(stride, steps, strict=True))
+        elif node.op_type in ("Gemm", "MatMul", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Flatten", "Reshape"):
+            field = stride = None
+        for output in node.output:
+            if output in shapes:
+                found[output] = Geometry(shapes[output], stride, field)  # type: ignore[arg-type]
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ cutting and folding
+
+
+def resized(graph: Graph, size: tuple[int, int]) -> Graph:
+    """The graph for pictures of another size (height, width)."""
+    return dataclasses.replace(graph, size=size)
+
+
+def cut(graph: Graph, tensors: Iterable[str]) -> Graph:
+    """The part of the graph that the tensors need; they become its outputs, in the order given.
+
+    Raises:
+      InputError: a tensor is not computed by the graph.
+    """
+    wanted = list(dict.fromkeys(graph.resolve(t) for t in tensors))
+    producers = graph.producers()
+    for tensor in wanted:
+        if tensor not in producers:
+            raise choice_error("tensor", tensor, producers)
+    needed = set(wanted)
+    nodes = []
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            nodes.append(node)
+    weights = {name: array for name, array in graph.weights.items() if name in needed}
+    return dataclasses.replace(graph, nodes=tuple(reversed(nodes)), weights=weights, outputs=tuple(wanted))
+
+
+def numbered(graph: Graph) -> Graph:
+    """The graph with its tensors renamed t0, t1, ...; the outputs keep their order."""
+    names = {name: f"t{i}" for i, name in enumerate((graph.image, *graph.weights, *graph.tensors()))}
+    nodes = []
+    for node in graph.nodes:
+        renamed = remake(node, inputs=[names.get(i, i) for i in node.input])
+        renamed.output[:] = [names.get(o, o) for o in node.output]
+        renamed.name = renamed.output[0]
+        nodes.append(renamed)
+    return dataclasses.replace(
+        graph,
+        nodes=tuple(nodes),
+        weights={names[name]: array for name, array in graph.weights.items()},
+        image=names[graph.image],
+        outputs=tuple(names[name] for name in graph.outputs),
+        aliases={},
+    )
+
+
+def with_pooling(graph: Graph, pool: str) -> Graph:
+    """The graph with every max pool made an average pool (`pool="avg"`), or as it is (`pool="max"`).
+
+    Average pools count the picture's pixels only, not the padding, so that borders keep their brightness.
+    """
+    if pool == "max":
+        return graph
+    nodes = [
+        helper.make_node(
+            "AveragePool",
+            list(node.input),
+            [node.output[0]],
+            name=node.name,
+            **{k: v for k, v in attributes(node).items() if k not in ("storage_order", "dilations")},
+        )
+        if node.op_type == "MaxPool"
+        else node
+        for node in graph.nodes
+    ]
+    # ceil_mode entered AveragePool with opset 10.
+    return dataclasses.replace(
+        graph, nodes=tuple(nodes), opset=max(graph.opset, 10) if nodes != list(graph.nodes) else graph.opset
+    )
+
+
+def fold(graph: Graph) -> Graph:
+    """The graph in the form that converts to the fastest Keras model: the same outputs to rounding.
+
+    Batch normalisation goes into the convolution before it where nothing else reads the value between
+    (w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta); paddings become SAME or VALID where they mean the
+    same, which saves a copy of the activations each; matrices are stored as they are multiplied.
+    """
+    graph = _fold_batch_norms(graph)
+    shapes = graph.shapes()
+    weights = dict(graph.weights)
+    nodes = []
+    for node in graph.nodes:
+        if node.op_type in ("Conv", "MaxPool", "AveragePool"):
+            node = _simplest_padding(node, shapes)
+        elif node.op_type == "Gemm" and attributes(node).get("transB", 0) and node.input[1] in weights:
+            stored = f"{node.input[1]}/transposed"
+            weights[stored] = np.ascontiguousarray(weights[node.input[1]].T)
+            node = remake(node, inputs=[node.input[0], stored, *node.input[2:]], transB=None)
+        nodes.append(node)
+    used = {name for node in nodes for name in node.input}
+    weights = {name: array for name, array in weights.items() if name in used}
+    return dataclasses.replace(graph, nodes=tuple(nodes), weights=weights)
+
+
+def _fold_batch_norms(graph: Graph) -> Graph:
+    readers = graph.consumers()
+    producers = graph.producers()
+    weights = dict(graph.weights)
+    replaced: dict[int, onnx.NodeProto | None] = {}
+    for node in graph.nodes:
+        if node.op_type != "BatchNormalization":
+            continue
+        before = producers.get(node.input[0])
+        alone = len(readers[node.input[0]]) == 1 and node.input[0] not in graph.outputs
+        if before is None or before.op_type != "Conv" or not alone or before.input[1] not in weights:
+            continue
+        scale, offset, mean, variance = (weights[name].astype(np.float64) for name in node.input[1:5])
+        factor = scale / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
+        kernel = weights[before.input[1]]
+        bias = weights[before.input[2]].astype(np.float64) if len(before.input) > 2 else 0.0
+        name = node.output[0]
+        weights[f"{name}/kernel"] = (kernel * factor[:, None, None, None]).astype(np.float32)
+        weights[f"{name}/bias"] = ((bias - mean) * factor + offset).astype(np.float32)
+        inputs = [before.input[0], f"{name}/kernel", f"{name}/bias"]
+        replaced[id(before)] = None
+        replaced[id(node)] = helper.make_node("Conv", inputs, [name], name=node.name, **attributes(before))
+    nodes = [replaced.get(id(node), node) for node in graph.nodes]
+    return dataclasses.replace(graph, nodes=tuple(n for n in nodes if n is not None), weights=weights)
+
+
+def _simplest_padding(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> onnx.NodeProto:
+    """The node with its padding written as SAME_UPPER or none where that gives the same windows."""
+    given = attributes(node)
+    kernel = given.get("kernel_shape") or shapes[node.input[1]][2:]
+    strides = given.get("strides", [1, 1])
+    dilations = given.get("dilations", [1, 1])
+    pads = given.get("pads", [0, 0, 0, 0])
+    height_width, out = shapes[node.input[0]][2:], shapes[node.output[0]][2:]
+    if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b""):
+        return node
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    total = [max((o - 1) * s + r - n, 0) for o, s, r, n in zip(out, strides, reach, height_width, strict=True)]
+    # Rounding up (ceil_mode) adds a padding at the end that the attributes do not show; out is after it.
+    same = all(
+        o == math.ceil(n / s) and before == t // 2
+        for o, n, s, before, t in zip(out, height_width, strides, pads[:2], total, strict=True)
+    )
+    if not any(total) and not any(pads[:2]):
+        # Nothing is padded; what `pads` or ceil_mode would add at the end, no window reaches.
+        return remake(node, kernel_shape=list(kernel), pads=None, ceil_mode=None, auto_pad="VALID")
+    if same:
+        return remake(node, kernel_shape=list(kernel), pads=None, ceil_mode=None, auto_pad="SAME_UPPER")
+    # Windows whose padding lies elsewhere keep explicit pads, ceil_mode written out.
+    end = [t - before for t, before in zip(total, pads[:2], strict=True)]
+    explicit = [*pads[:2], *(max(e, 0) for e in end)]
+    return remake(node, kernel_shape=list(kernel), pads=explicit, ceil_mode=None)

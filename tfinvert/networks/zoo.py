@@ -1,0 +1,180 @@
+"""The networks that tfinvert knows by name: where they come from, how their pictures are prepared."""
+
+import dataclasses
+import errno
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from tfinvert.errors import InputError, choice_error
+from tfinvert.networks import topologies
+from tfinvert.networks.graph import LFS_HEADER, Graph, checksum
+
+log = logging.getLogger("tfinvert")
+CONNECT_TIMEOUT = 10.0  # seconds, for the connection and for each read
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """From RGB in [0, 1] to what a network was trained on: `value[..., channels] * scale + shift`.
+
+    Attributes:
+      channels: order of the colour channels, (0, 1, 2) for RGB or (2, 1, 0) for BGR.
+      scale, shift: per channel, in that order.
+    """
+
+    channels: tuple[int, int, int]
+    scale: tuple[float, float, float]
+    shift: tuple[float, float, float]
+
+
+def _standardised(mean: tuple[float, ...], deviation: tuple[float, ...]) -> Preprocessing:
+    scale = tuple(1 / d for d in deviation)
+    shift = tuple(-m / d for m, d in zip(mean, deviation, strict=True))
+    return Preprocessing((0, 1, 2), scale, shift)  # type: ignore[arg-type]
+
+
+# The names are those of keras.applications; `caffe` subtracts the mean of BVLC's ilsvrc_2012_mean.npy.
+PREPROCESSING = {
+    "torch": _standardised((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "caffe": Preprocessing((2, 1, 0), (255.0,) * 3, (-104.00698793, -116.66876762, -122.67891434)),
+    "tf": Preprocessing((0, 1, 2), (2.0,) * 3, (-1.0,) * 3),
+    "none": Preprocessing((0, 1, 2), (1.0,) * 3, (0.0,) * 3),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ZooModel:
+    """A network of the ONNX model zoo.
+
+    Attributes:
+      name: as in `--model`.
+      file: name of the .onnx file.
+      sha256: of the file; the only thing that is trusted about it.
+      sources: addresses, tried in order.
+      preprocessing: key of PREPROCESSING.
+      topology: the same graph without weights.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    sources: tuple[str, ...]
+    preprocessing: str
+    topology: Callable[[], Graph]
+
+
+def _zoo_model(name: str, file: str, folder: str, sha256: str, preprocessing: str, topology: Callable[[], Graph]) -> ZooModel:
+    stem = file.removesuffix(".onnx")
+    sources = (
+        f"https://huggingface.co/onnxmodelzoo/{stem}/resolve/main/{file}",
+        f"https://media.githubusercontent.com/media/onnx/models/main/validated/vision/classification/{folder}/model/{file}",
+    )
+    return ZooModel(name, file, sha256, sources, preprocessing, topology)
+
+
+MODELS = {
+    model.name: model
+    for model in (
+        _zoo_model(
+            "vgg16-bn",
+            "vgg16-bn-7.onnx",
+            "vgg",
+            "4fdceabf1ef715c9ed3020fa2eac1cb2a448296c086b03633c80cf47e1c5afce",
+            "torch",
+            topologies.vgg16_bn,
+        ),
+        _zoo_model(
+            "resnet18",
+            "resnet18-v1-7.onnx",
+            "resnet",
+            "4e8f8653e7a2222b3904cc3fe8e304cd8b339ce1d05fd24688162f86fb6df52c",
+            "torch",
+            topologies.resnet18,
+        ),
+        _zoo_model(
+            "squeezenet1.1",
+            "squeezenet1.1-7.onnx",
+            "squeezenet",
+            "1eeff551a67ae8d565ca33b572fc4b66e3ef357b0eb2863bb9ff47a918cc4088",
+            "torch",
+            topologies.squeezenet1_1,
+        ),
+        _zoo_model(
+            "alexnet",
+            "bvlcalexnet-12.onnx",
+            "alexnet",
+            "6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945",
+            "caffe",
+            topologies.alexnet,
+        ),
+    )
+}
+
+
+def model(name: str) -> ZooModel:
+    """The zoo model of that name; raises InputError with the valid names."""
+    if name not in MODELS:
+        raise choice_error("model", name, MODELS)
+    return MODELS[name]
+
+
+def pretrained_file(model: ZooModel, folder: Path) -> Path:
+    """The checked .onnx file of a model, downloaded into `folder` if it is not there.
+
+    Raises:
+      InputError: it is neither there nor to be had; the message says where to get it and where to put it.
+    """
+    path = folder / model.file
+    if path.exists():
+        with open(path, "rb") as file:
+            pointer = file.read(len(LFS_HEADER)) == LFS_HEADER
+        if pointer:
+            raise InputError(f"{path} is a Git LFS pointer, not the network: delete it, or fetch it with 'git lfs pull'")
+        found = checksum(path)
+        if found != model.sha256:
+            raise InputError(
+                f"{path} has the SHA-256 {found}; expected {model.sha256}: "
+                "delete it to download it again, or use it as it is with --onnx"
+            )
+        return path
+    reasons = []
+    for source in model.sources:
+        log.info("downloading %s", source)
+        try:
+            download(source, model.sha256, path)
+            return path
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+                raise InputError(f"cannot write {path}: {error.strerror}") from None
+            reasons.append(f"{source}: {_first_line(error)}")
+        except ValueError as error:  # the checksum
+            reasons.append(f"{source}: {_first_line(error)}")
+    raise InputError(
+        f"{model.file} is not at {path} and could not be downloaded ({'; '.join(reasons)}). "
+        f"Get it from {model.sources[0]} and put it at {path}, or run with --weights=random"
+    )
+
+
+def download(source: str, sha256: str, path: Path) -> None:
+    """Fetches an address to `path`, with a progress bar; the file appears there whole and checked, or not at all.
+
+    Raises:
+      OSError: no connection, an error of the server, or the disk.
+      ValueError: what came has another checksum.
+    """
+    import pooch  # not needed by runs that find their file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pooch.get_logger().setLevel("ERROR")
+    pooch.retrieve(
+        source,
+        known_hash=f"sha256:{sha256}",
+        fname=path.name,
+        path=path.parent,
+        downloader=pooch.HTTPDownloader(progressbar=True, timeout=CONNECT_TIMEOUT),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -1,0 +1,1 @@
+"""A finished run directory -> pictures to look at. Reads files only."""

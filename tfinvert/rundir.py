@@ -1,0 +1,196 @@
+"""The run directory: what a run is, what happened, what came out. It owns every path in there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfinvert import images
+from tfinvert.errors import InputError
+
+QUEUED_PICTURES = 16
+
+
+class RunDirectory:
+    """One run's folder. Pictures are written by a thread of its own; use it as a context manager to wait for them.
+
+    Attributes:
+      path: the folder.
+      flags, info, metrics, target, final, sheet, curves, checkpoints, tensorboard: paths inside.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.flags = path / "run.flags"
+        self.info = path / "run.json"
+        self.metrics = path / "metrics.jsonl"
+        self.target = path / "target.png"
+        self.final = path / "final.png"
+        self.sheet = path / "sheet.png"
+        self.curves = path / "curves.png"
+        self.images = path / "images"
+        self.checkpoints = path / "checkpoints"
+        self.tensorboard = path / "tensorboard"
+        self._queue: queue.Queue[tuple[Path, np.ndarray] | None] = queue.Queue(QUEUED_PICTURES)
+        self._failure: BaseException | None = None
+        self._writer: threading.Thread | None = None
+
+    def check(self, flagfile: str, *, resume: bool, overwrite: bool) -> None:
+        """Refuses a folder that holds something else, before any work is done. Writes nothing.
+
+        Raises:
+          InputError: the folder holds another run, files that are no run, or cannot be written.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"--output_dir {str(self.path)!r} is a file; expected a folder")
+        there = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
+        if there and not self.flags.exists():
+            raise InputError(f"{self.path} holds files that are no run ({there[0]}, ...); choose another --output_dir")
+        if resume and self.flags.exists():
+            changed = differing_flags(self.flags.read_text(encoding="utf-8", errors="replace"), flagfile)
+            if changed:
+                raise InputError(
+                    f"{self.path} holds a run with other settings ({'; '.join(changed[:4])}); "
+                    "--resume continues the same run only: give the same flags, or another --output_dir"
+                )
+        elif there and not overwrite:
+            raise InputError(f"{self.path} already holds a run; give --resume, --overwrite or another --output_dir")
+        existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise InputError(f"cannot write to {existing}; choose another --output_dir")
+
+    def create(self, flagfile: str, info: dict[str, Any], *, resume: bool) -> None:
+        """Starts a run in the folder, emptied unless it is resumed; settings and origins are written before any work."""
+        try:
+            if not resume:
+                self._remove_run()
+            self.images.mkdir(parents=True, exist_ok=True)
+            _write(self.flags, flagfile)
+            self.write_info(info)
+        except OSError as error:
+            raise InputError(f"cannot write to {self.path}: {error.strerror or error}") from None
+
+    def _remove_run(self) -> None:
+        for file in (self.flags, self.info, self.metrics, self.target, self.final, self.sheet, self.curves):
+            file.unlink(missing_ok=True)
+        for folder in (self.images, self.checkpoints, self.tensorboard):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def read_info(self) -> dict[str, Any]:
+        """run.json, or an empty dict where there is none that can be read."""
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(self.info.read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def write_info(self, info: dict[str, Any]) -> None:
+        """Replaces run.json."""
+        _write(self.info, json.dumps(info, indent=2) + "\n")
+
+    def picture_path(self, step: int) -> Path:
+        """Where the picture of a step is."""
+        return self.images / f"{step:06d}.png"
+
+    def pictures(self) -> dict[int, Path]:
+        """Step -> picture, in order."""
+        return {int(p.stem): p for p in sorted(self.images.glob("[0-9]*.png")) if p.stem.isdigit()}
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Adds a line to metrics.jsonl."""
+        with open(self.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The whole lines of metrics.jsonl."""
+        if not self.metrics.exists():
+            return []
+        lines = []
+        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(line))
+        return [one for one in lines if isinstance(one, dict) and isinstance(one.get("step"), int)]
+
+    def rewind(self, step: int) -> None:
+        """Forgets lines and pictures from `step` on: a resumed run makes them again."""
+        kept = [line for line in self.read_metrics() if line["step"] < step]
+        _write(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        for number, path in self.pictures().items():
+            if number >= step:
+                path.unlink()
+
+    def save_picture(self, path: Path, image: np.ndarray) -> None:
+        """Hands a picture to the writing thread; waits only where 16 are already waiting.
+
+        Raises:
+          OSError: an earlier picture could not be written.
+        """
+        self._raise_failure()
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_pictures, name="pictures", daemon=True)
+            self._writer.start()
+        self._queue.put((path, np.array(image)))
+
+    def flush(self) -> None:
+        """Waits until every picture is written. Raises OSError as `save_picture`."""
+        if self._writer is not None:
+            self._queue.put(None)
+            self._writer.join()
+            self._writer = None
+        self._raise_failure()
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.flush()
+        else:
+            with contextlib.suppress(OSError):
+                self.flush()
+
+    def _write_pictures(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._failure is None:
+                try:
+                    images.save(*item)
+                except BaseException as error:
+                    self._failure = error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+
+def differing_flags(stored: str, wanted: str) -> list[str]:
+    """What sets two flagfiles apart, as `--steps=20, was 10`. More steps of a constant schedule are no difference."""
+    before, now = (dict(_split(line) for line in text.splitlines() if line.startswith("--")) for text in (stored, wanted))
+    changed = []
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) == now.get(name):
+            continue
+        longer = name == "--steps" and now.get("--schedule") == "constant" == before.get("--schedule")
+        if longer and before.get(name, "").isdigit() and int(now[name]) >= int(before[name]):
+            continue
+        changed.append(f"{name}={now.get(name, '(default)')}, was {before.get(name, '(default)')}")
+    return changed
+
+
+def _split(line: str) -> tuple[str, str]:
+    name, _, value = line.partition("=")
+    return name, value
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
