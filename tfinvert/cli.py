@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags
 
 from tfinvert import interruption
-from tfinvert.config import CHOICES, Config, flagfile, parse_size
+from tfinvert.config import CHOICES, STARTS, Config, flagfile, parse_size
 from tfinvert.errors import InputError, NonFiniteLossError
 
 FLAGS = flags.FLAGS
@@ -179,13 +179,20 @@ def help_text() -> str:
 
 def execute(config: Config) -> None:
     """Runs the experiment of a config. Raises InputError, NonFiniteLossError or Interrupted."""
+    from tfinvert import images
     from tfinvert.networks import convert
     from tfinvert.rundir import RunDirectory
 
+    run_dir = RunDirectory(config.run_folder())
     if config.experiment == "invert":
-        RunDirectory(config.run_folder()).check(flagfile(config), resume=config.resume, overwrite=config.overwrite)
-    request = convert.request_for(config)
-    with convert.Conversion(request) as conversion:
+        run_dir.check(flagfile(config), resume=config.resume, overwrite=config.overwrite)
+        if config.resume and run_dir.is_finished(flagfile(config)):
+            print(run_dir.summary())
+            return
+        images.check(config.image)
+        if config.init not in STARTS:
+            images.check(config.init)
+    with convert.Conversion(convert.request_for(config)) as conversion:
         if config.experiment == "layers":
             from tfinvert.experiments import layers
 
@@ -194,7 +201,8 @@ def execute(config: Config) -> None:
             _import_tensorflow()  # while the network is being converted
             from tfinvert.experiments import invert
 
-            invert.run_in(config, conversion)
+            invert.run(config, conversion, run_dir)
+            print(run_dir.summary())
 
 
 def _import_tensorflow() -> None:

@@ -21,9 +21,10 @@ CHOICES = {
     "pixels": ("free", "clip", "sigmoid"),
     "precision": ("float32", "bfloat16"),
 }
+STARTS = ("noise", "grey")  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.
 PLACEMENT = ("output_dir", "resume", "overwrite")
-LARGEST_SIDE = 2048
+SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +100,10 @@ class Config:
             _at_least("layer_weights", weight, 0)
         if self.layer_weights and not any(self.layer_weights):
             raise InputError("--layer_weights are all 0; expected at least one above 0")
-        if self.size is not None and not all(8 <= side <= LARGEST_SIDE for side in self.size):
-            raise InputError(f"--size is {self.size[0]}x{self.size[1]}; expected sides of 8 to {LARGEST_SIDE} pixels")
+        if self.size is not None and not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in self.size):
+            raise InputError(
+                f"--size is {self.size[0]}x{self.size[1]}; expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels"
+            )
         if self.schedule == "piecewise":
             ordered = list(self.decay_boundaries) == sorted(set(self.decay_boundaries))
             if not self.decay_boundaries or not ordered or min(self.decay_boundaries) < 1:
@@ -117,7 +120,8 @@ class Config:
                 _above_zero("decay_factors", factor)
         if self.schedule == "warmup_cosine" and not 0 < self.warmup_steps < self.steps:
             raise InputError(
-                f"--warmup_steps is {self.warmup_steps}; --schedule=warmup_cosine expects 1 to {self.steps - 1} of {self.steps} steps"
+                f"--warmup_steps is {self.warmup_steps}; --schedule=warmup_cosine expects 1 to {self.steps - 1} "
+                f"of {self.steps} steps"
             )
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite exclude each other; give one")

@@ -30,25 +30,35 @@ def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
     Raises:
       InputError: no such file, no picture, or fewer than 8 or more than 64 million pixels.
     """
+    height, width = size
+    resized = _read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
+    return np.asarray(resized, np.float32)[None] / np.float32(255)
+
+
+def check(source: str | Path) -> None:
+    """Raises InputError, as `load` would, for a picture that cannot be read."""
+    _read(source)
+
+
+def _read(source: str | Path) -> PillowImage.Image:
     path = sample(str(source)) if str(source) in SAMPLES and not os.path.exists(source) else Path(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
             with PillowImage.open(path) as opened:
                 _check_size(path, *opened.size)
-                picture = _to_rgb(ImageOps.exif_transpose(opened))
+                return _to_rgb(ImageOps.exif_transpose(opened))
     except FileNotFoundError:
         raise InputError(f"there is no picture {str(source)!r}; give a file, or one of {', '.join(SAMPLES)}") from None
     except UnidentifiedImageError:
         raise InputError(f"{path} is not a picture that Pillow can read (PNG, JPEG, WebP, TIFF, ...)") from None
-    except (InputError, KeyboardInterrupt):
+    except InputError:
         raise
+    except PillowImage.DecompressionBombError:
+        raise InputError(f"{path} is far too large a picture; expected at most {LARGEST // 10**6} million pixels") from None
     except Exception as error:  # decoders raise SyntaxError, struct.error, EOFError and more on damaged files
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"cannot read the picture {path}: {reason}") from None
-    height, width = size
-    resized = picture.resize((width, height), PillowImage.Resampling.BILINEAR)
-    return np.asarray(resized, np.float32)[None] / np.float32(255)
 
 
 def sample(name: str) -> Path:

@@ -84,6 +84,23 @@ class RunDirectory:
         for folder in (self.images, self.checkpoints, self.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)
 
+    def is_finished(self, flagfile: str) -> bool:
+        """Whether the folder holds this very run, ended as it should."""
+        info = self.read_info()
+        return "result" in info and "stopped" not in info and self.flags.read_text(encoding="utf-8") == flagfile
+
+    def summary(self) -> str:
+        """The figures of run.json, and where the pictures are."""
+        info = self.read_info()
+        result = info["result"]
+        return (
+            f"PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f}, "
+            f"normalised feature error {result['normalized_feature_error']:.3g}; "
+            f"{result['seconds']:.1f} s, {result['steps_per_second']:.1f} steps/s, {result['peak_memory_mb']:.0f} MB at most\n"
+            f"weights: {info.get('weights')}\n"
+            f"pictures: {self.final}, {self.sheet}, {self.curves}"
+        )
+
     def read_info(self) -> dict[str, Any]:
         """run.json, or an empty dict where there is none that can be read."""
         with contextlib.suppress(OSError, ValueError):

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -309,15 +308,3 @@ def _grow_gpu_memory() -> None:
     for gpu in tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # in use already: then it is as its owner set it
             tf.config.experimental.set_memory_growth(gpu, True)
-
-
-def run_in(config: Config, conversion: Conversion) -> Path:
-    """Runs an inversion in its run directory; prints the figures; gives the folder."""
-    run_dir = RunDirectory(config.run_folder())
-    result = run(config, conversion, run_dir)
-    print(
-        f"PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.4f}, normalised feature error {result.normalized_feature_error:.3g}; "
-        f"{result.seconds:.1f} s, {result.steps_per_second:.1f} steps/s, {result.peak_memory_mb:.0f} MB at most\n"
-        f"{result.weights}\npictures: {run_dir.final}, {run_dir.sheet}, {run_dir.curves}"
-    )
-    return run_dir.path

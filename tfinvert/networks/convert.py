@@ -310,7 +310,8 @@ class Conversion:
         self.close()
 
     def _expect(self, event: str) -> None:
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         answer = json.loads(line) if line.startswith(b"{") else {}
         if "error" in answer:
@@ -447,8 +448,13 @@ def _reference(graph: Graph, inputs: np.ndarray) -> dict[str, np.ndarray]:
     """The graph's outputs by onnxruntime, before any folding."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(graph.proto(batch=1).SerializeToString(), providers=["CPUExecutionProvider"])
-    return dict(zip(graph.outputs, session.run(list(graph.outputs), {graph.image: inputs}), strict=True))
+    model = graph.proto(batch=1).SerializeToString()
+    try:
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        values = session.run(list(graph.outputs), {graph.image: inputs})
+    except Exception as error:  # its exceptions share no base class
+        raise InputError(f"onnxruntime cannot run the network: {' '.join(str(error).split())[:300]}") from None
+    return dict(zip(graph.outputs, values, strict=True))
 
 
 def _export(graph: Graph, layers: dict[str, str], prepare: zoo.Preprocessing):

@@ -119,7 +119,28 @@ class Graph:
                 f"({' '.join(str(error).split())[:300]}); try the --size it was made for"
             ) from None
         found = [*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input]
-        return {info.name: tuple(d.dim_value for d in info.type.tensor_type.shape.dim) for info in found}
+        shapes = {info.name: tuple(d.dim_value for d in info.type.tensor_type.shape.dim) for info in found}
+        for node in self.nodes:
+            self._check_node(node, shapes)
+        return shapes
+
+    def _check_node(self, node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """What shape inference lets pass: windows beyond the picture, matrices of another length."""
+        pictures = f"pictures of {self.size[0]}x{self.size[1]} pixels"
+        name = node.output[0]
+        if not all(shapes.get(name, (1,))):
+            raise InputError(
+                f"{pictures} are too small for this network: nothing is left of them at {name!r}; try a larger --size"
+            )
+        if node.op_type in ("Gemm", "MatMul") and node.input[1] in self.weights:
+            matrix = self.weights[node.input[1]].shape
+            length = matrix[1] if node.op_type == "Gemm" and attributes(node).get("transB", 0) else matrix[0]
+            given = shapes.get(node.input[0], ())
+            if given and given[-1] != length:
+                raise InputError(
+                    f"the dense layer {name!r} takes {length} values, and {pictures} give {given[-1]}: leave out --size, "
+                    "or ask for layers before the first dense one"
+                )
 
 
 def _untold(name: str) -> onnx.ValueInfoProto:

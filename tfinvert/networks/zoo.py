@@ -140,19 +140,19 @@ def pretrained_file(model: ZooModel, folder: Path) -> Path:
         return path
     reasons = []
     for source in model.sources:
-        log.info("downloading %s", source)
+        log.info("%s is not in %s: downloading %s", model.file, folder, source)
         try:
             download(source, model.sha256, path)
             return path
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
                 raise InputError(f"cannot write {path}: {error.strerror}") from None
-            reasons.append(f"{source}: {_first_line(error)}")
+            reasons.append(f"{source}: {_reason(error)}")
         except ValueError as error:  # the checksum
-            reasons.append(f"{source}: {_first_line(error)}")
+            reasons.append(f"{source}: {_reason(error)}")
     raise InputError(
-        f"{model.file} is not at {path} and could not be downloaded ({'; '.join(reasons)}). "
-        f"Get it from {model.sources[0]} and put it at {path}, or run with --weights=random"
+        f"{model.file} could not be downloaded ({'; '.join(reasons)}): get it from there yourself and put it at {path}, "
+        "or run with --weights=random"
     )
 
 
@@ -176,5 +176,18 @@ def download(source: str, sha256: str, path: Path) -> None:
     )
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """Why a download failed, in a few words; the messages of requests are paragraphs."""
+    import requests
+
+    if isinstance(error, requests.exceptions.HTTPError) and error.response is not None:
+        return f"the server answered {error.response.status_code}"
+    if isinstance(error, requests.exceptions.Timeout):
+        return "timed out"
+    if isinstance(error, requests.exceptions.TooManyRedirects):
+        return "redirected in a circle"
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return "no connection"
+    if isinstance(error, ValueError):
+        return "what came has another SHA-256"
     return " ".join(str(error).split())[:160] or type(error).__name__

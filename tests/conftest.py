@@ -1,0 +1,86 @@
+"""Shared fixtures. Tests need no network; those that need real pretrained weights say so when they are skipped."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from tfinvert.networks.graph import Graph
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """One cache of converted networks for the whole session, away from the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["TFINVERT_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture
+def shared():
+    """The folder with real weights and pictures."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared/data, which is not there")
+    return SHARED
+
+
+@pytest.fixture
+def tiny():
+    """A network small enough for its values to be worked out by hand, as a Graph factory."""
+    return tiny_graph
+
+
+def tiny_graph(size: int = 16, seed: int = 0) -> Graph:
+    """conv 3x3 + batch norm + ReLU, max pool, conv 3x3 + ReLU, flatten, dense: 3 -> 4 -> 5 channels -> 6 values."""
+    rng = np.random.default_rng(seed)
+    half = size // 2
+
+    def normal(*shape):
+        return (0.3 * rng.standard_normal(shape)).astype(np.float32)
+
+    weights = {
+        "k1": normal(4, 3, 3, 3),
+        "gamma": (1 + normal(4)),
+        "beta": normal(4),
+        "mean": normal(4),
+        "variance": (1 + normal(4) ** 2),
+        "k2": normal(5, 4, 3, 3),
+        "b2": normal(5),
+        "k3": normal(6, 5 * half * half),
+        "b3": normal(6),
+    }
+    nodes = (
+        helper.make_node("Conv", ["x", "k1"], ["conv1"], kernel_shape=[3, 3], pads=[1] * 4),
+        helper.make_node("BatchNormalization", ["conv1", "gamma", "beta", "mean", "variance"], ["norm1"], epsilon=1e-3),
+        helper.make_node("Relu", ["norm1"], ["relu1"]),
+        helper.make_node("MaxPool", ["relu1"], ["pool1"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["pool1", "k2", "b2"], ["conv2"], kernel_shape=[3, 3], pads=[1] * 4),
+        helper.make_node("Relu", ["conv2"], ["relu2"]),
+        helper.make_node("Dropout", ["relu2"], ["drop2"]),
+        helper.make_node("Flatten", ["drop2"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "k3", "b3"], ["fc"], transB=1),
+    )
+    return Graph(nodes=nodes, weights=weights, image="x", size=(size, size), outputs=("fc",), opset=9)
+
+
+def write_onnx(graph: Graph, path: Path) -> Path:
+    """Saves a graph as a file."""
+    path.write_bytes(graph.proto(batch=1).SerializeToString())
+    return path
+
+
+def tfinvert(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
+    """Runs the program as a user would."""
+    command = [sys.executable, str(ROOT / "run_experiments.py"), *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
+    )

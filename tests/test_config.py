@@ -1,0 +1,62 @@
+import dataclasses
+
+import pytest
+
+from tfinvert.config import Config, flagfile, parse_size
+from tfinvert.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "--steps is 0"),
+        ({"learning_rate": float("nan")}, "--learning_rate is nan"),
+        ({"learning_rate": 0.0}, "--learning_rate is 0.0"),
+        ({"tv_weight": -1.0}, "--tv_weight is -1.0"),
+        ({"tv_weight": float("inf")}, "--tv_weight is inf"),
+        ({"momentum": 1.0}, "--momentum is 1.0"),
+        ({"save_every": 0}, "--save_every is 0"),
+        ({"seed": -1}, "--seed is -1"),
+        ({"pool": "median"}, "unknown --pool 'median'"),
+        ({"layers": ()}, "--layers is empty"),
+        ({"layer_weights": (1.0, 2.0)}, "2 numbers for 1 layers"),
+        ({"layer_weights": (-1.0,)}, "--layer_weights is -1.0"),
+        ({"layer_weights": (0.0,)}, "all 0"),
+        ({"size": (4, 224)}, "--size is 4x224"),
+        ({"size": (224, 9999)}, "--size is 224x9999"),
+        ({"schedule": "piecewise"}, "--decay_boundaries"),
+        ({"schedule": "piecewise", "decay_boundaries": (5, 3), "decay_factors": (1.0, 1.0)}, "rising"),
+        ({"schedule": "piecewise", "decay_boundaries": (5,), "decay_factors": ()}, "0 numbers for 1"),
+        ({"schedule": "warmup_cosine", "warmup_steps": 0}, "--warmup_steps is 0"),
+        ({"resume": True, "overwrite": True}, "exclude each other"),
+    ],
+)
+def test_values_out_of_range_are_named(settings, message):
+    with pytest.raises(InputError, match=message):
+        Config(**settings)
+
+
+def test_a_flagfile_holds_every_setting_but_where_the_run_goes():
+    text = flagfile(Config(layers=("a", "b"), size=(224, 320), decay_boundaries=(3, 4), output_dir="x", overwrite=True))
+    assert "--layers=a,b\n" in text
+    assert "--size=224x320\n" in text
+    assert "--decay_boundaries=3,4\n" in text
+    assert "output_dir" not in text
+    assert "overwrite" not in text
+    assert text.count("\n") == len(dataclasses.fields(Config)) - 3 - 2  # onnx and preprocessing have no value
+
+
+@pytest.mark.parametrize(("text", "size"), [("224", (224, 224)), ("100x200", (100, 200)), (" 32X64 ", (32, 64))])
+def test_sizes(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "axb", "224x", "-3", "1.5", "224x224x3"])
+def test_bad_sizes(text):
+    with pytest.raises(InputError, match="expected pixels"):
+        parse_size(text)
+
+
+def test_run_folders_are_safe_names():
+    assert str(Config(layers=("a/b", "c")).run_folder()) == "out/vgg16-bn-a_b+c"
+    assert str(Config(output_dir="somewhere/else").run_folder()) == "somewhere/else"
