@@ -49,7 +49,7 @@ def invert(
     from tfinvert.networks import convert
     from tfinvert.rundir import RunDirectory
 
-    chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    chosen: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     if str(network).endswith(".onnx"):
         chosen["onnx"] = str(network)
     else:

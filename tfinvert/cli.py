@@ -16,10 +16,8 @@ from typing import Any
 from absl import flags
 
 from tfinvert import interruption
-from tfinvert.config import CHOICES, STARTS, Config, flagfile, parse_size
+from tfinvert.config import CHOICES, STARTS, Config, flag_text, flagfile, parse_size
 from tfinvert.errors import InputError, NonFiniteLossError
-
-FLAGS = flags.FLAGS
 
 # One sentence for each field of Config, in the order in which --help lists them.
 HELP = {
@@ -60,41 +58,48 @@ HELP = {
     "resume": "go on from the run directory's newest checkpoint",
     "overwrite": "replace the run in the run directory",
 }
+HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 LISTS = {"layers": str, "layer_weights": float, "decay_boundaries": int, "decay_factors": float}
 
 
-def define_flags() -> None:
-    """Defines a flag for each field of Config."""
+def defined_flags() -> flags.FlagValues:
+    """A flag for each field of Config, with its default."""
+    values = flags.FlagValues()
     for field in dataclasses.fields(Config):
         name, default, text = field.name, field.default, HELP[field.name]
         if name in LISTS:
-            flags.DEFINE_list(name, [str(v) for v in default], text)  # type: ignore[union-attr]
+            flags.DEFINE_list(name, [str(v) for v in default], text, values)  # type: ignore[union-attr]
         elif name in CHOICES:
-            flags.DEFINE_enum(name, default, list(CHOICES[name]), text)  # type: ignore[arg-type]
+            flags.DEFINE_enum(name, default, list(CHOICES[name]), text, values)  # type: ignore[arg-type]
         elif isinstance(default, bool):
-            flags.DEFINE_boolean(name, default, text)
+            flags.DEFINE_boolean(name, default, text, values)
         elif isinstance(default, int):
-            flags.DEFINE_integer(name, default, text)
+            flags.DEFINE_integer(name, default, text, flag_values=values)
         elif isinstance(default, float):
-            flags.DEFINE_float(name, default, text)
+            flags.DEFINE_float(name, default, text, flag_values=values)
         else:
-            flags.DEFINE_string(name, default, text)  # type: ignore[arg-type]
+            flags.DEFINE_string(name, default, text, values)  # type: ignore[arg-type]
+    return values
 
 
-define_flags()
-
-
-def config_from_flags() -> Config:
-    """The Config that the parsed flags describe; raises InputError."""
+def parse(arguments: Sequence[str]) -> Config:
+    """The Config that a command line describes (its first element is the program's name); raises InputError."""
+    given = defined_flags()
+    try:
+        rest = given(_with_flagfiles(list(arguments)))
+    except flags.Error as error:
+        raise InputError(" ".join(str(error).split())) from None
+    if len(rest) > 1:
+        raise InputError(f"unexpected argument {rest[1]!r}; every setting is a flag, such as --image=PICTURE")
     values: dict[str, Any] = {}
     for field in dataclasses.fields(Config):
-        value = FLAGS[field.name].value
+        value = given[field.name].value
         if field.name in LISTS:
             value = _parse_list(field.name, value or ())
         elif field.name == "size" and value is not None:
             value = parse_size(value)
         values[field.name] = value
-    if values["experiment"] == "layers" and not FLAGS["layers"].present:
+    if values["experiment"] == "layers" and not given["layers"].present:
         values["layers"] = ()  # every layer
     return Config(**values)
 
@@ -105,22 +110,6 @@ def _parse_list(name: str, texts: Sequence[str]) -> tuple:
         return tuple(LISTS[name](text) for text in texts)
     except ValueError:
         raise InputError(f"--{name} is {','.join(texts)!r}; expected numbers separated by commas") from None
-
-
-def parse_flags(arguments: Sequence[str]) -> list[str]:
-    """Parses the command line; `--help` prints and ends, a wrong flag raises InputError."""
-    if any(a in ("--help", "-help", "-h", "--h", "--helpfull", "-helpfull", "--helpshort") for a in arguments[1:]):
-        print(help_text())
-        sys.exit(0)
-    try:
-        rest = FLAGS(_with_flagfiles(list(arguments)))
-    except flags.Error as error:
-        raise InputError(" ".join(str(error).split())) from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"a flagfile is not text ({error.reason} at byte {error.start})") from None
-    if len(rest) > 1:
-        raise InputError(f"unexpected argument {rest[1]!r}; every setting is a flag, such as --image=PICTURE")
-    return rest
 
 
 def _with_flagfiles(arguments: list[str], including: tuple[str, ...] = ()) -> list[str]:
@@ -152,6 +141,8 @@ def _with_flagfiles(arguments: list[str], including: tuple[str, ...] = ()) -> li
                 lines = [line.strip() for line in file]
         except OSError as error:
             raise InputError(f"cannot read the flagfile {value}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise InputError(f"the flagfile {value} is not text") from None
         given = [line for line in lines if line and not line.startswith(("#", "//"))]
         wrong = next((line for line in given if not line.startswith("-")), None)
         if wrong is not None:
@@ -170,10 +161,9 @@ def help_text() -> str:
         "",
         "flags (a flagfile holds one a line):",
     ]
-    for name, text in HELP.items():
-        default = FLAGS[name].default_as_str
-        shown = f" (default: {default.strip(chr(39))})" if default not in (None, "''", "'false'") else ""
-        lines.append(f"  --{name}: {text}{shown}")
+    for field in dataclasses.fields(Config):
+        default = "" if field.default in (None, False) else flag_text(field.name, field.default)
+        lines.append(f"  --{field.name}: {HELP[field.name]}{f' (default: {default})' if default else ''}")
     return "\n".join(lines)
 
 
@@ -237,8 +227,10 @@ def main(arguments: Sequence[str]) -> int:
     log.propagate = False
     try:
         with interruption.raising():
-            parse_flags(arguments)
-            execute(config_from_flags())
+            if any(argument in HELP_FLAGS for argument in arguments[1:]):
+                print(help_text())
+            else:
+                execute(parse(arguments))
     except InputError as error:
         return _fail(str(error), 2)
     except NonFiniteLossError as error:

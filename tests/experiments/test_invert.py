@@ -1,0 +1,217 @@
+"""Whole runs on real networks: files, figures, resuming, signals."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfinvert as package
+from tests.conftest import ROOT, tfinvert
+from tests.test_cli import FLAGFILES, parsed
+from tfinvert.config import flagfile
+from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.experiments import invert
+from tfinvert.networks import convert
+
+FAST = ("--model=resnet18", "--weights=random", "--layers=res1", "--size=64", "--save_every=5")
+FAST_SETTINGS = {"network": "resnet18", "weights": "random", "layers": ["res1"], "size": (64, 64), "save_every": 5}
+
+
+def contents(folder):
+    """What two equal runs have in common, byte by byte."""
+    names = ["final.png", "target.png", "metrics.jsonl", "run.flags", *(f"images/{p.name}" for p in folder.glob("images/*"))]
+    return {name: (folder / name).read_bytes() for name in sorted(names)}
+
+
+def pixels(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    done = tfinvert(*FAST, "--steps=40", "--tv_weight=0.05", "--tensorboard", f"--output_dir={folder}")
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_a_run_directory_is_complete(finished):
+    folder, done = finished
+    assert done.stderr == ""  # no terminal, no progress bar; and TensorFlow keeps quiet
+    info = json.loads((folder / "run.json").read_text())
+    assert list(info)[-1] == "result"
+    assert set(info["result"]) == {
+        *("psnr", "ssim", "normalized_feature_error", "seconds", "steps_per_second", "peak_memory_mb")
+    }
+    assert info["weights"] == "seeded random weights, calibrated statistics"
+    assert info["layers"]["res1"]["error"] <= 1e-4
+    assert info["seed"] == 12345
+    assert "tensorflow" in info["versions"]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(0, 41, 5))
+    assert set(lines[0]) == {"step", "loss", "learning_rate", "res1", "tv", "psnr"}
+    assert lines[-1]["loss"] < lines[0]["loss"] / 5
+    for line in lines:
+        assert line["loss"] == pytest.approx(line["res1"] + 0.05 * line["tv"], rel=1e-4)
+    assert sorted(p.name for p in folder.glob("images/*")) == [f"{step:06d}.png" for step in range(0, 41, 5)]
+    for name in ("final.png", "target.png", "images/000000.png"):
+        assert pixels(folder / name).shape == (64, 64, 3)
+    assert pixels(folder / "sheet.png").shape[1] >= 720
+    assert pixels(folder / "curves.png").shape[1] == 1300
+    assert list(folder.glob("tensorboard/events*"))
+    assert f"PSNR {info['result']['psnr']:.2f} dB" in done.stdout
+    assert str(folder / "sheet.png") in done.stdout
+
+
+def test_the_figures_are_those_of_the_picture_that_was_written(finished):
+    folder, _ = finished
+    result = json.loads((folder / "run.json").read_text())["result"]
+    final, target = (pixels(folder / f"{name}.png") / 255 for name in ("final", "target"))
+    assert result["psnr"] == pytest.approx(-10 * math.log10(np.mean((final - target) ** 2)), abs=0.05)
+    start = pixels(folder / "images" / "000000.png") / 255
+    assert result["psnr"] > -10 * math.log10(np.mean((start - target) ** 2)) + 2
+
+
+def test_the_full_flagfile_repeats_the_run(finished, tmp_path):
+    folder, _ = finished
+    done = tfinvert(f"--flagfile={folder / 'run.flags'}", f"--output_dir={tmp_path / 'again'}")
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "again") == contents(folder)
+
+
+def test_python_gives_the_same_result_as_the_command(finished):
+    folder, _ = finished
+    result = package.invert("astronaut", **FAST_SETTINGS, steps=40, tv_weight=0.05)
+    written = pixels(folder / "final.png")
+    np.testing.assert_array_equal(np.rint(result.image * 255).astype(np.uint8), written)
+    assert result.psnr == json.loads((folder / "run.json").read_text())["result"]["psnr"]
+    assert [line["step"] for line in result.history] == list(range(0, 41, 5))
+
+
+def test_python_takes_arrays_and_writes_where_it_is_told(tmp_path):
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[16:48, 16:48] = (200, 120, 40)
+    result = package.invert(picture, **FAST_SETTINGS, steps=6, output_dir=str(tmp_path / "run"))
+    assert result.image.shape == (64, 64, 3)
+    np.testing.assert_allclose(result.target, picture / 255, atol=1e-6)
+    assert (tmp_path / "run" / "final.png").exists()
+    same = package.invert(picture / 255.0, **FAST_SETTINGS, steps=6)
+    np.testing.assert_array_equal(same.image, result.image)
+
+
+@pytest.mark.parametrize(
+    ("image", "settings", "message"),
+    [
+        (np.zeros((64, 64)), {}, "expected .height, width, 3."),
+        (np.full((64, 64, 3), 2.0), {}, "expected floats in .0, 1. or uint8"),
+        (np.full((64, 64, 3), np.nan), {}, "expected floats"),
+        ("astronaut", {"colour": 1}, "colour"),
+        ("missing.png", {}, "no picture"),
+    ],
+)
+def test_python_names_mistakes(image, settings, message):
+    with pytest.raises(InputError, match=message):
+        package.invert(image, **{**FAST_SETTINGS, **settings}, steps=2)
+
+
+def start(*arguments):
+    command = [sys.executable, str(ROOT / "run_experiments.py"), *arguments]
+    return subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process):
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_with_a_checkpoint_and_resuming_gives_the_same_bytes(number, code, tmp_path):
+    flags = (*FAST, "--steps=200")
+    assert tfinvert(*flags, f"--output_dir={tmp_path / 'whole'}").returncode == 0
+    folder = tmp_path / "stopped"
+    process = start(*flags, f"--output_dir={folder}")
+    wait_for(folder / "images" / "000020.png", process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "--resume goes on" in errors
+    assert "Traceback" not in errors
+    assert json.loads((folder / "run.json").read_text())["stopped"].endswith("of 200")
+    assert (folder / "sheet.png").exists()
+    done = tfinvert(*flags, f"--output_dir={folder}", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert contents(folder) == contents(tmp_path / "whole")
+    assert "stopped" not in json.loads((folder / "run.json").read_text())
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
+    flags = (*FAST, "--steps=60")
+    assert tfinvert(*flags, f"--output_dir={tmp_path / 'whole'}").returncode == 0
+    folder = tmp_path / "killed"
+    process = start(*flags, f"--output_dir={folder}")
+    wait_for(folder / "images" / "000010.png", process)
+    process.kill()
+    process.communicate()
+    assert tfinvert(*flags, f"--output_dir={folder}", "--resume").returncode == 0
+    assert contents(folder) == contents(tmp_path / "whole")
+    assert [p for p in folder.rglob(".*") if p.name.endswith(".part")] == []
+
+
+def test_resuming_a_finished_run_only_repeats_its_figures(finished):
+    folder, first = finished
+    before = (folder / "run.json").read_bytes()
+    again = tfinvert(f"--flagfile={folder / 'run.flags'}", f"--output_dir={folder}", "--resume")
+    assert again.stdout == first.stdout
+    assert (folder / "run.json").read_bytes() == before
+
+
+def test_a_constant_run_can_be_made_longer(tmp_path):
+    flags = (*FAST, "--schedule=constant", "--learning_rate=0.05")
+    assert tfinvert(*flags, "--steps=30", f"--output_dir={tmp_path / 'whole'}").returncode == 0
+    assert tfinvert(*flags, "--steps=15", f"--output_dir={tmp_path / 'longer'}").returncode == 0
+    assert tfinvert(*flags, "--steps=30", f"--output_dir={tmp_path / 'longer'}", "--resume").returncode == 0
+    assert contents(tmp_path / "longer") == contents(tmp_path / "whole")
+
+
+def test_a_loss_that_is_not_finite_ends_with_the_best_image(tmp_path):
+    flags = ("--optimizer=sgd", "--learning_rate=1e30", "--pixels=free", "--steps=30")
+    done = tfinvert(*FAST, *flags, f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 1
+    assert "at step" in done.stderr
+    assert done.stderr.count("\n") == 1
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "at step" in info["stopped"]
+    assert math.isfinite(info["result"]["psnr"])
+    assert (tmp_path / "run" / "final.png").exists()
+    settings = {"optimizer": "sgd", "learning_rate": 1e30, "pixels": "free", "steps": 30}
+    with pytest.raises(NonFiniteLossError):
+        package.invert("astronaut", **FAST_SETTINGS, **settings)
+
+
+def test_bfloat16_runs_and_is_near(finished):
+    folder, _ = finished
+    exact = json.loads((folder / "run.json").read_text())["result"]["psnr"]
+    result = package.invert("astronaut", **FAST_SETTINGS, steps=40, tv_weight=0.05, precision="bfloat16")
+    assert result.psnr == pytest.approx(exact, abs=3)
+
+
+@pytest.mark.parametrize("path", FLAGFILES, ids=lambda path: path.stem)
+def test_every_flagfile_runs(path, tmp_path):
+    config = parsed(f"--flagfile={path}", "--weights=random", "--steps=3", f"--output_dir={tmp_path / 'run'}")
+    run_dir = invert.RunDirectory(config.run_folder())
+    run_dir.check(flagfile(config), resume=False, overwrite=False)
+    with convert.Conversion(convert.request_for(config)) as conversion:
+        result = invert.run(config, conversion, run_dir)
+    assert math.isfinite(result.psnr)
+    assert [line["step"] for line in run_dir.read_metrics()] == [0, 3]
+    assert run_dir.sheet.exists()

@@ -1,0 +1,206 @@
+import dataclasses
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper, numpy_helper
+
+from tests.conftest import write_onnx
+from tfinvert.errors import InputError
+from tfinvert.networks import graph as graphs
+
+
+def run(graph, image):
+    session = onnxruntime.InferenceSession(graph.proto(batch=1).SerializeToString(), providers=["CPUExecutionProvider"])
+    return dict(zip(graph.outputs, session.run(list(graph.outputs), {graph.image: image}), strict=True))
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(1).standard_normal((1, 3, 16, 16)).astype(np.float32)
+
+
+def test_reading_leaves_the_file_as_it_is_and_gives_the_same_network(tiny, tmp_path, picture):
+    path = write_onnx(tiny(), tmp_path / "net.onnx")
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    read = graphs.read(path)
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    assert read.size == (16, 16)
+    np.testing.assert_array_equal(run(read, picture)["fc"], run(tiny(), picture)["fc"])
+
+
+def test_tidying_changes_no_value_and_keeps_dropped_names_as_aliases(tiny, picture):
+    tidy = graphs.tidy(tiny())
+    assert "Dropout" not in {n.op_type for n in tidy.nodes}
+    assert tidy.resolve("drop2") == "relu2"
+    assert next(graphs.attributes(n)["axis"] for n in tidy.nodes if n.op_type == "Flatten") == 1
+    np.testing.assert_array_equal(run(tidy, picture)["fc"], run(tiny(), picture)["fc"])
+
+
+def test_a_reshape_to_batch_and_rest_becomes_a_flatten(tiny, picture):
+    graph = tiny()
+    nodes = [n if n.op_type != "Flatten" else helper.make_node("Reshape", ["drop2", "to"], ["flat"]) for n in graph.nodes]
+    with_reshape = dataclasses.replace(
+        graph, nodes=tuple(nodes), weights={**graph.weights, "to": np.array([1, 320], np.int64)}, opset=9
+    )
+    tidy = graphs.tidy(with_reshape)
+    assert [n.op_type for n in tidy.nodes if n.output[0] == "flat"] == ["Flatten"]
+    np.testing.assert_array_equal(run(tidy, picture)["fc"], run(graph, picture)["fc"])
+
+
+def test_folding_gives_the_same_values_without_a_batch_norm(tiny, picture):
+    tidy = graphs.tidy(tiny())
+    layers = ["norm1", "relu1", "pool1", "relu2", "fc"]
+    folded = graphs.fold(graphs.cut(tidy, layers))
+    assert "BatchNormalization" not in {n.op_type for n in folded.nodes}
+    expected, found = run(graphs.cut(tidy, layers), picture), run(folded, picture)
+    for layer in layers:
+        np.testing.assert_allclose(found[layer], expected[layer], rtol=1e-4, atol=1e-5)
+
+
+def test_a_value_that_is_asked_for_is_not_folded_away(tiny, picture):
+    tidy = graphs.tidy(tiny())
+    folded = graphs.fold(graphs.cut(tidy, ["conv1", "relu1"]))
+    assert "BatchNormalization" in {n.op_type for n in folded.nodes}
+    np.testing.assert_allclose(run(folded, picture)["conv1"], run(graphs.cut(tidy, ["conv1"]), picture)["conv1"], rtol=1e-5)
+
+
+def test_cutting_keeps_only_what_is_needed(tiny):
+    part = graphs.cut(graphs.tidy(tiny()), ["pool1"])
+    assert [n.op_type for n in part.nodes] == ["Conv", "BatchNormalization", "Relu", "MaxPool"]
+    assert set(part.weights) == {"k1", "gamma", "beta", "mean", "variance"}
+    assert part.outputs == ("pool1",)
+
+
+def test_average_pooling_replaces_max_pooling(tiny, picture):
+    part = graphs.cut(graphs.tidy(tiny()), ["relu1", "pool1"])
+    values = run(graphs.with_pooling(part, "avg"), picture)
+    expected = values["relu1"].reshape(1, 4, 8, 2, 8, 2).mean(axis=(3, 5))
+    np.testing.assert_allclose(values["pool1"], expected, rtol=1e-5)
+    assert graphs.with_pooling(part, "max") is part
+
+
+POOLS = [
+    {"kernel_shape": [3, 3], "strides": [2, 2]},
+    {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
+    {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1},
+    {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1]},
+    {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1]},
+    {"kernel_shape": [2, 2], "strides": [2, 2]},
+]
+
+
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool", "Conv"])
+@pytest.mark.parametrize("size", [15, 16, 17])
+@pytest.mark.parametrize("options", POOLS, ids=str)
+def test_paddings_are_rewritten_to_the_same_windows(options, size, operator):
+    if operator == "Conv":
+        options = {k: v for k, v in options.items() if k != "ceil_mode"}
+    kernel = np.random.default_rng(0).standard_normal((2, 3, *options["kernel_shape"])).astype(np.float32)
+    inputs = ["x", "k"] if operator == "Conv" else ["x"]
+    graph = graphs.Graph(
+        nodes=(helper.make_node(operator, inputs, ["y"], **options),),
+        weights={"k": kernel} if operator == "Conv" else {},
+        image="x",
+        size=(size, size),
+        outputs=("y",),
+        opset=13,
+    )
+    image = np.random.default_rng(1).standard_normal((1, 3, size, size)).astype(np.float32)
+    np.testing.assert_allclose(run(graphs.fold(graph), image)["y"], run(graph, image)["y"], rtol=1e-5, atol=1e-6)
+
+
+def test_geometry_of_a_chain(tiny):
+    found = graphs.geometry(graphs.tidy(tiny()))
+    assert found["relu1"] == graphs.Geometry((1, 4, 16, 16), (1, 1), (3, 3))
+    assert found["pool1"] == graphs.Geometry((1, 4, 8, 8), (2, 2), (4, 4))
+    assert found["relu2"] == graphs.Geometry((1, 5, 8, 8), (2, 2), (8, 8))
+    assert found["fc"] == graphs.Geometry((1, 6), None, None)
+
+
+def test_another_size_is_refused_where_a_dense_layer_needs_the_old_one(tiny):
+    tidy = graphs.tidy(tiny())
+    with pytest.raises(InputError, match="takes 320 values, and pictures of 20x20 pixels give 500"):
+        graphs.resized(tidy, (20, 20)).shapes()
+    assert graphs.cut(graphs.resized(tidy, (20, 24)), ["relu2"]).shapes()["relu2"] == (1, 5, 10, 12)
+
+
+def save(path, nodes, initializers=(), opset=13):
+    inputs = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 16, 16])]
+    output = onnx.ValueInfoProto(name="y")
+    body = helper.make_graph(nodes, "g", inputs, [output], initializers)
+    path.write_bytes(helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)]).SerializeToString())
+    return path
+
+
+def external(location):
+    tensor = onnx.TensorProto(name="k", data_type=onnx.TensorProto.FLOAT, dims=[4, 3, 3, 3])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", location
+    return tensor
+
+
+CONV = helper.make_node("Conv", ["x", "k"], ["y"], name="first")
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", "a/../../b"])
+def test_external_weights_outside_the_folder_are_refused(tmp_path, location):
+    with pytest.raises(InputError, match="outside the model's folder"):
+        graphs.read(save(tmp_path / "net.onnx", [CONV], [external(location)]))
+
+
+def test_external_weights_in_the_folder_are_read(tmp_path):
+    kernel = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    (tmp_path / "weights.bin").write_bytes(kernel.tobytes())
+    read = graphs.read(save(tmp_path / "net.onnx", [CONV], [external("weights.bin")]))
+    np.testing.assert_array_equal(read.weights["k"], kernel)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n", "Git LFS pointer"),
+        (b"", "holds no network"),
+        (b"hello, this is no network at all", "not a whole ONNX file"),
+        (None, "cannot read the network"),
+    ],
+)
+def test_files_that_are_no_network(tmp_path, content, message):
+    path = tmp_path / "net.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        graphs.read(path)
+
+
+def test_a_truncated_network_is_named(tiny, tmp_path):
+    path = write_onnx(tiny(), tmp_path / "net.onnx")
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(InputError, match="not a whole ONNX file"):
+        graphs.read(path)
+
+
+def test_an_unsupported_operator_is_named_with_its_node(tmp_path):
+    node = helper.make_node("Erf", ["x"], ["y"], name="strange")
+    with pytest.raises(InputError, match="node 'strange' uses the operator Erf"):
+        graphs.read(save(tmp_path / "net.onnx", [node]))
+
+
+def test_a_weight_of_the_wrong_length_is_named(tmp_path):
+    kernel = numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "k")
+    kernel.raw_data = kernel.raw_data[:-8]
+    with pytest.raises(InputError, match="the weight 'k' is damaged"):
+        graphs.read(save(tmp_path / "net.onnx", [CONV], [kernel]))
+
+
+def test_nodes_out_of_order_are_refused(tmp_path):
+    nodes = [helper.make_node("Relu", ["z"], ["y"], name="late"), helper.make_node("Relu", ["y"], ["z"])]
+    with pytest.raises(InputError, match="node 'late' reads 'z' before it is made"):
+        graphs.read(save(tmp_path / "net.onnx", nodes))
+
+
+def test_an_unknown_tensor_is_answered_with_the_known_ones(tiny):
+    with pytest.raises(InputError, match="unknown tensor 'relu9'; expected one of: relu"):
+        graphs.cut(graphs.tidy(tiny()), ["relu9"])

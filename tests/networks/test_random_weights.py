@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from tests.networks.test_graph import run
+from tfinvert.networks import topologies
+from tfinvert.networks.graph import cut, resized, tidy
+from tfinvert.networks.naming import layer_names
+from tfinvert.networks.random_weights import filled
+
+
+def small(topology, layers):
+    graph = resized(tidy(topology()), (64, 64))
+    names = layer_names(graph)
+    return cut(graph, [names[layer] for layer in layers])
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
+
+
+def test_weights_depend_on_the_seed_and_on_nothing_else(pictures):
+    one = filled(small(topologies.vgg16_bn, ["conv2_1"]), pictures, seed=0)
+    deeper = filled(small(topologies.vgg16_bn, ["conv2_1", "conv3_1"]), pictures, seed=0)
+    other = filled(small(topologies.vgg16_bn, ["conv2_1"]), pictures, seed=1)
+    for name, array in one.weights.items():
+        np.testing.assert_array_equal(array, deeper.weights[name])
+    assert not np.array_equal(one.weights["vgg0_conv0_weight"], other.weights["vgg0_conv0_weight"])
+
+
+@pytest.mark.parametrize(
+    ("topology", "layer", "tensor"),
+    [
+        (topologies.vgg16_bn, "conv4_3", "vgg0_batchnorm9_fwd"),
+        (topologies.resnet18, "res6", "resnetv15_stage3_batchnorm1_fwd"),
+        (topologies.squeezenet1_1, "fire9", "squeezenet0_conv24_fwd"),
+        (topologies.alexnet, "conv5", "r12"),
+    ],
+)
+def test_deep_values_have_mean_zero_and_variance_one(topology, layer, tensor, pictures):
+    graph = small(topology, [layer])
+    network = filled(graph, pictures)
+    with_tensor = cut(network, [tensor])
+    value = np.concatenate([run(with_tensor, picture[None])[tensor] for picture in pictures])
+    assert value.mean() == pytest.approx(0, abs=0.02)
+    assert value.std() == pytest.approx(1, rel=0.05)
+
+
+def test_kernels_are_drawn_from_he_s_distribution(pictures):
+    network = filled(small(topologies.vgg16_bn, ["conv3_1"]), pictures)
+    kernel = network.weights["vgg0_conv4_weight"]
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (128 * 9)), rel=0.01)
+    assert kernel.mean() == pytest.approx(0, abs=1e-3)

@@ -1,0 +1,122 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfinvert import terms
+from tfinvert.errors import NonFiniteLossError
+from tfinvert.optimize import Optimization
+from tfinvert.parameterizations import PIXELS
+
+TARGET = np.random.default_rng(0).uniform(0.2, 0.8, (1, 6, 6, 3)).astype(np.float32)
+START = np.full((1, 6, 6, 3), 0.5, np.float32)
+
+
+def doubling():
+    """A network whose one layer is twice the image."""
+    image = keras.Input((6, 6, 3))
+    return keras.Model(image, {"double": keras.layers.Rescaling(2.0)(image)})
+
+
+def optimization(rate=0.05, pixels="free", start=START, optimizer=None, extra=()):
+    wanted = [terms.feature_term("double", tf.constant(2 * TARGET)), *extra]
+    return Optimization(doubling(), wanted, PIXELS[pixels], start, optimizer or keras.optimizers.Adam(rate, epsilon=1e-8))
+
+
+def test_adam_step_by_step_against_numpy():
+    """Kingma & Ba 2015, algorithm 1, with the bias correction folded into the step size as in their section 2."""
+    found = optimization(rate=0.05)
+    pixels, first, second = START.astype(np.float64), 0.0, 0.0
+    for snapshot in found.run(5):
+        np.testing.assert_allclose(snapshot.image, pixels, atol=1e-5)
+        loss = np.mean((2 * pixels - 2 * TARGET) ** 2)
+        assert snapshot.loss == pytest.approx(loss, rel=1e-4)
+        gradient = 2 * 2 * (2 * pixels - 2 * TARGET) / TARGET.size
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        step = snapshot.step + 1
+        rate = 0.05 * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        pixels = pixels - rate * first / (np.sqrt(second) + 1e-8)
+
+
+def test_the_image_converges_to_the_target():
+    found = optimization(rate=0.02)
+    snapshots = list(found.run(300, image_every=100))
+    assert [s.step for s in snapshots if s.image is not None] == [0, 100, 200, 300]
+    assert snapshots[-1].loss < 1e-4 < snapshots[0].loss
+    np.testing.assert_allclose(found.best_image(), TARGET, atol=0.02)
+
+
+def test_a_snapshot_is_the_state_before_its_update():
+    snapshots = list(optimization().run(3))
+    assert [s.step for s in snapshots] == [0, 1, 2, 3]
+    np.testing.assert_array_equal(snapshots[0].image, START)
+    for snapshot in snapshots:
+        assert snapshot.loss == pytest.approx(np.mean((2 * snapshot.image - 2 * TARGET) ** 2), rel=1e-5)
+        assert snapshot.terms == {"double": pytest.approx(snapshot.loss)}
+        assert snapshot.learning_rate == pytest.approx(0.05)
+
+
+def test_the_loss_is_the_weighted_sum_of_the_terms():
+    snapshot = next(iter(optimization(extra=[terms.total_variation_term(0.5, "l2", "sum")]).run(1)))
+    assert snapshot.loss == pytest.approx(snapshot.terms["double"] + 0.5 * snapshot.terms["tv"])
+
+
+def test_clip_stays_in_range_and_free_does_not():
+    images = {}
+    for pixels in ("free", "clip"):
+        found = optimization(rate=0.4, pixels=pixels)
+        images[pixels] = np.stack([s.image for s in found.run(3)])
+    assert images["clip"].min() >= 0
+    assert images["clip"].max() <= 1
+    assert images["free"].min() < 0
+
+
+def test_pictures_of_a_batch_do_not_disturb_each_other():
+    other = np.random.default_rng(2).uniform(0, 1, START.shape).astype(np.float32)
+    together = optimization(start=np.concatenate([START, other]))
+    for _ in together.run(10):
+        pass
+    for index, start in enumerate((START, other)):
+        alone = optimization(start=start)
+        for _ in alone.run(10):
+            pass
+        np.testing.assert_allclose(together.image()[index], alone.image()[0], atol=1e-5)
+        np.testing.assert_allclose(together.best_image()[index], alone.best_image()[0], atol=1e-5)
+
+
+def test_the_best_image_is_kept_when_the_loss_rises_again():
+    found = optimization(optimizer=keras.optimizers.SGD(2.0 * TARGET.size / 8))  # overshoots: twice the exact step
+    losses = {s.step: s.loss for s in found.run(6)}
+    best = min(losses, key=losses.get)
+    found_loss = np.mean((2 * found.best_image() - 2 * TARGET) ** 2)
+    assert found_loss == pytest.approx(losses[best], rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_step():
+    found = optimization(optimizer=keras.optimizers.SGD(1e30))
+    seen = []
+    with pytest.raises(NonFiniteLossError) as caught:
+        seen.extend(s.step for s in found.run(50))
+    assert caught.value.step == len(seen)
+    assert f"at step {len(seen)}" in str(caught.value)
+    assert np.isfinite(found.best_image()).all()
+
+
+def test_a_restored_optimisation_goes_on_to_the_same_bytes(tmp_path):
+    schedule = keras.optimizers.schedules.CosineDecay(0.05, 20)
+    whole = optimization(optimizer=keras.optimizers.Adam(schedule))
+    for _ in whole.run(20):
+        pass
+    half = optimization(optimizer=keras.optimizers.Adam(schedule))
+    for snapshot in half.run(20):
+        if snapshot.step == 8:
+            break
+    assert half.step == 9  # the update after the snapshot has been made
+    path = half.checkpoint.save(str(tmp_path / "state"))
+    resumed = optimization(optimizer=keras.optimizers.Adam(schedule))
+    resumed.checkpoint.restore(path).assert_consumed()
+    steps = [s.step for s in resumed.run(20)]
+    assert steps == list(range(9, 21))
+    np.testing.assert_array_equal(resumed.image(), whole.image())
+    np.testing.assert_array_equal(resumed.best_image(), whole.best_image())
