@@ -24,6 +24,7 @@ CHOICES = {
 STARTS = ("noise", "grey")  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.
 PLACEMENT = ("output_dir", "resume", "overwrite")
+FILES = ("onnx", "image", "init")  # may be the path of a file
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
 
@@ -141,6 +142,8 @@ def flagfile(config: Config) -> str:
         value = getattr(config, field.name)
         if field.name in PLACEMENT or value is None:
             continue
+        if field.name in FILES and Path(value).exists():
+            value = str(Path(value).absolute())  # the run can be repeated from any folder
         lines.append(f"--{field.name}={flag_text(field.name, value)}")
     return "\n".join(lines) + "\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import math
 import platform
 import resource
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from tfinvert import images, interruption, metrics, parameterizations, schedules, terms
 from tfinvert.config import Config, flagfile
 from tfinvert.errors import InputError, NonFiniteLossError
-from tfinvert.networks.convert import Conversion
+from tfinvert.networks.convert import Conversion, Request
 from tfinvert.networks.network import Network, load
 from tfinvert.optimize import Optimization, Snapshot
 from tfinvert.report import curves, sheet
@@ -89,7 +90,7 @@ def run(
     if target.shape != initial.shape:
         raise InputError(f"the image has shape {target.shape}; expected {initial.shape}")
     if run_dir is not None:
-        run_dir.create(flagfile(config), _info(config, network), resume=config.resume)
+        run_dir.create(flagfile(config), _info(config, network, conversion.request, target), resume=config.resume)
         images.save(run_dir.target, target)
     with _precision(config.precision):
         return _optimize(config, network, target, initial, run_dir)
@@ -235,14 +236,17 @@ def _finish(run_dir: RunDirectory, result: Result, stopped: str | None) -> None:
     curves.write(run_dir)
 
 
-def _info(config: Config, network: Network) -> dict[str, Any]:
+def _info(config: Config, network: Network, request: Request, target: np.ndarray) -> dict[str, Any]:
     packages = ("tfinvert", "tensorflow", "keras", "onnx", "onnx2tf", "onnxruntime", "numpy", "pillow")
     return {
         "experiment": config.experiment,
         "network": network.name,
         "weights": network.weights_origin,
+        "onnx_sha256": request.sha256,
+        "preprocessing": request.preprocessing,
         "pool": config.pool,
         "image": config.image,
+        "image_sha256": hashlib.sha256(target.tobytes()).hexdigest(),  # of the pixels as they are optimised for
         "size": list(network.size),
         "seed": config.seed,
         "layers": {name: dataclasses.asdict(layer) for name, layer in network.layers.items()},

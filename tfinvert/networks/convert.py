@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,7 @@ def request(
     """Finds the file that a run needs, downloading it where that is asked for.
 
     Args:
-      model: zoo model; with `onnx` it only says how pictures are prepared.
+      model: zoo model; with `onnx` it only says how pictures are prepared, unless the file is one of the zoo's.
       onnx: an .onnx file to use instead of the zoo's.
       weights: "pretrained" takes the file or fails, "auto" takes it if it is there or can be downloaded and random
         weights otherwise, "random" takes the graph alone.
@@ -137,15 +138,16 @@ def request(
       InputError: no such model or file, or no pretrained weights where they are required.
     """
     known = zoo.model(model)
-    preparation = preprocessing or known.preprocessing
-    if preparation not in zoo.PREPROCESSING:
-        raise choice_error("preprocessing", preparation, zoo.PREPROCESSING)
+    if preprocessing is not None and preprocessing not in zoo.PREPROCESSING:
+        raise choice_error("--preprocessing", preprocessing, zoo.PREPROCESSING)
     path = None
     if onnx is not None:
         path = Path(onnx)
         if not path.is_file():
             raise InputError(f"there is no .onnx file {onnx!r}")
         weights = "pretrained" if weights == "auto" else weights
+        # A file of the zoo under another name is prepared for as the zoo says.
+        known = next((m for m in zoo.MODELS.values() if m.sha256 == _known_checksum(path)), known)
     elif weights != "random":
         folder = models_folder or (PROJECT_MODELS if PROJECT_MODELS.is_dir() else cache_folder() / "models")
         try:
@@ -164,7 +166,7 @@ def request(
         layers=tuple(dict.fromkeys(layers)),
         size=size,
         pool=pool,
-        preprocessing=preparation,
+        preprocessing=preprocessing or known.preprocessing,
     )
 
 
@@ -240,6 +242,7 @@ class Conversion:
             return
         shutil.rmtree(self.folder, ignore_errors=True)  # damaged: made again
         self.folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(self.folder.parent)
         self._scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder.parent))
         self._log = self._scratch / "log.txt"
         root = str(Path(__file__).resolve().parents[2])
@@ -323,6 +326,14 @@ class Conversion:
                 f"converting {self.request.file or self.request.model} failed "
                 f"(exit code {self._process.returncode}): {tail[0][:300]}"
             )
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes what conversions that were killed more than an hour ago have left."""
+    for path in folder.glob(".making-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > 3600:
+                shutil.rmtree(path)
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

@@ -67,8 +67,8 @@ class ZooModel:
 def _zoo_model(name: str, file: str, folder: str, sha256: str, preprocessing: str, topology: Callable[[], Graph]) -> ZooModel:
     stem = file.removesuffix(".onnx")
     sources = (
+        f"https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/validated/vision/classification/{folder}/model/{file}",
         f"https://huggingface.co/onnxmodelzoo/{stem}/resolve/main/{file}",
-        f"https://media.githubusercontent.com/media/onnx/models/main/validated/vision/classification/{folder}/model/{file}",
     )
     return ZooModel(name, file, sha256, sources, preprocessing, topology)
 

@@ -1,0 +1,47 @@
+"""The README says what the program does."""
+
+import dataclasses
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+from tfinvert import cli
+from tfinvert.config import Config, flag_text
+from tfinvert.networks import zoo
+
+README = (ROOT / "README.md").read_text()
+
+
+def flags_table():
+    rows = []
+    for field in dataclasses.fields(Config):
+        default = "" if field.default is None else f"`{flag_text(field.name, field.default)}`"
+        rows.append(f"| `--{field.name}` | {'' if default == '``' else default} | {cli.HELP[field.name]} |")
+    return "\n".join(rows)
+
+
+def test_the_table_of_flags_is_the_one_of_the_program():
+    assert flags_table() in README
+
+
+def test_the_example_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["result"].image.shape == (96, 96, 3)
+    assert names["result"].psnr > 10
+
+
+def test_every_file_that_is_named_is_there():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for name in re.findall(r"flags/[\w.-]+\.flags", README):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("model", zoo.MODELS.values(), ids=lambda model: model.name)
+def test_the_models_page_has_the_checksums(model):
+    row = next(line for line in (ROOT / "models" / "README.md").read_text().splitlines() if f"| {model.name} |" in line)
+    assert model.sha256 in row
+    assert model.file in row
