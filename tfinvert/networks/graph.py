@@ -440,6 +440,11 @@ def fold(graph: Graph) -> Graph:
     for node in graph.nodes:
         if node.op_type in ("Conv", "MaxPool", "AveragePool"):
             node = _simplest_padding(node, shapes)
+            if node.op_type == "AveragePool" and any(attributes(node).get("pads", ())) and not _counts_padding(node):
+                pool, scale, map_name = _padded_average(node, shapes)
+                weights[map_name] = scale
+                nodes.append(pool)
+                node = helper.make_node("Mul", [pool.output[0], map_name], list(node.output), name=node.name)
         elif node.op_type == "Gemm" and attributes(node).get("transB", 0) and node.input[1] in weights:
             stored = f"{node.input[1]}/transposed"
             weights[stored] = np.ascontiguousarray(weights[node.input[1]].T)
@@ -476,6 +481,30 @@ def _fold_batch_norms(graph: Graph) -> Graph:
     return dataclasses.replace(graph, nodes=tuple(n for n in nodes if n is not None), weights=weights)
 
 
+def _counts_padding(node: onnx.NodeProto) -> bool:
+    return bool(attributes(node).get("count_include_pad", 0))
+
+
+def _padded_average(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> tuple[onnx.NodeProto, np.ndarray, str]:
+    """An average over the picture's pixels only, as one over all pixels times a map of corrections.
+
+    onnx2tf would correct the borders with slices and concatenations, which cost more than the pool.
+    """
+    given = attributes(node)
+    kernel, strides, pads = given["kernel_shape"], given.get("strides", [1, 1]), given["pads"]
+    counts = []
+    for axis in (0, 1):
+        length, out = shapes[node.input[0]][2 + axis], shapes[node.output[0]][2 + axis]
+        starts = np.arange(out) * strides[axis] - pads[axis]
+        counts.append(np.minimum(starts + kernel[axis], length) - np.maximum(starts, 0))
+    scale = (kernel[0] * kernel[1] / np.outer(*counts)).astype(np.float32)[None, None]
+    name = node.output[0]
+    pool = helper.make_node(
+        "AveragePool", list(node.input), [f"{name}/counted"], name=f"{name}/counted", **{**given, "count_include_pad": 1}
+    )
+    return pool, scale, f"{name}/scale"
+
+
 def _simplest_padding(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> onnx.NodeProto:
     """The node with its padding written as SAME_UPPER or none where that gives the same windows."""
     given = attributes(node)
@@ -484,7 +513,7 @@ def _simplest_padding(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]
     dilations = given.get("dilations", [1, 1])
     pads = given.get("pads", [0, 0, 0, 0])
     height_width, out = shapes[node.input[0]][2:], shapes[node.output[0]][2:]
-    if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b""):
+    if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"") or _counts_padding(node):
         return node
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     total = [max((o - 1) * s + r - n, 0) for o, s, r, n in zip(out, strides, reach, height_width, strict=True)]
