@@ -177,7 +177,7 @@ def test_a_mistake_is_answered_in_one_line_and_leaves_nothing_behind(mistake, tm
 
 
 def test_a_closed_pipe_is_no_error():
-    command = f"{sys.executable} {ROOT / 'run_experiments.py'} --help | head -1"
+    command = f'"{sys.executable}" "{ROOT / "run_experiments.py"}" --help | head -1'
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""
 

@@ -9,9 +9,10 @@ PACKAGE = Path(tfinvert.__file__).parent
 # The highest first. A file may import from the entries below its own; within a folder, from those listed below it.
 FLOORS = (
     ("__init__", "cli"),
-    ("experiments/invert", "experiments/layers", "experiments/__init__"),
-    ("report/sheet", "report/curves", "report/__init__", "optimize"),
-    ("rundir",),
+    tuple(f"experiments/{n}" for n in ("invert", "layers", "suite", "sweep", "diff", "report", "__init__")),
+    ("report/page",),
+    ("report/sheet", "report/charts", "report/__init__", "optimize", "series"),
+    ("rundir", "questions"),
     ("networks/network",),
     ("networks/convert",),
     ("networks/random_weights", "networks/naming", "networks/zoo"),
@@ -21,7 +22,13 @@ FLOORS = (
     ("metrics", "images", "interruption", "config"),
     ("errors",),
 )
-HEAVY = {"onnx2tf": {"networks/convert"}, "matplotlib": {"report/curves"}, "torch": set(), "pooch": {"networks/zoo"}}
+HEAVY = {
+    "onnx2tf": {"networks/convert"},
+    "matplotlib": {"report/charts"},
+    "jinja2": {"report/page"},
+    "torch": set(),
+    "pooch": {"networks/zoo"},
+}
 
 
 def modules():

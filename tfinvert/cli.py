@@ -8,20 +8,24 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from tfinvert import interruption
-from tfinvert.config import CHOICES, STARTS, Config, flag_text, flagfile, parse_size
+from tfinvert import interruption, questions, series
+from tfinvert.config import CHOICES, PLACEMENT, STARTS, Config, flag_text, flagfile, parse_size
 from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.questions import Baseline, Question
 
 # One sentence for each field of Config, in the order in which --help lists them.
 HELP = {
-    "experiment": "what to do: invert a picture, or list the layers of a network",
+    "experiment": "what to do: invert a picture; list the layers of a network; run the homework's questions (suite); print "
+    "their diffs (diff); make the page again (report); invert every layer of a network (sweep)",
     "model": "network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet",
     "onnx": "an .onnx file to use instead of the zoo's",
     "weights": "pretrained: from the file, downloaded where needed; random: seeded, with calibrated statistics; auto: "
@@ -57,9 +61,11 @@ HELP = {
     "output_dir": "run directory; out/<network>-<layers> by default",
     "resume": "go on from the run directory's newest checkpoint",
     "overwrite": "replace the run in the run directory",
+    "questions": "of suite and diff: all, a group (q2), names (q2.1,q3.2), or flagfiles",
+    "runs": "of report: run directories, comma separated",
 }
 HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
-LISTS = {"layers": str, "layer_weights": float, "decay_boundaries": int, "decay_factors": float}
+LISTS = {"questions": str, "runs": str, "layers": str, "layer_weights": float, "decay_boundaries": int, "decay_factors": float}
 
 
 def defined_flags() -> flags.FlagValues:
@@ -84,6 +90,10 @@ def defined_flags() -> flags.FlagValues:
 
 def parse(arguments: Sequence[str]) -> Config:
     """The Config that a command line describes (its first element is the program's name); raises InputError."""
+    return _config(_parsed(arguments))
+
+
+def _parsed(arguments: Sequence[str]) -> flags.FlagValues:
     given = defined_flags()
     try:
         rest = given(_with_flagfiles(list(arguments)))
@@ -91,6 +101,10 @@ def parse(arguments: Sequence[str]) -> Config:
         raise InputError(" ".join(str(error).split())) from None
     if len(rest) > 1:
         raise InputError(f"unexpected argument {rest[1]!r}; every setting is a flag, such as --image=PICTURE")
+    return given
+
+
+def _config(given: flags.FlagValues) -> Config:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(Config):
         value = given[field.name].value
@@ -101,7 +115,32 @@ def parse(arguments: Sequence[str]) -> Config:
         values[field.name] = value
     if values["experiment"] == "layers" and not given["layers"].present:
         values["layers"] = ()  # every layer
+    if values["experiment"] == "sweep" and not given["layers"].present:
+        values["layers"] = ("all",)
     return Config(**values)
+
+
+def asked_questions(arguments: Sequence[str]) -> list[Question]:
+    """The questions of a command line of the suite; its other flags change all of them alike."""
+    given = _parsed(arguments)
+    config = _config(given)
+    changes = [
+        f"--{field.name}={','.join(value) if isinstance(value := given[field.name].value, list) else value}"
+        for field in dataclasses.fields(Config)
+        if given[field.name].present and field.name not in ("experiment", *PLACEMENT)
+    ]
+    found = []
+    for name, path in questions.flagfiles(config.questions).items():
+        own = parse(["tfinvert", f"--flagfile={path}"])
+        changed = parse(["tfinvert", f"--flagfile={path}", *changes])
+        changed = dataclasses.replace(changed, output_dir=str(config.run_folder() / name), overwrite=config.overwrite)
+        found.append(Question(name, questions.sentence(path), own, changed))
+    return found
+
+
+def _baseline() -> Baseline:
+    path = questions.flags_folder() / f"{questions.BASELINE}.flags"
+    return Baseline(path.read_text(encoding="utf-8"), parse(["tfinvert", f"--flagfile={path}"]))
 
 
 def _parse_list(name: str, texts: Sequence[str]) -> tuple:
@@ -167,32 +206,55 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def execute(config: Config) -> None:
-    """Runs the experiment of a config. Raises InputError, NonFiniteLossError or Interrupted."""
+def execute(arguments: Sequence[str]) -> int:
+    """Runs the experiment of a command line; gives the exit code. Raises InputError, NonFiniteLossError or Interrupted."""
+    config = parse(arguments)
+    if config.experiment == "diff":
+        from tfinvert.experiments import diff
+
+        diff.run(_baseline(), asked_questions(arguments))
+    elif config.experiment == "suite":
+        from tfinvert.experiments import suite
+
+        return suite.run(config, _baseline(), asked_questions(arguments))
+    elif config.experiment == "report":
+        from tfinvert.experiments import report
+
+        report.run(config)
+    elif config.experiment == "sweep":
+        from tfinvert.experiments import sweep
+
+        return sweep.run(config)
+    elif config.experiment == "layers":
+        from tfinvert.experiments import layers
+        from tfinvert.networks import convert
+
+        with convert.Conversion(convert.request_for(config)) as conversion:
+            layers.run(config, conversion)
+    else:
+        _invert(config)
+    return 0
+
+
+def _invert(config: Config) -> None:
     from tfinvert import images
     from tfinvert.networks import convert
     from tfinvert.rundir import RunDirectory
 
     run_dir = RunDirectory(config.run_folder())
-    if config.experiment == "invert":
-        run_dir.check(flagfile(config), resume=config.resume, overwrite=config.overwrite)
-        if config.resume and run_dir.is_finished(flagfile(config)):
-            print(run_dir.summary())
-            return
-        images.check(config.image)
-        if config.init not in STARTS:
-            images.check(config.init)
+    run_dir.check(flagfile(config), resume=config.resume, overwrite=config.overwrite)
+    if config.resume and run_dir.is_finished(flagfile(config)):
+        print(run_dir.summary())
+        return
+    images.check(config.image)
+    if config.init not in STARTS:
+        images.check(config.init)
     with convert.Conversion(convert.request_for(config)) as conversion:
-        if config.experiment == "layers":
-            from tfinvert.experiments import layers
+        _import_tensorflow()  # while the network is being converted
+        from tfinvert.experiments import invert
 
-            layers.run(config, conversion)
-        else:
-            _import_tensorflow()  # while the network is being converted
-            from tfinvert.experiments import invert
-
-            invert.run(config, conversion, run_dir)
-            print(run_dir.summary())
+        invert.run(config, conversion, run_dir)
+    print(run_dir.summary())
 
 
 def _import_tensorflow() -> None:
@@ -227,10 +289,12 @@ def main(arguments: Sequence[str]) -> int:
     log.propagate = False
     try:
         with interruption.raising():
+            if os.environ.pop(series.STOP_AT_EOF, None):
+                threading.Thread(target=_stop_at_eof, daemon=True).start()
             if any(argument in HELP_FLAGS for argument in arguments[1:]):
                 print(help_text())
-            else:
-                execute(parse(arguments))
+                return 0
+            return execute(arguments)
     except InputError as error:
         return _fail(str(error), 2)
     except NonFiniteLossError as error:
@@ -241,9 +305,15 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}", 2)
-    except interruption.Interrupted as signal:
-        return _fail(f"ended by {signal}; --resume goes on", 128 + signal.number)
-    return 0
+    except interruption.Interrupted as interrupted:
+        return _fail(f"ended by {interrupted}; --resume goes on", 128 + interrupted.number)
+
+
+def _stop_at_eof() -> None:
+    """Ends a run of a series with a checkpoint when the process that started it is gone or wants it to end."""
+    while os.read(0, 1024):  # not sys.stdin, whose lock a thread must not hold when the interpreter ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _fail(message: str, code: int) -> int:
@@ -255,3 +325,7 @@ def run() -> None:
     """Entry point of the console script and of run_experiments.py."""
     # Not absl.app.run: it answers a wrong flag with a page of usage, and --help with an exit code of 1.
     sys.exit(main(sys.argv))
+
+
+if __name__ == "__main__":
+    run()

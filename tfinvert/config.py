@@ -10,7 +10,7 @@ from pathlib import Path
 from tfinvert.errors import InputError, choice_error
 
 CHOICES = {
-    "experiment": ("invert", "layers"),
+    "experiment": ("invert", "layers", "suite", "diff", "report", "sweep"),
     "weights": ("auto", "pretrained", "random"),
     "pool": ("avg", "max"),
     "optimizer": ("adam", "sgd"),
@@ -23,7 +23,7 @@ CHOICES = {
 }
 STARTS = ("noise", "grey")  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.
-PLACEMENT = ("output_dir", "resume", "overwrite")
+PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs")
 FILES = ("onnx", "image", "init")  # may be the path of a file
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
@@ -71,6 +71,8 @@ class Config:
     output_dir: str | None = None
     resume: bool = False
     overwrite: bool = False
+    questions: tuple[str, ...] = ("all",)
+    runs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -124,6 +126,10 @@ class Config:
                 f"--warmup_steps is {self.warmup_steps}; --schedule=warmup_cosine expects 1 to {self.steps - 1} "
                 f"of {self.steps} steps"
             )
+        if self.experiment in ("suite", "diff") and not self.questions:
+            raise InputError("--questions is empty; expected all, q2, or names such as q2.1,q3.2")
+        if self.experiment == "report" and not self.runs:
+            raise InputError("--runs is empty; --experiment=report expects run directories, such as --runs=out/q1,out/q4")
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite exclude each other; give one")
 
@@ -131,6 +137,8 @@ class Config:
         """The run directory: `output_dir`, or out/<network>-<layers>."""
         if self.output_dir:
             return Path(self.output_dir)
+        if self.experiment != "invert":
+            return Path("out") / self.experiment
         network = Path(self.onnx).stem if self.onnx else self.model
         return Path("out") / re.sub(r"[^A-Za-z0-9._+-]", "_", f"{network}-{'+'.join(self.layers)}")
 

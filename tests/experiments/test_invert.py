@@ -16,6 +16,7 @@ from PIL import Image
 import tfinvert as package
 from tests.conftest import ROOT, tfinvert
 from tests.test_cli import FLAGFILES, parsed
+from tfinvert import cli, questions
 from tfinvert.config import flagfile
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.experiments import invert
@@ -205,9 +206,8 @@ def test_bfloat16_runs_and_is_near(finished):
     assert result.psnr == pytest.approx(exact, abs=3)
 
 
-@pytest.mark.parametrize("path", FLAGFILES, ids=lambda path: path.stem)
-def test_every_flagfile_runs(path, tmp_path):
-    config = parsed(f"--flagfile={path}", "--weights=random", "--steps=3", f"--output_dir={tmp_path / 'run'}")
+def run_short(flagfile_path, folder):
+    config = parsed(f"--flagfile={flagfile_path}", "--weights=random", "--steps=3", f"--output_dir={folder}")
     run_dir = invert.RunDirectory(config.run_folder())
     run_dir.check(flagfile(config), resume=False, overwrite=False)
     with convert.Conversion(convert.request_for(config)) as conversion:
@@ -215,3 +215,17 @@ def test_every_flagfile_runs(path, tmp_path):
     assert math.isfinite(result.psnr)
     assert [line["step"] for line in run_dir.read_metrics()] == [0, 3]
     assert run_dir.sheet.exists()
+
+
+@pytest.mark.parametrize("path", FLAGFILES, ids=lambda path: path.stem)
+def test_every_flagfile_runs_and_the_patched_baseline_runs_the_same(path, tmp_path):
+    run_short(path, tmp_path / "own")
+    if path.stem not in questions.flagfiles(["all"]) or path.stem == questions.BASELINE:
+        return
+    (question,) = cli.asked_questions(["tfinvert", f"--questions={path.stem}"])
+    patched = tmp_path / "patched.flags"
+    patched.write_text((ROOT / "flags" / "baseline.flags").read_text())
+    subprocess.run(["patch", str(patched)], input=questions.diff(cli._baseline(), question), text=True, check=True)
+    assert parsed(f"--flagfile={patched}") == question.own
+    run_short(patched, tmp_path / "patched")
+    assert contents(tmp_path / "patched") == contents(tmp_path / "own")

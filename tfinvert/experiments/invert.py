@@ -25,7 +25,7 @@ from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.networks.convert import Conversion, Request
 from tfinvert.networks.network import Network, load
 from tfinvert.optimize import Optimization, Snapshot
-from tfinvert.report import curves, sheet
+from tfinvert.report import charts, sheet
 from tfinvert.rundir import RunDirectory
 
 CHECKPOINT_SECONDS = 10.0
@@ -233,7 +233,7 @@ def _finish(run_dir: RunDirectory, result: Result, stopped: str | None) -> None:
         info["stopped"] = stopped
     run_dir.write_info({**info, "result": result.figures()})
     sheet.write(run_dir)
-    curves.write(run_dir)
+    charts.write_curves(run_dir)
 
 
 def _info(config: Config, network: Network, request: Request, target: np.ndarray) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from tfinvert.networks.convert import Conversion, Converted
 def run(config: Config, conversion: Conversion) -> None:
     """Prints the table."""
     converted = conversion.result()
-    print(
-        f"{config.onnx or config.model}: {converted.weights_origin}; pictures of {_by(converted.size)}, {config.pool} pooling"
-    )
+    print(f"{config.onnx or config.model}: {converted.weights_origin}")
+    print(f"pictures of {_by(converted.size)}, {config.pool} pooling, preprocessing {converted.request.preprocessing}")
     print(table(converted))
 
 

@@ -1,0 +1,113 @@
+"""Many runs: the suite and the sweep, what they skip, continue and survive."""
+
+import json
+import re
+import signal
+
+from tests.conftest import tfinvert, tiny_graph, write_onnx
+from tests.experiments.test_invert import contents, start, wait_for
+
+SMALL = ("--experiment=suite", "--weights=random", "--size=64", "--save_every=5")
+
+
+def figures(folder):
+    """report.json without what depends on the clock."""
+    report = json.loads((folder / "report.json").read_text())
+    for run in report["runs"]:
+        run["folder"] = run["folder"].rpartition("/")[2]
+        for name in ("seconds", "steps_per_second", "peak_memory_mb"):
+            run["result"].pop(name, None)
+    report["answers"] = {k: re.sub(r"[\d.]+ (steps/s|times)", r"\1", v) for k, v in report["answers"].items()}
+    return report
+
+
+def test_a_suite_runs_reports_and_skips_what_is_finished(tmp_path):
+    flags = (*SMALL, "--questions=q4,q4-middle1,baseline", "--steps=10", f"--output_dir={tmp_path}")
+    done = tfinvert(*flags)
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
+        *("q4 (1/3)", "q4-middle1 (2/3)", "baseline (3/3)", "report")
+    ]
+    assert (tmp_path / "q4.diff").read_text().startswith("--- flags/baseline.flags\n+++ flags/q4.flags\n")
+    assert not (tmp_path / "baseline.diff").exists()
+    report = figures(tmp_path)
+    assert [run["name"] for run in report["runs"]] == ["q4", "q4-middle1", "baseline"]
+    assert list(report["answers"]) == ["Question 4: VGG16 or ResNet18?"]
+    html = (tmp_path / "report.html").read_text()
+    assert "http://" not in html.replace("http://www.w3.org/", "")
+    assert "https://" not in html
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/final.png")}
+    again = tfinvert(*flags)
+    assert again.returncode == 0, again.stderr
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/final.png")} == before
+    assert again.stdout == done.stdout
+    other = tfinvert(*flags, "--seed=3")
+    assert other.returncode == 2
+    assert "holds a run with other settings (--seed=3, was 12345)" in other.stderr
+
+
+def test_a_suite_that_was_killed_ends_with_the_same_report(tmp_path):
+    flags = (*SMALL, "--questions=q4,q4-middle1", "--steps=120")
+    assert tfinvert(*flags, f"--output_dir={tmp_path / 'whole'}").returncode == 0
+    folder = tmp_path / "killed"
+    process = start(*flags, f"--output_dir={folder}")
+    wait_for(folder / "q4-middle1" / "images" / "000020.png", process)
+    process.kill()
+    process.communicate()
+    done = tfinvert(*flags, f"--output_dir={folder}")
+    assert done.returncode == 0, done.stderr
+    assert figures(folder) == figures(tmp_path / "whole")
+    for name in ("q4", "q4-middle1"):
+        assert contents(folder / name) == contents(tmp_path / "whole" / name)
+
+
+def test_a_signal_ends_the_suite_and_the_run_under_way_with_a_checkpoint(tmp_path):
+    flags = (*SMALL, "--questions=q4", "--steps=2000", f"--output_dir={tmp_path}")
+    process = start(*flags)
+    wait_for(tmp_path / "q4" / "images" / "000020.png", process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "stopped" in json.loads((tmp_path / "q4" / "run.json").read_text())
+    assert list((tmp_path / "q4" / "checkpoints").glob("*.index"))
+    assert "Not finished: at step" in (tmp_path / "report.html").read_text()
+
+
+def test_a_question_that_fails_is_reported_and_the_others_run(tmp_path):
+    bad = tmp_path / "bad.flags"
+    bad.write_text("# A layer that is not there\n--model=resnet18\n--layers=res9\n")
+    flags = (*SMALL, f"--questions={bad},q4-middle1", "--steps=3", f"--output_dir={tmp_path / 'suite'}")
+    done = tfinvert(*flags)
+    assert done.returncode == 1
+    assert "bad (1/2): unknown layer 'res9'" in done.stdout
+    assert "failed: bad" in done.stdout
+    assert (tmp_path / "suite" / "q4-middle1" / "final.png").exists()
+    assert "unknown layer &#39;res9&#39;" in (tmp_path / "suite" / "report.html").read_text()
+
+
+def test_a_sweep_inverts_every_layer_from_the_same_start(tmp_path):
+    path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
+    flags = ("--experiment=sweep", f"--onnx={path}", "--preprocessing=none", "--steps=5", f"--output_dir={tmp_path / 'sweep'}")
+    done = tfinvert(*flags)
+    assert done.returncode == 0, done.stderr
+    report = figures(tmp_path / "sweep")
+    assert [run["name"] for run in report["runs"]] == ["conv1_1", "pool1", "conv2_1", "fc2"]
+    assert list(report["answers"]) == ["The layers by depth"]
+    starts = {(tmp_path / "sweep" / run["name"] / "images" / "000000.png").read_bytes() for run in report["runs"]}
+    assert len(starts) == 1
+
+
+def test_a_report_of_any_runs(tmp_path):
+    path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
+    for name in ("one", "two"):
+        flags = (f"--onnx={path}", "--preprocessing=none", "--layers=pool1", "--steps=5", f"--seed={len(name)}")
+        assert tfinvert(*flags, f"--output_dir={tmp_path / name}", f"--tv_weight={0.1 * (name == 'two')}").returncode == 0
+    done = tfinvert("--experiment=report", f"--runs={tmp_path / 'one'},{tmp_path / 'two'}", f"--output_dir={tmp_path / 'both'}")
+    assert done.returncode == 0, done.stderr
+    report = figures(tmp_path / "both")
+    best = max(report["runs"], key=lambda run: run["result"]["psnr"])
+    assert report["answers"]["All runs"].startswith(f"{best['name']} has the highest PSNR")
+    wrong = tfinvert("--experiment=report", f"--runs={tmp_path}", f"--output_dir={tmp_path / 'both'}")
+    assert wrong.returncode == 2
+    assert "is no run directory" in wrong.stderr

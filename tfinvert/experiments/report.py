@@ -1,0 +1,24 @@
+"""Make a page of any run directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfinvert.config import Config
+from tfinvert.errors import InputError
+from tfinvert.report import page
+from tfinvert.rundir import RunDirectory
+
+
+def run(config: Config) -> None:
+    """Writes report.html and report.json into the output folder."""
+    for path in config.runs:
+        if not RunDirectory(Path(path)).info.is_file():
+            raise InputError(f"{path} is no run directory: there is no run.json in it")
+    folder = config.run_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.write(folder, "Inversions, side by side", [page.Entry(Path(path), Path(path).name) for path in config.runs])
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
+    print(f"report: {folder / 'report.html'}")

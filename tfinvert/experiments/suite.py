@@ -1,0 +1,39 @@
+"""Run the homework's questions into one folder, with their diffs and a report to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tfinvert import series
+from tfinvert.config import Config
+from tfinvert.errors import InputError
+from tfinvert.questions import BASELINE, Baseline, Question, diff
+from tfinvert.report import page
+
+
+def run(config: Config, baseline: Baseline, questions: Sequence[Question]) -> int:
+    """Runs what is not finished yet, then writes report.html and report.json; gives 1 if a question failed, else 0."""
+    folder = config.run_folder()
+    jobs = {question.name: question.config for question in questions}
+    series.check(jobs)
+    diffs = {question.name: diff(baseline, question) for question in questions if question.name != BASELINE}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in diffs.items():
+            (folder / f"{name}.diff").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
+    outcomes: list[series.Outcome] = []
+    try:
+        for outcome in series.run_all(jobs):
+            outcomes.append(outcome)  # noqa: PERF402 - kept as far as it got
+    finally:
+        # What was interrupted has a page too; the next start replaces it.
+        errors = {outcome.name: outcome.error for outcome in outcomes}
+        entries = [
+            page.Entry(folder / q.name, q.name, q.sentence, diffs.get(q.name, ""), errors.get(q.name)) for q in questions
+        ]
+        page.write(folder, "The homework, question by question", entries)
+    failed = [outcome.name for outcome in outcomes if outcome.error]
+    print(f"report: {folder / 'report.html'}" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    return 1 if failed else 0

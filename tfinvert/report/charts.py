@@ -1,0 +1,99 @@
+"""Charts: the curves of a run as a picture, and lines and bars as SVG for the report page."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tfinvert.rundir import RunDirectory
+
+# Okabe & Ito's colours, told apart by colour-blind readers, without the two that vanish on white or on black.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+INK = "#808081"  # replaced by the page's own text colour; a colour that nothing else uses
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tfinvert",  # the same figures give the same file
+    "font.size": 11,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+}
+
+
+def write_curves(run: RunDirectory) -> None:
+    """Writes curves.png from metrics.jsonl: loss and terms, PSNR, learning rate; nothing where there is no line yet."""
+    lines = run.read_metrics()
+    if not lines:
+        return
+    steps = [line["step"] for line in lines]
+    figure = Figure(figsize=(13, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss, quality, rate = figure.subplots(1, 3)
+    known = {"step", "loss", "learning_rate", "psnr"}
+    for name in [key for key in lines[-1] if key not in known]:
+        loss.plot(steps, [line.get(name) for line in lines], label=name, linewidth=1)
+    loss.plot(steps, [line["loss"] for line in lines], label="loss", color="black")
+    if all(line["loss"] > 0 for line in lines):
+        loss.set_yscale("log")
+    loss.set_title("loss, and its terms without their weights")
+    loss.legend()
+    quality.plot(steps, [line.get("psnr") for line in lines], color="black")
+    quality.set_title("PSNR (dB)")
+    rate.plot(steps, [line.get("learning_rate") for line in lines], color="black")
+    rate.set_title("learning rate")
+    for axes in (loss, quality, rate):
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+    part = run.curves.with_name(".curves.png.part")
+    figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
+    part.replace(run.curves)
+
+
+def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, *, log: bool = False) -> str:
+    """Curves over the steps as SVG; `series` is label -> (steps, values), values that are not finite left out."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+        axes = figure.subplots()
+        for index, (label, (steps, values)) in enumerate(series.items()):
+            points = [(x, y) for x, y in zip(steps, values, strict=True) if math.isfinite(y) and (y > 0 or not log)]
+            style = ("-", "--", "-.", ":")[(index // len(COLOURS)) % 4]
+            colour = COLOURS[index % len(COLOURS)]
+            axes.plot([x for x, _ in points], [y for _, y in points], style, color=colour, label=label, linewidth=1.8)
+        if log:
+            axes.set_yscale("log")
+        axes.set_xlabel("step")
+        axes.set_ylabel(ylabel)
+        if len(series) > 1:
+            axes.legend(frameon=False)
+        return _svg(figure, axes)
+
+
+def bars(values: Mapping[str, float], ylabel: str) -> str:
+    """One bar for each label as SVG, its value written above it."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(max(6.4, 0.62 * len(values)), 3.2), layout="constrained")
+        axes = figure.subplots()
+        drawn = axes.bar(list(values), list(values.values()), color=COLOURS[0], width=0.6)
+        axes.bar_label(drawn, fmt="%.3g", padding=2)
+        axes.set_ylabel(ylabel)
+        axes.margins(y=0.15)
+        if len(values) > 8:
+            axes.tick_params(axis="x", rotation=60)
+        return _svg(figure, axes)
+
+
+def _svg(figure: Figure, axes) -> str:
+    axes.grid(alpha=0.25, axis="y")
+    axes.spines[["top", "right"]].set_visible(False)
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    # The page sets the size; the figure's own in points would not shrink on a narrow screen.
+    head, bracket, rest = svg.partition(">")
+    return re.sub(r' (?:width|height)="[^"]*"', "", head) + bracket + rest
