@@ -161,28 +161,46 @@ def test_features_and_gradient_agree_with_torch(model, layer, pool):
     whole = graph.tidy(zoo.MODELS[model].topology())
     part = graph.with_pooling(graph.cut(whole, [network.layers[layer].tensor]), pool)
     part = random_weights.filled(part, np.concatenate([prepared("chelsea"), prepared("coffee")]))
-    pixels = torch.tensor(start, requires_grad=True)
-    scale, shift = torch.tensor(prepare.scale), torch.tensor(prepare.shift)
-    features = run_in_torch(torch, part, (pixels * scale + shift).permute(0, 3, 1, 2))
-    with torch.no_grad():
-        wanted = run_in_torch(torch, part, torch.tensor(prepared("astronaut")))
-    np.testing.assert_allclose(wanted.permute(0, 2, 3, 1).numpy(), target, atol=1e-4 * float(tf.reduce_max(target)))
-    torch.mean((features - wanted) ** 2).backward()
-    error = np.linalg.norm(gradient - pixels.grad.numpy()) / np.linalg.norm(gradient)
-    assert error < 1e-4
+
+    def in_torch(part, dtype):
+        """Features of the photograph, and the gradient of the same loss at the same start."""
+        pixels = torch.tensor(start, dtype=dtype, requires_grad=True)
+        scale, shift = torch.tensor(prepare.scale, dtype=dtype), torch.tensor(prepare.shift, dtype=dtype)
+        with torch.no_grad():
+            wanted = run_in_torch(torch, part, torch.tensor(prepared("astronaut"), dtype=dtype))
+        features = run_in_torch(torch, part, (pixels * scale + shift).permute(0, 3, 1, 2))
+        torch.mean((features - wanted) ** 2).backward()
+        return wanted.permute(0, 2, 3, 1).numpy(), pixels.grad.numpy()
+
+    def distance(a, b):
+        return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+    features, same = in_torch(graph.fold(part), torch.float32)
+    np.testing.assert_allclose(features, target, atol=1e-4 * float(tf.reduce_max(target)))
+    assert distance(gradient, same) < 1e-4
+    # In double precision and without folding. Rounding in single precision, by either framework, moves a few values
+    # over the kink of a ReLU, which changes the gradient by more than its own size.
+    features, exact = in_torch(part, torch.float64)
+    np.testing.assert_allclose(features, target, atol=1e-4 * float(tf.reduce_max(target)))
+    assert distance(gradient, exact) < 5e-3
 
 
 def run_in_torch(torch, part, image):
-    """The graph before folding, node by node: an independent implementation of the same network."""
+    """The graph, node by node: an independent implementation of the same network."""
     functional = torch.nn.functional
-    values = {part.image: image, **{k: torch.tensor(np.array(v)) for k, v in part.weights.items()}}
+    values = {part.image: image, **{k: torch.tensor(np.array(v), dtype=image.dtype) for k, v in part.weights.items()}}
     for node in part.nodes:
         given = graph.attributes(node)
         first, *rest = (values[i] for i in node.input)
-        pads = given.get("pads", [0] * 4)[:2]
+        pads = given.get("pads", [0] * 4)
+        if given.get("auto_pad") == b"SAME_UPPER":
+            assert given["kernel_shape"] == [3, 3]
+            assert given["strides"] == [1, 1]
+            pads = [1] * 4
+        border = float("-inf") if node.op_type == "MaxPool" else 0.0
+        padded = functional.pad(first, [pads[1], pads[3], pads[0], pads[2]], value=border) if any(pads) else first
         if node.op_type == "Conv":
-            bias = rest[1] if len(rest) > 1 else None
-            value = functional.conv2d(first, rest[0], bias, given.get("strides", 1), pads)
+            value = functional.conv2d(padded, rest[0], rest[1] if len(rest) > 1 else None, given.get("strides", 1))
         elif node.op_type == "BatchNormalization":
             scale, offset, mean, variance = rest
             value = functional.batch_norm(first, mean, variance, scale, offset, eps=given["epsilon"])
@@ -191,10 +209,11 @@ def run_in_torch(torch, part, image):
         elif node.op_type == "Add":
             value = first + rest[0]
         elif node.op_type == "MaxPool":
-            value = functional.max_pool2d(first, given["kernel_shape"], given["strides"], pads)
+            value = functional.max_pool2d(padded, given["kernel_shape"], given["strides"])
         else:
             assert node.op_type == "AveragePool"
-            value = functional.avg_pool2d(first, given["kernel_shape"], given["strides"], pads, count_include_pad=False)
+            assert not any(pads)
+            value = functional.avg_pool2d(first, given["kernel_shape"], given["strides"])
         values[node.output[0]] = value
     return values[part.outputs[0]]
 

@@ -95,5 +95,6 @@ def _svg(figure: Figure, axes) -> str:
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     # The page sets the size; the figure's own in points would not shrink on a narrow screen.
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     head, bracket, rest = svg.partition(">")
     return re.sub(r' (?:width|height)="[^"]*"', "", head) + bracket + rest
