@@ -4,6 +4,8 @@ import json
 import re
 import signal
 
+from PIL import Image
+
 from tests.conftest import tfinvert, tiny_graph, write_onnx
 from tests.experiments.test_invert import contents, start, wait_for
 
@@ -96,6 +98,8 @@ def test_a_sweep_inverts_every_layer_from_the_same_start(tmp_path):
     assert list(report["answers"]) == ["The layers by depth"]
     starts = {(tmp_path / "sweep" / run["name"] / "images" / "000000.png").read_bytes() for run in report["runs"]}
     assert len(starts) == 1
+    with Image.open(tmp_path / "sweep" / "sweep.png") as figure:
+        assert figure.size[0] >= 5 * 32
 
 
 def test_a_report_of_any_runs(tmp_path):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from tfinvert import series
 from tfinvert.config import Config
 from tfinvert.networks import convert
-from tfinvert.report import page
+from tfinvert.report import page, sheet
+from tfinvert.rundir import RunDirectory
 
 
 def run(config: Config) -> int:
-    """Runs one inversion for each layer, then writes report.html; gives 1 if a layer failed, else 0.
+    """Runs one inversion for each layer, then writes sweep.png and report.html; gives 1 if a layer failed, else 0.
 
     The layers are `config.layers`, or with "all" every one that has a name of its own. Each is converted by itself,
     cut to what it needs: one model for all of them would run the deepest at every step.
@@ -37,7 +39,11 @@ def run(config: Config) -> int:
         errors = {outcome.name: outcome.error for outcome in outcomes}
         entries = [page.Entry(jobs[name].run_folder(), name, error=errors.get(name)) for name in jobs]
         folder.mkdir(parents=True, exist_ok=True)
-        page.write(folder, f"What the layers of {config.onnx or config.model} keep", entries, by_depth=True)
+        title = f"What the layers of {Path(config.onnx).name if config.onnx else config.model} keep"
+        page.write(folder, title, entries, by_depth=True)
+        finished = [RunDirectory(outcome.folder) for outcome in outcomes if outcome.error is None]
+        if finished:
+            sheet.write_depth(folder / "sweep.png", title, finished)
     failed = [outcome.name for outcome in outcomes if outcome.error]
     print(f"report: {folder / 'report.html'}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0

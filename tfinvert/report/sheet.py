@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfinvert import images
@@ -29,34 +33,48 @@ def write(run: RunDirectory) -> None:
         if result.get("ssim") is not None:
             parts.append(f"SSIM {result['ssim']:.3f}")
         cells.append((run.final, ", ".join(parts)))
-    pictures = [(Image.open(path).convert("RGB"), caption) for path, caption in cells]
+    images.save(run.sheet, _compose(_header(info), cells, COLUMNS))
+
+
+def write_depth(path: Path, title: str, runs: Sequence[RunDirectory]) -> None:
+    """Writes the papers' figure: the photograph and what each layer keeps of it, by depth, with the errors."""
+    cells = [(runs[0].target, "target")]
+    weights = ""
+    for run in runs:
+        info = run.read_info()
+        weights = info.get("weights", weights)
+        result = info["result"]
+        caption = f"{', '.join(info['layers'])}: {result['psnr']:.1f} dB, error {result['normalized_feature_error']:.2g}"
+        cells.append((run.final, caption))
+    second = f"weights: {weights}; PSNR and normalised feature error below each picture"
+    columns = -(-len(cells) // -(-len(cells) // 8))  # rows of equal length, of eight at the most
+    images.save(path, _compose([title, second], cells, columns))
+
+
+def _compose(lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int) -> np.ndarray:
+    """A page of captioned pictures under a title, [height, width, 3] in [0, 1]."""
+    pictures = []
+    for path, caption in cells:
+        with Image.open(path) as file:
+            pictures.append((file.convert("RGB"), caption))
     width = max(picture.width for picture, _ in pictures)
     height = max(picture.height for picture, _ in pictures)
-    columns = min(COLUMNS, len(pictures))
+    columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    lines = _header(info)
     top = MARGIN + HEADER * len(lines)
-    sheet = Image.new(
-        "RGB",
-        (max(MARGIN + columns * (width + MARGIN), 720), top + rows * (height + CAPTION + MARGIN)),
-        BACKGROUND,
-    )
+    size = (max(MARGIN + columns * (width + MARGIN), 720), top + rows * (height + CAPTION + MARGIN))
+    sheet = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for row, line in enumerate(lines):
-        size = 19 if row == 0 else 14
-        text = _fitting(draw, line, ImageFont.load_default(size), sheet.width - 2 * MARGIN)
-        draw.text((MARGIN, MARGIN + row * HEADER - 4), text, INK if row == 0 else FAINT, ImageFont.load_default(size))
+        font = ImageFont.load_default(19 if row == 0 else 14)
+        text = _fitting(draw, line, font, sheet.width - 2 * MARGIN)
+        draw.text((MARGIN, MARGIN + row * HEADER - 4), text, INK if row == 0 else FAINT, font)
     for index, (picture, caption) in enumerate(pictures):
         left = MARGIN + (index % columns) * (width + MARGIN)
         above = top + (index // columns) * (height + CAPTION + MARGIN)
         sheet.paste(picture, (left, above))
-        draw.text((left, above + height + 4), caption, INK, ImageFont.load_default(14))
-    images.save(run.sheet, _as_array(sheet))
-
-
-def _as_array(sheet: Image.Image):
-    import numpy as np
-
+        font = ImageFont.load_default(14)
+        draw.text((left, above + height + 4), _fitting(draw, caption, font, width + MARGIN - 4), INK, font)
     return np.asarray(sheet, np.float32) / 255
 
 
