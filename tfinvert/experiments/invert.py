@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -83,7 +84,7 @@ def run(
     """
     _grow_gpu_memory()
     converted = conversion.result()
-    network = load(converted, config.onnx or config.model)
+    network = load(converted, Path(config.onnx).stem if config.onnx else config.model)
     if target is None:
         target = images.load(config.image, network.size)
     initial = parameterizations.initial_image(config.init, network.size, config.seed)

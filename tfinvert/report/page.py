@@ -103,9 +103,8 @@ def write(folder: Path, title: str, entries: Sequence[Entry], *, by_depth: bool 
                 "layers": list(run.info.get("layers", {})),
                 "result": {name: run.result[name] for name in FIGURES if name in run.result},
                 "answer": _answer(run, runs),
-                "steps": run.steps(),
-                "psnr": run.values("psnr"),
-                "feature_loss": run.feature_loss(),
+                "feature_loss": run.feature_loss()[-1] if run.metrics else None,
+                "metrics": run.metrics,
             }
             for run in runs
         ],
