@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -73,6 +73,24 @@ def run_all(jobs: dict[str, Config]) -> Iterator[Outcome]:
                 figures = run.summary().partition("\n")[0] if error is None else error
                 print(f"{name} ({number}/{len(jobs)}): {figures}", flush=True)
             yield Outcome(name, run.path, error)
+
+
+def run_with_report(jobs: dict[str, Config], write_report: Callable[[dict[str, Outcome]], Path]) -> int:
+    """`run_all`, then the report of what there is, after an interruption too; gives 1 if a run failed, else 0.
+
+    Args:
+      jobs: name -> config, each with a folder of its own.
+      write_report: writes the report of the outcomes by name, and gives its path.
+    """
+    outcomes: dict[str, Outcome] = {}
+    try:
+        for outcome in run_all(jobs):
+            outcomes[outcome.name] = outcome
+    finally:
+        path = write_report(outcomes)
+    failed = [name for name, outcome in outcomes.items() if outcome.error]
+    print(f"report: {path}" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    return 1 if failed else 0
 
 
 def _run(config: Config, run: RunDirectory, bar: tqdm, before: int, stop: interruption.Interruption) -> str | None:

@@ -18,7 +18,7 @@ def run(config: Config) -> None:
     folder = config.run_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        page.write(folder, "Inversions, side by side", [page.Entry(Path(path), Path(path).name) for path in config.runs])
+        entries = [page.Entry(Path(path), Path(path).name) for path in config.runs]
+        print(f"report: {page.write(folder, 'Inversions, side by side', entries)}")
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
-    print(f"report: {folder / 'report.html'}")

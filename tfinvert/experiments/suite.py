@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tfinvert import series
 from tfinvert.config import Config
@@ -23,17 +24,12 @@ def run(config: Config, baseline: Baseline, questions: Sequence[Question]) -> in
             (folder / f"{name}.diff").write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
-    outcomes: list[series.Outcome] = []
-    try:
-        for outcome in series.run_all(jobs):
-            outcomes.append(outcome)  # noqa: PERF402 - kept as far as it got
-    finally:
-        # What was interrupted has a page too; the next start replaces it.
-        errors = {outcome.name: outcome.error for outcome in outcomes}
+
+    def write_report(outcomes: dict[str, series.Outcome]) -> Path:
+        errors = {name: outcome.error for name, outcome in outcomes.items()}
         entries = [
             page.Entry(folder / q.name, q.name, q.sentence, diffs.get(q.name, ""), errors.get(q.name)) for q in questions
         ]
-        page.write(folder, "The homework, question by question", entries)
-    failed = [outcome.name for outcome in outcomes if outcome.error]
-    print(f"report: {folder / 'report.html'}" + (f"; failed: {', '.join(failed)}" if failed else ""))
-    return 1 if failed else 0
+        return page.write(folder, "The homework, question by question", entries)
+
+    return series.run_with_report(jobs, write_report)

@@ -31,22 +31,18 @@ def run(config: Config) -> int:
         for layer in layers
     }
     series.check(jobs)
-    outcomes: list[series.Outcome] = []
-    try:
-        for outcome in series.run_all(jobs):
-            outcomes.append(outcome)  # noqa: PERF402 - kept as far as it got
-    finally:
-        errors = {outcome.name: outcome.error for outcome in outcomes}
-        entries = [page.Entry(jobs[name].run_folder(), name, error=errors.get(name)) for name in jobs]
+
+    def write_report(outcomes: dict[str, series.Outcome]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         title = f"What the layers of {Path(config.onnx).name if config.onnx else config.model} keep"
-        page.write(folder, title, entries, by_depth=True)
-        finished = [RunDirectory(outcome.folder) for outcome in outcomes if outcome.error is None]
+        finished = [RunDirectory(outcome.folder) for outcome in outcomes.values() if outcome.error is None]
         if finished:
             sheet.write_depth(folder / "sweep.png", title, finished)
-    failed = [outcome.name for outcome in outcomes if outcome.error]
-    print(f"report: {folder / 'report.html'}" + (f"; failed: {', '.join(failed)}" if failed else ""))
-    return 1 if failed else 0
+        errors = {name: outcome.error for name, outcome in outcomes.items()}
+        entries = [page.Entry(jobs[name].run_folder(), name, error=errors.get(name)) for name in jobs]
+        return page.write(folder, title, entries, by_depth=True)
+
+    return series.run_with_report(jobs, write_report)
 
 
 def _distinct(layers: tuple[convert.Layer, ...]) -> tuple[str, ...]:

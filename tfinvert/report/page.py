@@ -81,8 +81,11 @@ class Run:
         return f"{self.info.get('network', '?')} {'+'.join(self.info.get('layers', {}))}"
 
 
-def write(folder: Path, title: str, entries: Sequence[Entry], *, by_depth: bool = False) -> None:
-    """Writes report.html and report.json into a folder; `by_depth` puts the runs beside each other as layers."""
+def write(folder: Path, title: str, entries: Sequence[Entry], *, by_depth: bool = False) -> Path:
+    """Writes report.html and report.json into a folder and gives the former's path.
+
+    `by_depth` puts the runs beside each other as the layers of one network.
+    """
     runs = [_read(entry) for entry in entries]
     sections = _depth_section(runs) if by_depth else _sections(runs)
     environment = jinja2.Environment(
@@ -112,6 +115,7 @@ def write(folder: Path, title: str, entries: Sequence[Entry], *, by_depth: bool 
     }
     _write(folder / "report.json", json.dumps(figures, indent=1) + "\n")
     _write(folder / "report.html", html)
+    return folder / "report.html"
 
 
 def _write(path: Path, text: str) -> None:
