@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -86,6 +88,25 @@ def test_a_picture_that_cannot_be_written_is_reported(tmp_path):
     run.save_picture(tmp_path / "nowhere" / "a.png", np.zeros((4, 4, 3)))
     with pytest.raises(OSError, match="No such file"):
         run.flush()
+
+
+def test_only_one_run_at_a_time_writes_into_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfinvert.rundir.LOCK_SECONDS", 0.1)
+    first, second = RunDirectory(tmp_path / "run"), RunDirectory(tmp_path / "run")
+    with first.locked(), pytest.raises(InputError, match="another run is writing"), second.locked():
+        pass
+    with RunDirectory(tmp_path / "run").locked():
+        pass
+    RunDirectory(tmp_path / "run").check(FLAGS, resume=False, overwrite=False)  # a lock is no run
+
+
+def test_the_lock_of_a_process_that_died_is_free(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfinvert.rundir.LOCK_SECONDS", 0.1)
+    code = "import os, sys; from tfinvert.rundir import *; held = RunDirectory(Path(sys.argv[1])).locked()"
+    code += "; held.__enter__(); os._exit(1)"
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "run"], check=False).returncode == 1
+    with RunDirectory(tmp_path / "run").locked():
+        pass
 
 
 def test_finished_is_the_same_run_that_ended_well(tmp_path):

@@ -8,15 +8,18 @@ import os
 import queue
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 
 from tfinvert import images
 from tfinvert.errors import InputError
 
 QUEUED_PICTURES = 16
+LOCK_SECONDS = 10.0  # a run that was told to end is gone by then
 
 
 class RunDirectory:
@@ -51,7 +54,7 @@ class RunDirectory:
         """
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"--output_dir {str(self.path)!r} is a file; expected a folder")
-        there = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
+        there = sorted(p.name for p in self.path.iterdir() if not p.name.startswith(".")) if self.path.is_dir() else []
         if there and not self.flags.exists():
             raise InputError(f"{self.path} holds files that are no run ({there[0]}, ...); choose another --output_dir")
         if resume and self.flags.exists():
@@ -66,6 +69,26 @@ class RunDirectory:
         existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
         if not os.access(existing, os.W_OK | os.X_OK):
             raise InputError(f"cannot write to {existing}; choose another --output_dir")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within it, no other process writes here; the lock of a process that died is free.
+
+        Raises:
+          InputError: another run is writing here, or nothing can be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock")
+            lock.acquire(timeout=LOCK_SECONDS)
+        except filelock.Timeout:
+            raise InputError(f"another run is writing into {self.path}; wait for it, or choose another --output_dir") from None
+        except OSError as error:
+            raise InputError(f"cannot write to {self.path}: {error.strerror or error}") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def create(self, flagfile: str, info: dict[str, Any], *, resume: bool) -> None:
         """Starts a run in the folder, emptied unless it is resumed; settings and origins are written before any work."""

@@ -90,10 +90,13 @@ def run(
     initial = parameterizations.initial_image(config.init, network.size, config.seed)
     if target.shape != initial.shape:
         raise InputError(f"the image has shape {target.shape}; expected {initial.shape}")
-    if run_dir is not None:
-        run_dir.create(flagfile(config), _info(config, network, conversion.request, target), resume=config.resume)
-        images.save(run_dir.target, target)
-    with _precision(config.precision):
+    with contextlib.ExitStack() as stack:
+        if run_dir is not None:
+            stack.enter_context(run_dir.locked())
+            info = _info(config, network, conversion.request, target)
+            run_dir.create(flagfile(config), info, resume=config.resume)
+            images.save(run_dir.target, target)
+        stack.enter_context(_precision(config.precision))
         return _optimize(config, network, target, initial, run_dir)
 
 
