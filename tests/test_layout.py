@@ -9,9 +9,9 @@ PACKAGE = Path(tfinvert.__file__).parent
 # The highest first. A file may import from the entries below its own; within a folder, from those listed below it.
 FLOORS = (
     ("__init__", "cli"),
-    tuple(f"experiments/{n}" for n in ("invert", "layers", "suite", "sweep", "diff", "report", "__init__")),
+    tuple(f"experiments/{n}" for n in ("invert", "layers", "suite", "sweep", "diff", "report", "compare", "__init__")),
     ("report/page",),
-    ("report/sheet", "report/charts", "report/__init__", "optimize", "series"),
+    ("report/sheet", "report/charts", "report/__init__", "optimize", "series", "torch_port"),
     ("rundir", "questions"),
     ("networks/network",),
     ("networks/convert",),
@@ -26,7 +26,7 @@ HEAVY = {
     "onnx2tf": {"networks/convert"},
     "matplotlib": {"report/charts"},
     "jinja2": {"report/page"},
-    "torch": set(),
+    "torch": {"torch_port", "experiments/compare"},
     "pooch": {"networks/zoo"},
 }
 

@@ -25,7 +25,8 @@ from tfinvert.questions import Baseline, Question
 # One sentence for each field of Config, in the order in which --help lists them.
 HELP = {
     "experiment": "what to do: invert a picture; list the layers of a network; run the homework's questions (suite); print "
-    "their diffs (diff); make the page again (report); invert every layer of a network (sweep)",
+    "their diffs (diff); make the page again (report); invert every layer of a network (sweep); "
+    "run the same in PyTorch and compare (compare)",
     "model": "network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet",
     "onnx": "an .onnx file to use instead of the zoo's",
     "weights": "pretrained: from the file, downloaded where needed; random: seeded, with calibrated statistics; auto: "
@@ -231,6 +232,14 @@ def execute(arguments: Sequence[str]) -> int:
 
         with convert.Conversion(convert.request_for(config)) as conversion:
             layers.run(config, conversion)
+    elif config.experiment == "compare":
+        from tfinvert.networks import convert
+
+        with convert.Conversion(convert.request_for(config)) as conversion:
+            _import_tensorflow()
+            from tfinvert.experiments import compare
+
+            compare.run(config, conversion)
     else:
         _invert(config)
     return 0

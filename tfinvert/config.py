@@ -10,7 +10,7 @@ from pathlib import Path
 from tfinvert.errors import InputError, choice_error
 
 CHOICES = {
-    "experiment": ("invert", "layers", "suite", "diff", "report", "sweep"),
+    "experiment": ("invert", "layers", "suite", "diff", "report", "sweep", "compare"),
     "weights": ("auto", "pretrained", "random"),
     "pool": ("avg", "max"),
     "optimizer": ("adam", "sgd"),

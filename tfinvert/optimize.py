@@ -89,6 +89,10 @@ class Optimization:
         """The image of the lowest loss so far, each picture of the batch by itself."""
         return self._best.numpy()
 
+    def gradient(self) -> tf.Tensor:
+        """The loss' gradient with respect to the variable, where it is now; nothing is updated."""
+        return tf.function(self._differentiate)()[2]
+
     def run(self, steps: int, image_every: int = 1) -> Iterator[Snapshot]:
         """Updates until `steps` updates have been made in all, giving the state before each; then the last state.
 
@@ -130,13 +134,16 @@ class Optimization:
         losses = tf.add_n([term.weight * values[term.name] for term in self._terms])
         return losses, {"loss": tf.reduce_sum(losses), **{name: tf.reduce_sum(v) for name, v in values.items()}}
 
-    def _update_once(self) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def _differentiate(self) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variable)
             image = self._image_tensor()
             losses, values = self._losses(image)
             total = tf.reduce_sum(losses)
-        gradient = tape.gradient(total, self._variable)
+        return losses, values, tape.gradient(total, self._variable), image
+
+    def _update_once(self) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        losses, values, gradient, image = self._differentiate()
         self._keep_best(losses, image)
         rate = tf.convert_to_tensor(self._optimizer.learning_rate)
         self._optimizer.apply([gradient], [self._variable])

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from tfinvert.config import Config
+
 
 @dataclasses.dataclass(frozen=True)
 class Term:
@@ -93,6 +95,19 @@ def feature_term(layer: str, target: tf.Tensor, weight: float = 1.0, loss: str =
 def total_variation_term(weight: float, kind: str = "l1", reduction: str = "sum") -> Term:
     """The term that smooths the image, named `tv`."""
     return Term("tv", weight, lambda image, features: total_variation(image, kind, reduction))
+
+
+def run_terms(config: Config, targets: Mapping[str, tf.Tensor]) -> list[Term]:
+    """The terms of a run: each layer's features, drawn to its target, and total variation where it has a weight."""
+    weights = config.layer_weights or (1.0,) * len(targets)
+    # The homework's loss is the mean over the layers.
+    made = [
+        feature_term(layer, target, weight / len(targets), config.feature_loss)
+        for (layer, target), weight in zip(targets.items(), weights, strict=True)
+    ]
+    if config.tv_weight:
+        made.append(total_variation_term(config.tv_weight, config.tv_kind, config.tv_reduction))
+    return made
 
 
 def _all_but_batch(tensor: tf.Tensor) -> list[int]:

@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -106,10 +105,10 @@ def _optimize(
     wanted = {name: tf.constant(value) for name, value in _features(network, target).items()}
     optimization = Optimization(
         network.model,
-        _terms(config, wanted),
+        terms.run_terms(config, wanted),
         parameterizations.PIXELS[config.pixels],
         initial,
-        _optimizer(config),
+        schedules.optimizer(config),
     )
     manager = None
     if run_dir is not None:
@@ -155,25 +154,6 @@ def _optimize(
         raise stopped
     stop.raise_if_any()
     return result
-
-
-def _terms(config: Config, wanted: dict[str, tf.Tensor]) -> list[terms.Term]:
-    weights = config.layer_weights or (1.0,) * len(wanted)
-    # The homework's loss is the mean over the layers.
-    made = [
-        terms.feature_term(layer, target, weight / len(wanted), config.feature_loss)
-        for (layer, target), weight in zip(wanted.items(), weights, strict=True)
-    ]
-    if config.tv_weight:
-        made.append(terms.total_variation_term(config.tv_weight, config.tv_kind, config.tv_reduction))
-    return made
-
-
-def _optimizer(config: Config) -> keras.optimizers.Optimizer:
-    rate = schedules.schedule(config)
-    if config.optimizer == "adam":
-        return keras.optimizers.Adam(rate, epsilon=config.epsilon)
-    return keras.optimizers.SGD(rate, momentum=config.momentum)
 
 
 def _features(network: Network, image: np.ndarray) -> dict[str, np.ndarray]:

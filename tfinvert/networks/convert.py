@@ -354,7 +354,7 @@ def _read_entry(folder: Path, request: Request) -> Converted | None:
         return None
 
 
-# ----------------------------------------------------------------------------------- below: only in the process itself
+# ----------------------------------------------------------------------------- below: the work of the process itself
 
 
 def _main() -> None:
@@ -400,34 +400,57 @@ def _resolve(graph: Graph, wanted: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _convert(request: Request, folder: Path, say) -> None:
-    import numpy as np
+def cut_graph(request: Request) -> tuple[Graph, dict[str, str]]:
+    """The network of a request, cut to its layers and pooled, and layer name -> tensor; random weights not yet filled in.
 
-    from tfinvert import images
+    Raises:
+      InputError: the file is no usable network, or a layer is not in it.
+    """
     from tfinvert.networks import graph as graphs
-    from tfinvert.networks import random_weights
 
     whole = graphs.tidy(_source(request))
     layers = _resolve(whole, request.layers)
     if request.size is not None:
         whole = graphs.resized(whole, request.size)
-    part = graphs.with_pooling(graphs.cut(whole, layers.values()), request.pool)
-    del whole
-    geometry = graphs.geometry(part)
-    say(event="accepted")
+    return graphs.with_pooling(graphs.cut(whole, layers.values()), request.pool), layers
+
+
+def with_weights(request: Request, part: Graph) -> Graph:
+    """The cut graph of a request with the weights that it runs with."""
+    import numpy as np
+
+    from tfinvert.networks import random_weights
+
+    if request.weights != "random":
+        return part
+    # Photographs other than the default picture, so that the statistics are not those of what is inverted.
+    return random_weights.filled(part, np.concatenate([_network_input(request, part, n) for n in ("chelsea", "coffee")]))
+
+
+def _network_input(request: Request, graph: Graph, name: str) -> np.ndarray:
+    """A photograph as the network's own input, [1, 3, H, W]."""
+    import numpy as np
+
+    from tfinvert import images
 
     prepare = zoo.PREPROCESSING[request.preprocessing]
     scale, shift = np.asarray(prepare.scale, np.float32), np.asarray(prepare.shift, np.float32)
+    picture = images.load(name, graph.size)[..., prepare.channels] * scale + shift
+    return np.ascontiguousarray(picture.transpose(0, 3, 1, 2))
 
-    def network_input(name: str) -> np.ndarray:
-        picture = images.load(name, part.size)[..., prepare.channels] * scale + shift
-        return np.ascontiguousarray(picture.transpose(0, 3, 1, 2))
 
-    if request.weights == "random":
-        # Photographs other than the default picture, so that the statistics are not those of what is inverted.
-        calibration = np.concatenate([network_input("chelsea"), network_input("coffee")])
-        part = random_weights.filled(part, calibration)
-    expected = _reference(part, network_input("astronaut"))
+def _convert(request: Request, folder: Path, say) -> None:
+    import numpy as np
+
+    from tfinvert import images
+    from tfinvert.networks import graph as graphs
+
+    part, layers = cut_graph(request)
+    geometry = graphs.geometry(part)
+    say(event="accepted")
+    part = with_weights(request, part)
+    prepare = zoo.PREPROCESSING[request.preprocessing]
+    expected = _reference(part, _network_input(request, part, "astronaut"))
     module = _export(graphs.fold(part), layers, prepare)
     found = module.features(images.load("astronaut", part.size))
     described = []

@@ -51,6 +51,11 @@ def write_depth(path: Path, title: str, runs: Sequence[RunDirectory]) -> None:
     images.save(path, _compose([title, second], cells, columns))
 
 
+def write_side_by_side(path: Path, lines: Sequence[str], cells: Sequence[tuple[Path, str]]) -> None:
+    """Writes captioned pictures in one row under a title."""
+    images.save(path, _compose(lines, cells, len(cells)))
+
+
 def _compose(lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int) -> np.ndarray:
     """A page of captioned pictures under a title, [height, width, 3] in [0, 1]."""
     pictures = []

@@ -1,0 +1,98 @@
+"""TensorFlow beside PyTorch: the same features, gradients and losses for every kind of setting."""
+
+import json
+import sys
+
+import pytest
+
+from tfinvert import schedules
+from tfinvert.config import Config
+from tfinvert.errors import InputError
+from tfinvert.networks import convert
+
+FAST = {"model": "resnet18", "weights": "random", "layers": ("res1",), "size": (64, 64), "steps": 40}
+HOMEWORK = {"learning_rate": 0.01, "schedule": "constant", "feature_loss": "mse", "pixels": "free", "init": "noise"}
+SCHEDULES = [
+    {"schedule": "constant"},
+    {"schedule": "exponential", "decay_rate": 0.3, "decay_steps": 7},
+    {"schedule": "piecewise", "decay_boundaries": (10, 20), "decay_factors": (0.5, 0.1)},
+    {"schedule": "cosine", "final_fraction": 0.1},
+    {"schedule": "warmup_cosine", "warmup_steps": 8},
+]
+
+
+def compared(folder, **settings):
+    pytest.importorskip("torch", reason="needs the extra 'torch'")
+    from tfinvert.experiments import compare
+
+    config = Config(**{**FAST, **HOMEWORK, **settings, "output_dir": str(folder)})
+    with convert.Conversion(convert.request_for(config)) as conversion:
+        return compare.run(config, conversion)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"tv_weight": 0.0},
+        {"tv_weight": 0.1, "tv_reduction": "mean"},
+        {"tv_weight": 1e-5, "tv_kind": "l2", "tv_reduction": "sum"},
+        {"layers": ("res1", "conv1"), "layer_weights": (1.0, 0.5), "feature_loss": "normalized"},
+        {"pixels": "clip"},
+        {"pixels": "sigmoid"},
+        {"optimizer": "sgd", "learning_rate": 10.0, "schedule": "cosine"},
+        {"pool": "max"},
+        {"model": "squeezenet1.1", "layers": ("fire2",)},
+        {"model": "vgg16-bn", "layers": ("conv2_1",), "steps": 20},
+        {"model": "alexnet", "layers": ("conv2",)},
+        *SCHEDULES[1:],
+    ],
+    ids=lambda settings: "-".join(f"{k}={v}" for k, v in settings.items())[:40],
+)
+def test_both_sides_run_the_same_thing(settings, tmp_path):
+    result = compared(tmp_path, **settings)
+    assert max(result["feature_difference"].values()) < 1e-5
+    assert result["gradient_relative_error"] < 1e-4
+    assert result["loss_gap"] < 5e-3
+    assert abs(result["tensorflow"]["psnr"] - result["pytorch"]["psnr"]) < 0.3
+    assert result["tensorflow"]["loss"][-1] < result["tensorflow"]["loss"][0]
+    assert json.loads((tmp_path / "compare.json").read_text()) == json.loads(json.dumps(result))
+    assert (tmp_path / "compare.png").exists()
+
+
+def test_another_epsilon_is_seen(tmp_path):
+    """The comparison can fail: PyTorch's own way with epsilon is another optimiser where gradients are as small as it."""
+    torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
+    step = torch.optim.Adam.step
+
+    def with_its_own_epsilon(self, *arguments):
+        self.param_groups[0]["eps"] = 1e-5
+        return step(self, *arguments)
+
+    torch.optim.Adam.step = with_its_own_epsilon
+    try:
+        result = compared(tmp_path, learning_rate=0.001, epsilon=1e-5, tv_weight=0.0)
+    finally:
+        torch.optim.Adam.step = step
+    assert result["loss_gap"] > 5e-3
+
+
+@pytest.mark.parametrize("settings", SCHEDULES, ids=lambda settings: settings["schedule"])
+def test_the_port_s_rates_are_those_of_keras(settings):
+    pytest.importorskip("torch", reason="needs the extra 'torch'")
+    from tfinvert import torch_port
+
+    config = Config(steps=30, learning_rate=0.2, **settings)
+    made = schedules.schedule(config)
+    for step in range(30):
+        expected = float(made(step)) if callable(made) else made
+        assert torch_port.learning_rate(config, step) == pytest.approx(expected, rel=1e-5, abs=1e-8)
+
+
+def test_without_pytorch_it_says_how_to_get_it(tmp_path, monkeypatch):
+    from tfinvert.experiments import compare
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "tfinvert.torch_port", raising=False)
+    config = Config(**FAST, output_dir=str(tmp_path))
+    with convert.Conversion(convert.request_for(config)) as conversion, pytest.raises(InputError, match="pip install"):
+        compare.run(config, conversion)
