@@ -19,6 +19,7 @@ from tfinvert.errors import InputError
         ({"seed": -1}, "--seed is -1"),
         ({"pool": "median"}, "unknown --pool 'median'"),
         ({"layers": ()}, "--layers is empty"),
+        ({"layers": ("conv1_1", "conv1_1")}, "names a layer twice"),
         ({"layer_weights": (1.0, 2.0)}, "2 numbers for 1 layers"),
         ({"layer_weights": (-1.0,)}, "--layer_weights is -1.0"),
         ({"layer_weights": (0.0,)}, "all 0"),

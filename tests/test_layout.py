@@ -20,7 +20,7 @@ FLOORS = (
     ("networks/graph", "networks/__init__"),
     ("terms", "parameterizations", "schedules"),
     ("metrics", "images", "interruption", "config"),
-    ("errors",),
+    ("errors", "files"),
 )
 HEAVY = {
     "onnx2tf": {"networks/convert"},

@@ -109,6 +109,14 @@ def test_the_lock_of_a_process_that_died_is_free(tmp_path, monkeypatch):
         pass
 
 
+def test_half_files_of_a_killed_run_are_removed(tmp_path):
+    run = made(tmp_path / "run")
+    for folder in (run.path, run.images):
+        (folder / ".000010.png.99.part").write_bytes(b"half")
+    run.create(FLAGS, {}, resume=True)
+    assert list(run.path.rglob(".*.part")) == []
+
+
 def test_finished_is_the_same_run_that_ended_well(tmp_path):
     run = made(tmp_path / "run")
     assert not run.is_finished(FLAGS)

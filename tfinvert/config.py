@@ -95,6 +95,8 @@ class Config:
             raise InputError(f"--final_fraction is {self.final_fraction}; expected a number from 0 to 1")
         if not self.layers and self.experiment == "invert":
             raise InputError("--layers is empty; expected at least one layer, such as conv3_1")
+        if len(set(self.layers)) < len(self.layers):
+            raise InputError(f"--layers names a layer twice: {', '.join(self.layers)}; give each once, with --layer_weights")
         if self.layer_weights and len(self.layer_weights) != len(self.layers):
             raise InputError(
                 f"--layer_weights has {len(self.layer_weights)} numbers for {len(self.layers)} layers; expected one for each"

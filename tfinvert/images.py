@@ -9,6 +9,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from tfinvert.errors import InputError
+from tfinvert.files import replacing
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 SMALLEST = 8
@@ -76,9 +77,8 @@ def save(path: Path, image: np.ndarray) -> None:
       path: the file, whose suffix names the format; it appears whole or not at all.
       image: float [height, width, 3] or [1, height, width, 3], RGB.
     """
-    temporary = path.with_name(f".{path.name}.part")
-    to_pillow(image).save(temporary, format=path.suffix[1:].upper())
-    os.replace(temporary, path)
+    with replacing(path) as part:
+        to_pillow(image).save(part, format=path.suffix[1:].upper())
 
 
 def to_pillow(image: np.ndarray) -> PillowImage.Image:

@@ -17,6 +17,7 @@ import numpy as np
 
 from tfinvert import images
 from tfinvert.errors import InputError
+from tfinvert.files import write_text
 
 QUEUED_PICTURES = 16
 LOCK_SECONDS = 10.0  # a run that was told to end is gone by then
@@ -96,7 +97,9 @@ class RunDirectory:
             if not resume:
                 self._remove_run()
             self.images.mkdir(parents=True, exist_ok=True)
-            _write(self.flags, flagfile)
+            for part in self.path.rglob(".*.part"):  # of a run that was killed; the folder is locked
+                part.unlink()
+            write_text(self.flags, flagfile)
             self.write_info(info)
         except OSError as error:
             raise InputError(f"cannot write to {self.path}: {error.strerror or error}") from None
@@ -134,7 +137,7 @@ class RunDirectory:
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replaces run.json."""
-        _write(self.info, json.dumps(info, indent=2) + "\n")
+        write_text(self.info, json.dumps(info, indent=2) + "\n")
 
     def picture_path(self, step: int) -> Path:
         """Where the picture of a step is."""
@@ -162,7 +165,7 @@ class RunDirectory:
     def rewind(self, step: int) -> None:
         """Forgets lines and pictures from `step` on: a resumed run makes them again."""
         kept = [line for line in self.read_metrics() if line["step"] < step]
-        _write(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
         for number, path in self.pictures().items():
             if number >= step:
                 path.unlink()
@@ -228,9 +231,3 @@ def differing_flags(stored: str, wanted: str) -> list[str]:
 def _split(line: str) -> tuple[str, str]:
     name, _, value = line.partition("=")
     return name, value
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

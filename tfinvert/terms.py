@@ -99,11 +99,11 @@ def total_variation_term(weight: float, kind: str = "l1", reduction: str = "sum"
 
 def run_terms(config: Config, targets: Mapping[str, tf.Tensor]) -> list[Term]:
     """The terms of a run: each layer's features, drawn to its target, and total variation where it has a weight."""
-    weights = config.layer_weights or (1.0,) * len(targets)
+    weights = config.layer_weights or (1.0,) * len(config.layers)
     # The homework's loss is the mean over the layers.
     made = [
-        feature_term(layer, target, weight / len(targets), config.feature_loss)
-        for (layer, target), weight in zip(targets.items(), weights, strict=True)
+        feature_term(layer, targets[layer], weight / len(config.layers), config.feature_loss)
+        for layer, weight in zip(config.layers, weights, strict=True)
     ]
     if config.tv_weight:
         made.append(total_variation_term(config.tv_weight, config.tv_kind, config.tv_reduction))

@@ -27,6 +27,7 @@ import platformdirs
 
 from tfinvert.config import Config
 from tfinvert.errors import InputError, choice_error
+from tfinvert.files import write_text
 from tfinvert.networks import zoo
 
 if TYPE_CHECKING:
@@ -215,14 +216,8 @@ def _known_checksum(path: Path) -> str:
     found = checksum(path)
     with contextlib.suppress(OSError):
         memo.parent.mkdir(parents=True, exist_ok=True)
-        _replace(memo, found)
+        write_text(memo, found)
     return found
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text)
-    os.replace(part, path)
 
 
 class Conversion:

@@ -12,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tfinvert.files import replacing
 from tfinvert.rundir import RunDirectory
 
 # Okabe & Ito's colours, told apart by colour-blind readers, without the two that vanish on white or on black.
@@ -49,9 +50,8 @@ def write_curves(run: RunDirectory) -> None:
     for axes in (loss, quality, rate):
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
-    part = run.curves.with_name(".curves.png.part")
-    figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
-    part.replace(run.curves)
+    with replacing(run.curves) as part:
+        figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
 
 
 def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, *, log: bool = False) -> str:

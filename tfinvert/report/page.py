@@ -10,7 +10,6 @@ import dataclasses
 import io
 import itertools
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,9 @@ from typing import Any
 import jinja2
 from PIL import Image
 
+from tfinvert.files import write_text
 from tfinvert.report import charts
+from tfinvert.report.sheet import spread
 from tfinvert.rundir import RunDirectory
 
 SNAPSHOTS = 12
@@ -113,15 +114,9 @@ def write(folder: Path, title: str, entries: Sequence[Entry], *, by_depth: bool 
         ],
         "answers": {section["title"]: section["answer"] for section in sections},
     }
-    _write(folder / "report.json", json.dumps(figures, indent=1) + "\n")
-    _write(folder / "report.html", html)
+    write_text(folder / "report.json", json.dumps(figures, indent=1) + "\n")
+    write_text(folder / "report.html", html)
     return folder / "report.html"
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _read(entry: Entry) -> Run:
@@ -139,7 +134,7 @@ def _view(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
     directory = RunDirectory(run.entry.folder)
     pictures = list(directory.pictures().items())
     psnr = dict(zip(run.steps(), run.values("psnr"), strict=True))
-    shown = [(step, path) for step, path in _spread(pictures, SNAPSHOTS) if path.exists()]
+    shown = [(step, path) for step, path in spread(pictures, SNAPSHOTS) if path.exists()]
     return {
         "name": run.name,
         "sentence": run.entry.sentence,
@@ -362,12 +357,6 @@ def _answer_q4(group: Sequence[Run]) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------------- pictures
-
-
-def _spread(items: list, count: int) -> list:
-    """Up to `count` items from the first to the last, nearer together at the start, where most happens."""
-    last = len(items) - 1
-    return [items[place] for place in sorted({round(last * (i / (count - 1)) ** 2) for i in range(count)})] if items else []
 
 
 def _png(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -23,7 +24,7 @@ def write(run: RunDirectory) -> None:
     info = run.read_info()
     psnr = {line["step"]: line.get("psnr") for line in run.read_metrics()}
     cells = [(run.target, "target")]
-    for step, path in _chosen(run):
+    for step, path in spread(list(run.pictures().items()), 6):
         cells.append((path, f"step {step}" + (f", {psnr[step]:.1f} dB" if psnr.get(step) is not None else "")))
     if run.final.exists():
         result = info.get("result", {})
@@ -91,14 +92,12 @@ def _header(info: dict) -> list[str]:
     return [first, second, *([f"stopped: {stopped}"] if stopped else [])]
 
 
-def _chosen(run: RunDirectory) -> list:
-    """Up to six pictures from the start to the end, nearer together at the start, where most happens."""
-    steps = list(run.pictures().items())
-    if len(steps) <= 6:
-        return steps
-    last = len(steps) - 1
-    places = sorted({round(last * (i / 5) ** 2) for i in range(6)})
-    return [steps[place] for place in places]
+def spread(items: Sequence[Any], count: int) -> list[Any]:
+    """Up to `count` items from the first to the last, nearer together at the start, where most happens."""
+    if len(items) <= count:
+        return list(items)
+    last = len(items) - 1
+    return [items[place] for place in sorted({round(last * (i / (count - 1)) ** 2) for i in range(count)})]
 
 
 def _fitting(draw: ImageDraw.ImageDraw, text: str, font, width: float) -> str:
