@@ -43,7 +43,7 @@ PREPARE = """
 from tfinvert import cli
 from tfinvert.networks import convert
 config = cli.parse(['x', '--weights=random', '--layers=conv3_1'])
-with convert.Conversion(convert.request_for(config)) as conversion:
+with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
     cli._import_tensorflow()
     from tfinvert.experiments import invert
     invert.load(conversion.result(), 'network')

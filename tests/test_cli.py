@@ -1,5 +1,6 @@
 """The command line as a user meets it: help, mistakes, flagfiles."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT, tfinvert, tiny_graph, write_onnx
 from tfinvert import cli, images
-from tfinvert.config import Config, flagfile
+from tfinvert.config import CONFIGS, Config, RunConfig, flagfile
 from tfinvert.errors import InputError
 
 FLAGFILES = sorted((ROOT / "flags").glob("*.flags"))
@@ -44,6 +45,27 @@ def test_a_whole_flagfile_gives_the_same_run(tmp_path):
     config = Config(layers=("a", "b"), layer_weights=(1.0, 2.0), size=(64, 96), tensorboard=True, schedule="exponential")
     (tmp_path / "run.flags").write_text(flagfile(config))
     assert parsed(f"--flagfile={tmp_path / 'run.flags'}") == config
+
+
+def test_a_flag_of_another_experiment_is_refused(monkeypatch):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Blur(RunConfig):
+        model: str = "squeezenet1.1"
+        steps: int = 7
+
+    monkeypatch.setitem(CONFIGS, "blur", Blur)
+    assert parsed("--experiment=blur") == Blur(experiment="blur")
+    assert parsed("--experiment=blur", "--steps=3").steps == 3
+    with pytest.raises(InputError, match="--tv_weight is no flag of --experiment=blur; it has --experiment, --model, "):
+        parsed("--experiment=blur", "--tv_weight=1")
+    assert "--steps: updates of the picture (default: 7)" in cli.help_text().split("of --experiment=blur", 1)[1]
+
+
+def test_a_setting_has_one_type_everywhere():
+    kinds = {}
+    for kind in CONFIGS.values():
+        for field in dataclasses.fields(kind):
+            assert kinds.setdefault(field.name, field.type) == field.type, (kind, field.name)
 
 
 def test_listing_layers_lists_all_of_them():

@@ -13,16 +13,19 @@ from tfinvert.networks import zoo
 README = (ROOT / "README.md").read_text()
 
 
-def flags_table():
+def flags_table(fields):
     rows = []
-    for field in dataclasses.fields(Config):
+    for field in fields:
         default = "" if field.default is None else f"`{flag_text(field.name, field.default)}`"
         rows.append(f"| `--{field.name}` | {'' if default == '``' else default} | {cli.HELP[field.name]} |")
     return "\n".join(rows)
 
 
-def test_the_table_of_flags_is_the_one_of_the_program():
-    assert flags_table() in README
+def test_the_tables_of_flags_are_those_of_the_program():
+    assert flags_table(dataclasses.fields(Config)) in README
+    for names, fields in cli.other_settings():
+        assert f"`--experiment={names}`" in README
+        assert flags_table(fields) in README
 
 
 def test_the_example_runs():

@@ -76,7 +76,7 @@ def invert(
     if config.output_dir:
         run_dir = RunDirectory(config.run_folder())
         run_dir.check(flagfile(config), resume=config.resume, overwrite=config.overwrite)
-    with convert.Conversion(convert.request_for(config)) as conversion:
+    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
         from tfinvert.experiments import invert as experiment
 
         return experiment.run(config, conversion, run_dir, target)

@@ -18,11 +18,11 @@ from typing import Any
 from absl import flags
 
 from tfinvert import interruption, questions, series
-from tfinvert.config import CHOICES, PLACEMENT, STARTS, Config, flag_text, flagfile, parse_size
-from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.config import CHOICES, CONFIGS, PLACEMENT, STARTS, Config, RunConfig, flag_text, flagfile, parse_size
+from tfinvert.errors import InputError, NonFiniteLossError, choice_error
 from tfinvert.questions import Baseline, Question
 
-# One sentence for each field of Config, in the order in which --help lists them.
+# One sentence for each setting.
 HELP = {
     "experiment": "what to do: invert a picture; list the layers of a network; run the homework's questions (suite); print "
     "their diffs (diff); make the page again (report); invert every layer of a network (sweep); "
@@ -66,31 +66,38 @@ HELP = {
     "runs": "of report: run directories, comma separated",
 }
 HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
+ALL_LAYERS: dict[str, tuple[str, ...]] = {"layers": (), "sweep": ("all",)}  # what these take where no --layers are given
 LISTS = {"questions": str, "runs": str, "layers": str, "layer_weights": float, "decay_boundaries": int, "decay_factors": float}
 
 
+def settings() -> dict[str, dataclasses.Field]:
+    """Every setting by name, those of all experiments first."""
+    kinds: tuple[type[RunConfig], ...] = (RunConfig, *CONFIGS.values())
+    return {field.name: field for kind in kinds for field in dataclasses.fields(kind)}
+
+
 def defined_flags() -> flags.FlagValues:
-    """A flag for each field of Config, with its default."""
+    """A flag for each setting. Their defaults are the experiments' own, so that here there are none."""
     values = flags.FlagValues()
-    for field in dataclasses.fields(Config):
-        name, default, text = field.name, field.default, HELP[field.name]
+    for name, field in settings().items():
+        text = HELP[name]
         if name in LISTS:
-            flags.DEFINE_list(name, [str(v) for v in default], text, values)  # type: ignore[union-attr]
+            flags.DEFINE_list(name, None, text, values)
         elif name in CHOICES:
-            flags.DEFINE_enum(name, default, list(CHOICES[name]), text, values)  # type: ignore[arg-type]
-        elif isinstance(default, bool):
-            flags.DEFINE_boolean(name, default, text, values)
-        elif isinstance(default, int):
-            flags.DEFINE_integer(name, default, text, flag_values=values)
-        elif isinstance(default, float):
-            flags.DEFINE_float(name, default, text, flag_values=values)
+            flags.DEFINE_enum(name, None, list(CHOICES[name]), text, values)
+        elif isinstance(field.default, bool):
+            flags.DEFINE_boolean(name, None, text, values)
+        elif isinstance(field.default, int):
+            flags.DEFINE_integer(name, None, text, flag_values=values)
+        elif isinstance(field.default, float):
+            flags.DEFINE_float(name, None, text, flag_values=values)
         else:
-            flags.DEFINE_string(name, default, text, values)  # type: ignore[arg-type]
+            flags.DEFINE_string(name, None, text, values)
     return values
 
 
-def parse(arguments: Sequence[str]) -> Config:
-    """The Config that a command line describes (its first element is the program's name); raises InputError."""
+def parse(arguments: Sequence[str]) -> RunConfig:
+    """The settings that a command line describes (its first element is the program's name); raises InputError."""
     return _config(_parsed(arguments))
 
 
@@ -105,20 +112,23 @@ def _parsed(arguments: Sequence[str]) -> flags.FlagValues:
     return given
 
 
-def _config(given: flags.FlagValues) -> Config:
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(Config):
-        value = given[field.name].value
-        if field.name in LISTS:
-            value = _parse_list(field.name, value or ())
-        elif field.name == "size" and value is not None:
-            value = parse_size(value)
-        values[field.name] = value
-    if values["experiment"] == "layers" and not given["layers"].present:
-        values["layers"] = ()  # every layer
-    if values["experiment"] == "sweep" and not given["layers"].present:
-        values["layers"] = ("all",)
-    return Config(**values)
+def _config(given: flags.FlagValues) -> RunConfig:
+    values: dict[str, Any] = {name: given[name].value for name in HELP if given[name].present}
+    experiment = values.get("experiment", RunConfig.experiment)
+    if experiment not in CONFIGS:
+        raise choice_error("--experiment", experiment, CONFIGS)
+    kind = CONFIGS[experiment]
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name, value in values.items():
+        if name not in known:
+            raise InputError(f"--{name} is no flag of --experiment={experiment}; it has --{', --'.join(known)}")
+        if name in LISTS:
+            values[name] = _parse_list(name, value or ())
+        elif name == "size":
+            values[name] = parse_size(value)
+    if experiment in ALL_LAYERS:
+        values.setdefault("layers", ALL_LAYERS[experiment])
+    return kind(**values)
 
 
 def asked_questions(arguments: Sequence[str]) -> list[Question]:
@@ -130,10 +140,13 @@ def asked_questions(arguments: Sequence[str]) -> list[Question]:
         for field in dataclasses.fields(Config)
         if given[field.name].present and field.name not in ("experiment", *PLACEMENT)
     ]
+    assert isinstance(config, Config)
     found = []
     for name, path in questions.flagfiles(config.questions).items():
         own = parse(["tfinvert", f"--flagfile={path}"])
         changed = parse(["tfinvert", f"--flagfile={path}", *changes])
+        if not (isinstance(own, Config) and isinstance(changed, Config)):
+            raise InputError(f"{path} is no inversion; the suite and its diffs take flagfiles of --experiment=invert")
         changed = dataclasses.replace(changed, output_dir=str(config.run_folder() / name), overwrite=config.overwrite)
         found.append(Question(name, questions.sentence(path), own, changed))
     return found
@@ -141,7 +154,9 @@ def asked_questions(arguments: Sequence[str]) -> list[Question]:
 
 def _baseline() -> Baseline:
     path = questions.flags_folder() / f"{questions.BASELINE}.flags"
-    return Baseline(path.read_text(encoding="utf-8"), parse(["tfinvert", f"--flagfile={path}"]))
+    config = parse(["tfinvert", f"--flagfile={path}"])
+    assert isinstance(config, Config)
+    return Baseline(path.read_text(encoding="utf-8"), config)
 
 
 def _parse_list(name: str, texts: Sequence[str]) -> tuple:
@@ -201,15 +216,35 @@ def help_text() -> str:
         "",
         "flags (a flagfile holds one a line):",
     ]
-    for field in dataclasses.fields(Config):
-        default = "" if field.default in (None, False) else flag_text(field.name, field.default)
-        lines.append(f"  --{field.name}: {HELP[field.name]}{f' (default: {default})' if default else ''}")
+    lines += [_help_line(field) for field in dataclasses.fields(Config)]
+    for names, fields in other_settings():
+        lines += ["", f"of --experiment={names}, beside --{', --'.join(f.name for f in dataclasses.fields(RunConfig))}:"]
+        lines += [_help_line(field) for field in fields]
     return "\n".join(lines)
+
+
+def _help_line(field: dataclasses.Field) -> str:
+    default = "" if field.default in (None, False) else flag_text(field.name, field.default)
+    return f"  --{field.name}: {HELP[field.name]}{f' (default: {default})' if default else ''}"
+
+
+def other_settings() -> list[tuple[str, list[dataclasses.Field]]]:
+    """(experiments, settings) of those that are no inversions: what they have beside RunConfig, or with other defaults."""
+    common = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+    return [
+        (
+            ", ".join(name for name, one in CONFIGS.items() if one is kind),
+            [f for f in dataclasses.fields(kind) if f.name not in common or f.default != common[f.name]],
+        )
+        for kind in dict.fromkeys(CONFIGS.values())
+        if kind is not Config
+    ]
 
 
 def execute(arguments: Sequence[str]) -> int:
     """Runs the experiment of a command line; gives the exit code. Raises InputError, NonFiniteLossError or Interrupted."""
     config = parse(arguments)
+    assert isinstance(config, Config)
     if config.experiment == "diff":
         from tfinvert.experiments import diff
 
@@ -230,12 +265,12 @@ def execute(arguments: Sequence[str]) -> int:
         from tfinvert.experiments import layers
         from tfinvert.networks import convert
 
-        with convert.Conversion(convert.request_for(config)) as conversion:
+        with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
             layers.run(config, conversion)
     elif config.experiment == "compare":
         from tfinvert.networks import convert
 
-        with convert.Conversion(convert.request_for(config)) as conversion:
+        with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
             _import_tensorflow()
             from tfinvert.experiments import compare
 
@@ -258,7 +293,7 @@ def _invert(config: Config) -> None:
     images.check(config.image)
     if config.init not in STARTS:
         images.check(config.init)
-    with convert.Conversion(convert.request_for(config)) as conversion:
+    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
         _import_tensorflow()  # while the network is being converted
         from tfinvert.experiments import invert
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from tfinvert.errors import InputError, choice_error
 
 CHOICES = {
-    "experiment": ("invert", "layers", "suite", "diff", "report", "sweep", "compare"),
     "weights": ("auto", "pretrained", "random"),
     "pool": ("avg", "max"),
     "optimizer": ("adam", "sgd"),
@@ -28,9 +27,11 @@ FILES = ("onnx", "image", "init")  # may be the path of a file
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """All settings of a run. The fields are the flags of the command line; `cli.py` has a sentence on each.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The settings of every experiment. The fields are flags of the command line; `cli.py` has a sentence on each.
+
+    An experiment that needs other settings, or other defaults, has a subclass of its own, listed in `CONFIGS`.
 
     Raises:
       InputError: a value is outside its range; the message names the flag, the value and what is expected.
@@ -41,11 +42,40 @@ class Config:
     onnx: str | None = None
     weights: str = "auto"
     preprocessing: str | None = None
-    layers: tuple[str, ...] = ("conv3_1",)
-    layer_weights: tuple[float, ...] = ()
     image: str = "astronaut"
     size: tuple[int, int] | None = None
     pool: str = "avg"
+    seed: int = 12345
+    output_dir: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.experiment not in CONFIGS:
+            raise choice_error("--experiment", self.experiment, CONFIGS)
+        for name, choices in CHOICES.items():
+            if hasattr(self, name) and getattr(self, name) not in choices:
+                raise choice_error(f"--{name}", str(getattr(self, name)), choices)
+        _at_least("seed", self.seed, 0)
+        if self.size is not None and not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in self.size):
+            raise InputError(
+                f"--size is {self.size[0]}x{self.size[1]}; expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels"
+            )
+
+    def network_name(self) -> str:
+        """The network in words: the name of the zoo's model, or of the file."""
+        return Path(self.onnx).stem if self.onnx else self.model
+
+    def run_folder(self) -> Path:
+        """The run directory: `output_dir`, or out/<experiment>."""
+        return Path(self.output_dir) if self.output_dir else Path("out") / self.experiment
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """The settings of inversions, and of what is made of many of them (suite, sweep, compare)."""
+
+    layers: tuple[str, ...] = ("conv3_1",)
+    layer_weights: tuple[float, ...] = ()
     steps: int = 150
     optimizer: str = "adam"
     learning_rate: float = 0.1
@@ -64,23 +94,17 @@ class Config:
     tv_reduction: str = "mean"
     pixels: str = "clip"
     init: str = "grey"
-    seed: int = 12345
     save_every: int = 10
     precision: str = "float32"
     tensorboard: bool = False
-    output_dir: str | None = None
     resume: bool = False
-    overwrite: bool = False
     questions: tuple[str, ...] = ("all",)
     runs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise choice_error(f"--{name}", str(getattr(self, name)), choices)
+        super().__post_init__()
         _at_least("steps", self.steps, 1)
         _at_least("save_every", self.save_every, 1)
-        _at_least("seed", self.seed, 0)
         _at_least("decay_steps", self.decay_steps, 0)
         _at_least("warmup_steps", self.warmup_steps, 0)
         _above_zero("learning_rate", self.learning_rate)
@@ -105,10 +129,6 @@ class Config:
             _at_least("layer_weights", weight, 0)
         if self.layer_weights and not any(self.layer_weights):
             raise InputError("--layer_weights are all 0; expected at least one above 0")
-        if self.size is not None and not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in self.size):
-            raise InputError(
-                f"--size is {self.size[0]}x{self.size[1]}; expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels"
-            )
         if self.schedule == "piecewise":
             ordered = list(self.decay_boundaries) == sorted(set(self.decay_boundaries))
             if not self.decay_boundaries or not ordered or min(self.decay_boundaries) < 1:
@@ -137,15 +157,16 @@ class Config:
 
     def run_folder(self) -> Path:
         """The run directory: `output_dir`, or out/<network>-<layers>."""
-        if self.output_dir:
-            return Path(self.output_dir)
-        if self.experiment != "invert":
-            return Path("out") / self.experiment
-        network = Path(self.onnx).stem if self.onnx else self.model
-        return Path("out") / re.sub(r"[^A-Za-z0-9._+-]", "_", f"{network}-{'+'.join(self.layers)}")
+        if self.output_dir or self.experiment != "invert":
+            return super().run_folder()
+        return Path("out") / re.sub(r"[^A-Za-z0-9._+-]", "_", f"{self.network_name()}-{'+'.join(self.layers)}")
 
 
-def flagfile(config: Config) -> str:
+# Experiment -> its settings. Flags that are no field of them are refused.
+CONFIGS: dict[str, type[RunConfig]] = dict.fromkeys(("invert", "layers", "suite", "diff", "report", "sweep", "compare"), Config)
+
+
+def flagfile(config: RunConfig) -> str:
     """The complete flagfile of a run: every setting, one flag a line, but where it goes (`PLACEMENT`)."""
     lines = []
     for field in dataclasses.fields(config):

@@ -26,7 +26,7 @@ def compared(folder, **settings):
     from tfinvert.experiments import compare
 
     config = Config(**{**FAST, **HOMEWORK, **settings, "output_dir": str(folder)})
-    with convert.Conversion(convert.request_for(config)) as conversion:
+    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
         return compare.run(config, conversion)
 
 
@@ -94,5 +94,8 @@ def test_without_pytorch_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "tfinvert.torch_port", raising=False)
     config = Config(**FAST, output_dir=str(tmp_path))
-    with convert.Conversion(convert.request_for(config)) as conversion, pytest.raises(InputError, match="pip install"):
+    with (
+        convert.Conversion(convert.request_for(config, config.layers)) as conversion,
+        pytest.raises(InputError, match="pip install"),
+    ):
         compare.run(config, conversion)

@@ -210,7 +210,7 @@ def run_short(flagfile_path, folder):
     config = parsed(f"--flagfile={flagfile_path}", "--weights=random", "--steps=3", f"--output_dir={folder}")
     run_dir = invert.RunDirectory(config.run_folder())
     run_dir.check(flagfile(config), resume=False, overwrite=False)
-    with convert.Conversion(convert.request_for(config)) as conversion:
+    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
         result = invert.run(config, conversion, run_dir)
     assert math.isfinite(result.psnr)
     assert [line["step"] for line in run_dir.read_metrics()] == [0, 3]

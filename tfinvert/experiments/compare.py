@@ -37,7 +37,7 @@ def run(config: Config, conversion: convert.Conversion) -> dict[str, Any]:
         from tfinvert import torch_port
     except ImportError:
         raise InputError("--experiment=compare needs PyTorch: pip install 'tfinvert[torch]'") from None
-    network = load(conversion.result(), Path(config.onnx).stem if config.onnx else config.model)
+    network = load(conversion.result(), config.network_name())
     target = images.load(config.image, network.size)
     initial = parameterizations.initial_image(config.init, network.size, config.seed)
     part, layers = convert.cut_graph(conversion.request)

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,7 +82,7 @@ def run(
     """
     _grow_gpu_memory()
     converted = conversion.result()
-    network = load(converted, Path(config.onnx).stem if config.onnx else config.model)
+    network = load(converted, config.network_name())
     if target is None:
         target = images.load(config.image, network.size)
     initial = parameterizations.initial_image(config.init, network.size, config.seed)

@@ -20,7 +20,7 @@ def run(config: Config) -> int:
     """
     folder = config.run_folder()
     if config.layers == ("all",):
-        with convert.Conversion(dataclasses.replace(convert.request_for(config), layers=())) as conversion:
+        with convert.Conversion(convert.request_for(config, ())) as conversion:
             layers = _distinct(conversion.result().layers)
     else:
         layers = config.layers

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from tfinvert.config import Config
+from tfinvert.config import RunConfig
 from tfinvert.errors import InputError, choice_error
 from tfinvert.files import write_text
 from tfinvert.networks import zoo
@@ -171,13 +171,13 @@ def request(
     )
 
 
-def request_for(config: Config) -> Request:
-    """The request of a run's config; raises InputError as `request` does."""
+def request_for(config: RunConfig, layers: tuple[str, ...]) -> Request:
+    """The request of a run's config for some layers; raises InputError as `request` does."""
     return request(
         model=config.model,
         onnx=config.onnx,
         weights=config.weights,
-        layers=config.layers,
+        layers=layers,
         size=config.size,
         pool=config.pool,
         preprocessing=config.preprocessing,
