@@ -112,7 +112,7 @@ def test_the_homework_s_constants(name):
         "tv_weight": 0.0,
         "tv_kind": "l1",
         "tv_reduction": "sum",
-        "pixels": "free",
+        "parameterization": "free",
         "init": "noise",
         "image": "astronaut",
         "weights": "auto",

@@ -18,7 +18,8 @@ FLOORS = (
     ("networks/random_weights", "networks/naming", "networks/zoo"),
     ("networks/topologies",),
     ("networks/graph", "networks/__init__"),
-    ("terms", "parameterizations", "schedules"),
+    ("optimizers",),
+    ("terms", "parameterizations", "schedules", "transforms"),
     ("metrics", "images", "interruption", "config"),
     ("errors", "files"),
 )

@@ -6,7 +6,8 @@ import tensorflow as tf
 from tfinvert import terms
 from tfinvert.errors import NonFiniteLossError
 from tfinvert.optimize import Optimization
-from tfinvert.parameterizations import PIXELS
+from tfinvert.optimizers import Lbfgs
+from tfinvert.parameterizations import parameterization
 
 TARGET = np.random.default_rng(0).uniform(0.2, 0.8, (1, 6, 6, 3)).astype(np.float32)
 START = np.full((1, 6, 6, 3), 0.5, np.float32)
@@ -18,9 +19,10 @@ def doubling():
     return keras.Model(image, {"double": keras.layers.Rescaling(2.0)(image)})
 
 
-def optimization(rate=0.05, pixels="free", start=START, optimizer=None, extra=()):
+def optimization(rate=0.05, pixels="free", start=START, optimizer=None, extra=(), **options):
     wanted = [terms.feature_term("double", tf.constant(2 * TARGET)), *extra]
-    return Optimization(doubling(), wanted, PIXELS[pixels], start, optimizer or keras.optimizers.Adam(rate, epsilon=1e-8))
+    chosen = optimizer or keras.optimizers.Adam(rate, epsilon=1e-8)
+    return Optimization(doubling(), wanted, parameterization(pixels, (6, 6)), start, chosen, **options)
 
 
 def test_adam_step_by_step_against_numpy():
@@ -120,3 +122,79 @@ def test_a_restored_optimisation_goes_on_to_the_same_bytes(tmp_path):
     assert steps == list(range(9, 21))
     np.testing.assert_array_equal(resumed.image(), whole.image())
     np.testing.assert_array_equal(resumed.best_image(), whole.best_image())
+
+
+@pytest.mark.parametrize("pixels", ["free", "clip", "sigmoid", "fourier"])
+def test_lbfgs_converges_faster_than_adam(pixels):
+    found = optimization(pixels=pixels, optimizer=Lbfgs(), extra=[terms.total_variation_term(1e-4, "l2", "sum")])
+    snapshots = list(found.run(40, image_every=10))
+    adam = list(optimization(pixels=pixels, extra=[terms.total_variation_term(1e-4, "l2", "sum")]).run(40))
+    assert [s.step for s in snapshots][:3] == [0, 1, 2]
+    assert [s.step for s in snapshots if s.image is not None][:2] == [0, 10]
+    assert snapshots[3].loss < snapshots[2].loss < snapshots[1].loss < snapshots[0].loss
+    assert snapshots[-1].loss < adam[-1].loss
+
+
+def test_lbfgs_keeps_to_the_box():
+    target = np.full_like(TARGET, 2.0)
+    wanted = [terms.feature_term("double", tf.constant(target))]
+    found = Optimization(doubling(), wanted, parameterization("clip", (6, 6)), START, Lbfgs())
+    for snapshot in found.run(5):
+        assert snapshot.image is None or snapshot.image.max() <= 1
+    np.testing.assert_allclose(found.best_image(), 1.0, atol=1e-5)
+
+
+def test_lbfgs_restored_at_a_restart_goes_on_to_the_same_bytes(tmp_path):
+    rough = [terms.total_variation_term(0.01, "l1", "mean")]  # never quite converges
+    whole, half, resumed = (optimization(optimizer=Lbfgs(restart=5), extra=rough) for _ in range(3))
+    for _ in whole.run(12):
+        pass
+    for snapshot in half.run(12):
+        if half.step == snapshot.step + 1:
+            break
+    assert half.step == 5
+    resumed.checkpoint.restore(half.checkpoint.save(str(tmp_path / "state"))).assert_consumed()
+    assert next(iter(resumed.run(12))).step == 5
+    for _ in resumed.run(12):
+        pass
+    np.testing.assert_array_equal(resumed.image(), whole.image())
+
+
+def test_backing_off_survives_a_rate_that_is_far_too_large():
+    diverging = keras.optimizers.SGD(3.0 * TARGET.size / 8)
+    with pytest.raises(NonFiniteLossError):
+        list(optimization(optimizer=diverging).run(200))
+    found = optimization(optimizer=keras.optimizers.SGD(3.0 * TARGET.size / 8), backoff=True)
+    losses = [s.loss for s in found.run(200)]
+    assert losses[1] > losses[0]
+    assert losses[-1] < 1e-6
+    np.testing.assert_allclose(found.best_image(), TARGET, atol=1e-3)
+
+
+def test_backing_off_changes_nothing_where_the_loss_falls():
+    plain, careful = optimization(rate=0.01), optimization(rate=0.01, backoff=True)
+    for found in (plain, careful):
+        for _ in found.run(20):
+            pass
+    np.testing.assert_allclose(plain.image(), careful.image(), atol=1e-6)
+
+
+def test_annealed_weights_fall_and_the_best_image_is_chosen_by_the_last_ones():
+    smooth = terms.annealed(terms.total_variation_term(1.0, "l2", "mean"), 10, 0.01)
+    found = optimization(extra=[smooth])
+    snapshots = list(found.run(10))
+    for s in snapshots:
+        assert s.loss == pytest.approx(s.terms["double"] + 0.01 ** (s.step / 10) * s.terms["tv"], rel=1e-4)
+    lowest = min(s.terms["double"] + 0.01 * s.terms["tv"] for s in snapshots)
+    assert found.best_losses()[0] == pytest.approx(lowest, rel=1e-4)
+
+
+def test_the_network_sees_the_transformed_image_and_the_terms_the_image_itself():
+    def brighter(image, step):
+        return image + 0.1 * tf.cast(step, tf.float32)
+
+    found = optimization(transform=brighter, extra=[terms.total_variation_term(1.0)])
+    for snapshot in found.run(4):
+        seen = 2 * (snapshot.image + 0.1 * snapshot.step)
+        assert snapshot.terms["double"] == pytest.approx(np.mean((seen - 2 * TARGET) ** 2), rel=1e-4)
+        assert snapshot.terms["tv"] == pytest.approx(float(terms.total_variation(tf.constant(snapshot.image))[0]), rel=1e-5)

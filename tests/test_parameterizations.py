@@ -1,40 +1,99 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfinvert.parameterizations import PIXELS, initial_image
+from tfinvert import images
+from tfinvert.config import CHOICES
+from tfinvert.parameterizations import COLOUR_CORRELATION, bounded, initial_image, parameterization
+
+INVERTIBLE = [name for name in CHOICES["parameterization"] if name != "deep_prior"]
 
 
-@pytest.mark.parametrize("name", PIXELS)
-def test_every_parameterization_gives_back_the_image_it_was_made_from(name):
-    image = np.random.default_rng(0).uniform(0.01, 0.99, (2, 4, 5, 3)).astype(np.float32)
-    parameterization = PIXELS[name]
-    np.testing.assert_allclose(parameterization.image(tf.constant(parameterization.from_image(image))), image, atol=1e-6)
+@pytest.mark.parametrize("size", [(4, 5), (7, 4), (6, 6)])
+@pytest.mark.parametrize("name", INVERTIBLE)
+def test_every_parameterization_gives_back_the_image_it_was_made_from(name, size):
+    image = np.random.default_rng(0).uniform(0.01, 0.99, (2, *size, 3)).astype(np.float32)
+    made = parameterization(name, size)
+    np.testing.assert_allclose(made.image([tf.constant(value) for value in made.start(image)]), image, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", PIXELS)
+@pytest.mark.parametrize("name", CHOICES["parameterization"])
 def test_every_parameterization_can_fit_an_image(name):
-    target = np.random.default_rng(1).uniform(0.1, 0.9, (1, 4, 4, 3)).astype(np.float32)
-    parameterization = PIXELS[name]
-    variable = tf.Variable(parameterization.from_image(np.full_like(target, 0.5)))
-    for _ in range(300):
+    size = (8, 8)
+    target = np.random.default_rng(1).uniform(0.2, 0.8, (1, *size, 3)).astype(np.float32)
+    made = parameterization(name, size, seed=3)
+    variables = [tf.Variable(value) for value in made.start(np.full_like(target, 0.5))]
+    adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 500))
+    for _ in range(500):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum((parameterization.image(variable) - target) ** 2)
-        variable.assign_sub(0.4 * tape.gradient(loss, variable))
-        if parameterization.project:
-            variable.assign(parameterization.project(variable))
-    assert loss < 1e-3
+            loss = tf.reduce_mean((made.image([tf.convert_to_tensor(v) for v in variables]) - target) ** 2)
+        adam.apply(tape.gradient(loss, variables), variables)
+        for variable, value in zip(variables, made.project(variables) if made.project else (), strict=False):
+            variable.assign(value)
+    assert loss < 3e-3  # of 3e-2 at the start
 
 
-def test_clip_projects_into_the_range_and_the_others_do_not():
-    assert PIXELS["free"].project is None
-    assert PIXELS["sigmoid"].project is None
-    np.testing.assert_allclose(PIXELS["clip"].project(tf.constant([-1.0, 0.3, 2.0])), [0, 0.3, 1], rtol=1e-6)
+def test_colours_are_decorrelated_by_what_the_sample_photographs_have():
+    pictures = np.concatenate([images.load(name, (224, 224)).reshape(-1, 3) for name in images.SAMPLES])
+    inside = np.clip(pictures, 1e-3, 1 - 1e-3)
+    values, vectors = np.linalg.eigh(np.cov(np.log(inside / (1 - inside)).T))
+    root = vectors @ np.diag(np.sqrt(values)) @ vectors.T
+    np.testing.assert_allclose(COLOUR_CORRELATION, root / np.linalg.norm(root, 2), atol=1e-3)
 
 
-def test_sigmoid_starts_at_a_finite_place_from_black_and_white():
-    assert np.isfinite(PIXELS["sigmoid"].from_image(np.array([0.0, 1.0], np.float32))).all()
+def test_a_fourier_image_has_the_spectrum_of_photographs():
+    """White noise as its variable: amplitudes fall as one over the frequency."""
+    made = parameterization("fourier", (64, 64))
+    noise = np.random.default_rng(0).standard_normal((8, 3, 64, 33, 2)).astype(np.float32)
+    logits = np.log(1 / np.asarray(made.image([tf.constant(0.1 * noise)])) - 1).mean(axis=-1)
+    power = np.mean(np.abs(np.fft.fft2(logits)) ** 2, axis=0)
+    assert power[4, 0] / power[16, 0] == pytest.approx(16, rel=0.6)
+    assert power[0, 4] / power[0, 16] == pytest.approx(16, rel=0.6)
+
+
+def test_a_bounded_pixel_keeps_its_direction_from_the_mean_colour():
+    mean = np.array([0.485, 0.456, 0.406])
+    away = np.array([[0.3, 0, 0], [3.0, 4.0, 0], [0, 0, 0]])
+    image = (mean + away)[None, None].astype(np.float32)
+    found = bounded(tf.constant(image)).numpy()[0, 0]
+    np.testing.assert_allclose(found[0], image[0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(found[1], mean + 160 / 255 * np.array([0.6, 0.8, 0]), atol=1e-5)
+    np.testing.assert_allclose(found[2], mean, atol=1e-6)
+
+
+def test_a_deep_prior_follows_its_seed_and_makes_one_picture():
+    def first(seed):
+        made = parameterization("deep_prior", (20, 30), seed)
+        return made.image([tf.constant(v) for v in made.start(np.zeros((1, 20, 30, 3)))]).numpy()
+
+    assert first(1).shape == (1, 20, 30, 3)
+    np.testing.assert_array_equal(first(1), first(1))
+    assert np.abs(first(1) - first(2)).max() > 0.01
+    with pytest.raises(ValueError, match="not a batch of 2"):
+        parameterization("deep_prior", (20, 30)).start(np.zeros((2, 20, 30, 3)))
+
+
+def test_the_start_of_the_journal_paper_is_noise_around_the_mean_colour():
+    image = initial_image("mv2016", (50, 60), 0)
+    away = (image - [0.485, 0.456, 0.406]) * 255
+    assert np.quantile(away, 0.95) == pytest.approx(80 / np.sqrt(3), rel=0.01)
+    assert abs(away.mean()) < 1
+
+
+def test_clip_projects_into_the_range_and_free_and_sigmoid_do_not():
+    assert parameterization("free", (1, 3)).project is None
+    assert parameterization("sigmoid", (1, 3)).project is None
+    (found,) = parameterization("clip", (1, 3)).project([tf.constant([-1.0, 0.3, 2.0])])
+    np.testing.assert_allclose(found, [0, 0.3, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "fourier"])
+def test_logits_start_at_a_finite_place_from_black_and_white(name):
+    checks = np.indices((4, 4)).sum(axis=0) % 2
+    start = parameterization(name, (4, 4)).start(np.repeat(checks[None, ..., None], 3, axis=-1).astype(np.float32))
+    assert np.isfinite(start[0]).all()
 
 
 def test_noise_is_the_sigmoid_of_a_uniform_value():

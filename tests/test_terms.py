@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfinvert import terms
+from tfinvert import images, terms
+from tfinvert.config import Config
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.standard_normal((2, 4, 5, 3)).astype(np.float32)
@@ -71,7 +72,7 @@ def test_total_variation_pulls_a_spike_down(kind):
 
 
 def test_total_variation_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match="expected 'l1' or 'l2'"):
+    with pytest.raises(ValueError, match="expected 'l1', 'l2' or 'beta'"):
         terms.total_variation(tf.zeros((1, 3, 3, 3)), "l3")
     with pytest.raises(ValueError, match="expected 'sum' or 'mean'"):
         terms.total_variation(tf.zeros((1, 3, 3, 3)), "l1", "max")
@@ -84,3 +85,50 @@ def test_terms_name_their_layers_and_leave_the_weight_to_the_optimisation():
     np.testing.assert_allclose(value, terms.mean_squared_error(tf.constant(FEATURES), tf.constant(TARGET)))
     smooth = terms.total_variation_term(3.0, "l2", "mean")
     assert (smooth.name, smooth.weight, smooth.layers) == ("tv", 3.0, ())
+
+
+@pytest.mark.parametrize("beta", [1.0, 2.0, 3.0])
+def test_total_variation_to_a_power_against_numpy(beta):
+    """Mahendran & Vedaldi 2015, eq. 4; a difference to a neighbour that is not there is 0."""
+    image = RNG.uniform(size=(2, 4, 5, 3))
+    down, right = np.zeros_like(image), np.zeros_like(image)
+    down[:, :-1], right[:, :, :-1] = np.diff(image, axis=1), np.diff(image, axis=2)
+    expected = ((down**2 + right**2) ** (beta / 2)).sum(axis=(1, 2, 3))
+    found = terms.total_variation(tf.constant(image, tf.float32), "beta", "sum", beta)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    if beta == 2:
+        np.testing.assert_allclose(found, terms.total_variation(tf.constant(image, tf.float32), "l2"), rtol=1e-5)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 6.0])
+def test_powers_have_a_finite_gradient_on_flat_places(power):
+    flat = tf.Variable(tf.ones((1, 4, 4, 3)) * images.MEAN_COLOUR)
+    with tf.GradientTape() as tape:
+        value = terms.total_variation(flat, "beta", "sum", power) + terms.alpha_norm(flat, power)
+    assert float(value[0]) == 0
+    np.testing.assert_array_equal(tape.gradient(value, flat), np.zeros((1, 4, 4, 3)))
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_alpha_norms_of_both_papers_against_numpy(reduction):
+    image = RNG.uniform(size=(2, 4, 5, 3))
+    away = image - np.array([0.485, 0.456, 0.406])
+    size = 60 if reduction == "mean" else 1
+    expected = (np.abs(away) ** 6).sum(axis=(1, 2, 3)) / size
+    found = terms.alpha_norm(tf.constant(image, tf.float32), 6.0, "values", reduction)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    expected = (np.linalg.norm(away, axis=-1) ** 6).sum(axis=(1, 2)) / size
+    np.testing.assert_allclose(terms.alpha_norm(tf.constant(image, tf.float32), 6.0, "pixels", reduction), expected, rtol=1e-4)
+    with pytest.raises(ValueError, match="'values' or 'pixels'"):
+        terms.alpha_norm(tf.constant(image, tf.float32), 6.0, "colour")
+
+
+def test_the_terms_of_a_run_are_those_that_have_a_weight():
+    targets = {"a": tf.zeros((1, 2)), "b": tf.zeros((1, 3))}
+    names = [term.name for term in terms.run_terms(Config(layers=("a", "b"), tv_weight=0), targets)]
+    assert names == ["a", "b"]
+    made = terms.run_terms(Config(layers=("a", "b"), layer_weights=(1, 3), alpha_weight=2.0, regularizer_final=0.1), targets)
+    assert [term.name for term in made] == ["a", "b", "tv", "alpha_norm"]
+    assert [term.weight for term in made[:2]] == [0.5, 1.5]
+    assert float(made[3].weight(tf.constant(150, tf.int64))) == pytest.approx(0.2)
+    assert made[3].final_weight == pytest.approx(0.2)

@@ -12,15 +12,17 @@ from tfinvert.errors import InputError, choice_error
 CHOICES = {
     "weights": ("auto", "pretrained", "random"),
     "pool": ("avg", "max"),
-    "optimizer": ("adam", "sgd"),
+    "optimizer": ("adam", "sgd", "mv2016", "lbfgs"),
     "schedule": ("constant", "exponential", "piecewise", "cosine", "warmup_cosine"),
-    "tv_kind": ("l1", "l2"),
+    "tv_kind": ("l1", "l2", "beta"),
     "tv_reduction": ("sum", "mean"),
     "feature_loss": ("mse", "normalized"),
-    "pixels": ("free", "clip", "sigmoid"),
+    "alpha_kind": ("values", "pixels"),
+    "alpha_reduction": ("sum", "mean"),
+    "parameterization": ("free", "clip", "bounded", "sigmoid", "fourier", "deep_prior"),
     "precision": ("float32", "bfloat16"),
 }
-STARTS = ("noise", "grey")  # --init is one of these or a picture file
+STARTS = ("noise", "grey", "mv2016")  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.
 PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs")
 FILES = ("onnx", "image", "init")  # may be the path of a file
@@ -81,6 +83,7 @@ class Config(RunConfig):
     learning_rate: float = 0.1
     epsilon: float = 1e-8
     momentum: float = 0.9
+    momentum_reset: bool = False
     schedule: str = "cosine"
     decay_rate: float = 0.1
     decay_steps: int = 0
@@ -92,7 +95,16 @@ class Config(RunConfig):
     tv_weight: float = 0.1
     tv_kind: str = "l1"
     tv_reduction: str = "mean"
-    pixels: str = "clip"
+    tv_beta: float = 2.0
+    alpha_weight: float = 0.0
+    alpha: float = 6.0
+    alpha_kind: str = "values"
+    alpha_reduction: str = "mean"
+    regularizer_final: float = 1.0
+    jitter: int = 1
+    jitter_steps: int = 0
+    backoff: bool = False
+    parameterization: str = "clip"
     init: str = "grey"
     save_every: int = 10
     precision: str = "float32"
@@ -111,6 +123,12 @@ class Config(RunConfig):
         _above_zero("epsilon", self.epsilon)
         _above_zero("decay_rate", self.decay_rate)
         _at_least("tv_weight", self.tv_weight, 0)
+        _at_least("tv_beta", self.tv_beta, 1)
+        _at_least("alpha_weight", self.alpha_weight, 0)
+        _at_least("alpha", self.alpha, 1)
+        _above_zero("regularizer_final", self.regularizer_final)
+        _at_least("jitter", self.jitter, 1)
+        _at_least("jitter_steps", self.jitter_steps, 0)
         _at_least("momentum", self.momentum, 0)
         _at_least("final_fraction", self.final_fraction, 0)
         if self.momentum >= 1:

@@ -12,6 +12,7 @@ from tfinvert.errors import InputError
 from tfinvert.files import replacing
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
+MEAN_COLOUR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
 SMALLEST = 8
 LARGEST = 64_000_000
 

@@ -1,18 +1,22 @@
-"""The optimisation: one tf.function step on a tf.Variable. It knows no files and no flags."""
+"""The optimisation: one tf.function step on tf.Variables. It knows no files and no flags."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfinvert.errors import NonFiniteLossError
+from tfinvert.optimizers import Lbfgs
 from tfinvert.parameterizations import Parameterization
 from tfinvert.terms import Term
+
+DIVERGED = 4.0  # times the lowest loss so far: then `backoff` returns to the image that had it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Snapshot:
       step: number of updates so far.
       loss: the weighted sum of the terms, summed over the batch.
       terms: name -> value without its weight, summed over the batch.
-      learning_rate: of the update that follows.
+      learning_rate: of the update that follows; 0 for L-BFGS, which has none.
       image: [batch, H, W, 3] as it is, not clipped; None where it was not asked for.
     """
 
@@ -35,14 +39,18 @@ class Snapshot:
 
 
 class Optimization:
-    """A picture on its way down the loss; owns the variable, the optimiser, the step and the best image.
+    """A batch of pictures on their way down the loss; owns variables, optimiser, step and the best images.
 
     Args:
       model: image [batch, H, W, 3] -> features by layer name.
       terms: summands of the loss.
-      parameterization: how the variable makes the image.
+      parameterization: how the variables make the image.
       initial: [batch, H, W, 3] in [0, 1].
-      optimizer: a Keras optimiser with its schedule.
+      optimizer: a Keras optimiser with its schedule, or the settings of SciPy's L-BFGS.
+      transform: (image, number of updates) -> image as the network sees it in that step; None for the image itself.
+        Terms that look at the image see it untransformed.
+      backoff: a picture whose loss is not finite, or more than four times its lowest so far, goes back to where it was lowest,
+        and goes on at half the step size; else a loss that is not finite ends the run.
 
     Attributes:
       checkpoint: a tf.train.Checkpoint of all state; a restored optimisation goes on to the same bytes.
@@ -54,27 +62,39 @@ class Optimization:
         terms: Sequence[Term],
         parameterization: Parameterization,
         initial: np.ndarray,
-        optimizer: keras.optimizers.Optimizer,
+        optimizer: keras.optimizers.Optimizer | Lbfgs,
+        transform: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+        backoff: bool = False,
     ):
         self._model = model
         self._terms = tuple(terms)
         self._parameterization = parameterization
-        self._variable = tf.Variable(parameterization.from_image(initial), name="pixels")
+        start = parameterization.start(initial)
+        self._variables = [tf.Variable(value, name=f"variable_{number}") for number, value in enumerate(start)]
         self._optimizer = optimizer
-        optimizer.build([self._variable])
-        self._best = tf.Variable(initial, trainable=False, name="best_image")
+        self._transform = transform
+        self._backoff = backoff
+        self._best = [tf.Variable(value, trainable=False, name=f"best_{number}") for number, value in enumerate(start)]
         self._best_losses = tf.Variable(tf.fill([len(initial)], np.float32(np.inf)), trainable=False, name="best_losses")
         self._step_count = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")
-        self.checkpoint = tf.train.Checkpoint(
-            pixels=self._variable,
-            optimizer=optimizer,
-            best_image=self._best,
-            best_losses=self._best_losses,
-            step=self._step_count,
-        )
+        state = {
+            "variables": self._variables,
+            "best": self._best,
+            "best_losses": self._best_losses,
+            "step": self._step_count,
+        }
+        if not isinstance(optimizer, Lbfgs):
+            optimizer.build(self._variables)
+            state["optimizer"] = optimizer
+        if backoff:
+            # What the updates are multiplied by, for each picture.
+            self._scale = tf.Variable(tf.ones([len(initial)]), trainable=False, name="scale")
+            state["scale"] = self._scale
+        self.checkpoint = tf.train.Checkpoint(**state)
         # Traced once per object, so that a model can be optimised again with other terms.
         self._update = tf.function(self._update_once)
         self._evaluate = tf.function(self._losses)
+        self._gradients = tf.function(self._differentiate)
 
     @property
     def step(self) -> int:
@@ -83,20 +103,25 @@ class Optimization:
 
     def image(self) -> np.ndarray:
         """The current image, [batch, H, W, 3], not clipped."""
-        return self._parameterization.image(self._variable).numpy()
+        return self._image_tensor().numpy()
 
     def best_image(self) -> np.ndarray:
         """The image of the lowest loss so far, each picture of the batch by itself."""
-        return self._best.numpy()
+        return self._parameterization.image([tf.convert_to_tensor(value) for value in self._best]).numpy()
 
-    def gradient(self) -> tf.Tensor:
-        """The loss' gradient with respect to the variable, where it is now; nothing is updated."""
-        return tf.function(self._differentiate)()[2]
+    def best_losses(self) -> np.ndarray:
+        """The lowest losses so far, [batch]; where weights are annealed, with the last ones."""
+        return self._best_losses.numpy()
+
+    def gradient(self) -> list[tf.Tensor]:
+        """The loss' gradient with respect to each variable, where they are now; nothing is updated."""
+        return self._gradients()[2]
 
     def run(self, steps: int, image_every: int = 1) -> Iterator[Snapshot]:
         """Updates until `steps` updates have been made in all, giving the state before each; then the last state.
 
-        A consumer that stops between two snapshots finds the state of the updates made so far, ready to checkpoint.
+        A consumer that stops between two snapshots finds the state of the updates made so far, ready to checkpoint. With
+        L-BFGS the updates between two of its restarts are made at once: `step` is then ahead of the snapshot.
 
         Args:
           steps: in all, those before a restore included.
@@ -105,59 +130,144 @@ class Optimization:
         Raises:
           NonFiniteLossError: at the first step whose loss is NaN or infinite.
         """
-        for step in range(self.step, steps):
-            image = self.image() if step % image_every == 0 else None
-            values, rate = self._update()
-            yield self._snapshot(step, values, float(rate), image)
-        losses, values = self._evaluate(self._image_tensor())
-        self._keep_best(losses, self._image_tensor())
+        if isinstance(self._optimizer, Lbfgs):
+            yield from self._run_lbfgs(self._optimizer, steps, image_every)
+        else:
+            for step in range(self.step, steps):
+                image = self.image() if step % image_every == 0 else None
+                values, rate = self._update()
+                yield self._snapshot(step, values, float(rate), image)
+        losses, values = self._evaluate(self._image_tensor(), self._step_count)
+        self._keep_best(losses)
         yield self._snapshot(self.step, values, self._rate(), self.image())
 
+    def _run_lbfgs(self, settings: Lbfgs, steps: int, image_every: int) -> Iterator[Snapshot]:
+        from scipy.optimize import minimize
+
+        shapes = [value.shape for value in self._variables]
+        splits = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+
+        def assign(flat: np.ndarray) -> None:
+            for variable, part, shape in zip(self._variables, np.split(flat, splits), shapes, strict=True):
+                variable.assign(part.reshape(shape).astype(np.float32))
+
+        while self.step < steps:
+            first = self.step
+            snapshots: list[Snapshot] = []
+            latest: dict[str, Any] = {}
+
+            def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
+                assign(flat)
+                losses, values, gradients = self._gradients()
+                latest.update(losses=losses, values=values)  # noqa: B023 - called before the next round
+                if not snapshots:  # noqa: B023
+                    accept(0)
+                return float(values["loss"]), np.concatenate([g.numpy().ravel() for g in gradients]).astype(np.float64)
+
+            def accept(number: int) -> None:
+                # SciPy accepts the point that it evaluated last.
+                step = first + number  # noqa: B023
+                image = self.image() if step % image_every == 0 else None
+                self._keep_best(latest["losses"])  # noqa: B023
+                snapshots.append(self._snapshot(step, latest["values"], 0.0, image))  # noqa: B023
+
+            lowest, highest = self._parameterization.box or (None, None)
+            found = minimize(
+                evaluate,
+                np.concatenate([value.numpy().ravel() for value in self._variables]).astype(np.float64),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=None if self._parameterization.box is None else [(lowest, highest)] * sum(map(math.prod, shapes)),
+                callback=lambda _: accept(len(snapshots)),  # noqa: B023
+                options={
+                    "maxiter": min(settings.restart, steps - first),
+                    "maxcor": settings.memory,
+                    "ftol": 0.0,
+                    "gtol": 0.0,
+                    "maxfun": 10**6,
+                },
+            )
+            assign(found.x)
+            if found.nit == 0:  # no step lowers the loss any more
+                return
+            self._step_count.assign(first + found.nit)
+            yield from snapshots[: found.nit]
+
     def _rate(self) -> float:
-        return float(tf.convert_to_tensor(self._optimizer.learning_rate))
+        return 0.0 if isinstance(self._optimizer, Lbfgs) else float(tf.convert_to_tensor(self._optimizer.learning_rate))
 
     def _snapshot(self, step: int, values: dict[str, tf.Tensor], rate: float, image: np.ndarray | None) -> Snapshot:
         terms = {name: float(value) for name, value in values.items()}
         loss = terms.pop("loss")
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) and not (self._backoff and step):
             raise NonFiniteLossError(step, loss)
         return Snapshot(step, loss, terms, rate, image)
 
     def _image_tensor(self) -> tf.Tensor:
         # A bare tf.Variable is no valid input of a TFSMLayer.
-        return self._parameterization.image(tf.convert_to_tensor(self._variable))
+        return self._parameterization.image([tf.convert_to_tensor(variable) for variable in self._variables])
 
-    def _losses(self, image: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The loss of each picture, and the logged sums over the batch."""
-        features = self._model(image, training=False)
+    def _losses(self, image: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The loss of each picture, with the final weights; and sums over the batch: loss as it is lowered, and each term."""
+        features = self._model(image if self._transform is None else self._transform(image, step), training=False)
         values = {term.name: term.value(image, features) for term in self._terms}
-        losses = tf.add_n([term.weight * values[term.name] for term in self._terms])
-        return losses, {"loss": tf.reduce_sum(losses), **{name: tf.reduce_sum(v) for name, v in values.items()}}
+        weights = {term.name: term.weight(step) if callable(term.weight) else term.weight for term in self._terms}
+        losses = tf.add_n([weights[name] * value for name, value in values.items()])
+        finals = losses
+        if any(callable(term.weight) for term in self._terms):
+            last = {term.name: term.weight if term.final_weight is None else term.final_weight for term in self._terms}
+            finals = tf.add_n([last[name] * value for name, value in values.items()])
+        return finals, {"loss": tf.reduce_sum(losses), **{name: tf.reduce_sum(v) for name, v in values.items()}}
 
-    def _differentiate(self) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    def _differentiate(self) -> tuple[tf.Tensor, dict[str, tf.Tensor], list[tf.Tensor]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._variable)
-            image = self._image_tensor()
-            losses, values = self._losses(image)
-            total = tf.reduce_sum(losses)
-        return losses, values, tape.gradient(total, self._variable), image
+            for variable in self._variables:
+                tape.watch(variable)
+            losses, values = self._losses(self._image_tensor(), self._step_count)
+        return losses, values, tape.gradient(values["loss"], self._variables)
 
     def _update_once(self) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        losses, values, gradient, image = self._differentiate()
-        self._keep_best(losses, image)
+        assert not isinstance(self._optimizer, Lbfgs)
+        losses, values, gradients = self._differentiate()
+        before = [tf.identity(variable) for variable in self._variables] if self._backoff else []
+        lowest = tf.identity(self._best_losses)
+        self._keep_best(losses)
         rate = tf.convert_to_tensor(self._optimizer.learning_rate)
-        self._optimizer.apply([gradient], [self._variable])
+        self._optimizer.apply(gradients, self._variables)
+        if self._backoff:
+            self._back_off(self._optimizer, before, losses, lowest)
         if self._parameterization.project is not None:
-            self._variable.assign(self._parameterization.project(self._variable))
+            for variable, value in zip(self._variables, self._parameterization.project(self._variables), strict=True):
+                variable.assign(value)
         self._step_count.assign_add(1)
         return values, rate
 
-    def _keep_best(self, losses: tf.Tensor, image: tf.Tensor) -> None:
+    def _back_off(
+        self, optimizer: keras.optimizers.Optimizer, before: list[tf.Tensor], losses: tf.Tensor, lowest: tf.Tensor
+    ) -> None:
+        """Puts a smaller step, or none and the best image, in the place of the update that has just been made."""
+        diverged = tf.logical_not(losses <= DIVERGED * lowest)  # True for NaN
+        self._scale.assign(tf.where(diverged, 0.5 * self._scale, self._scale))
+        for variable, old, best in zip(self._variables, before, self._best, strict=True):
+            smaller = old + _for_each(self._scale, old) * (variable - old)
+            variable.assign(tf.where(_for_each(diverged, old), best, smaller))
+        for slot in optimizer.variables:
+            # The moments of a picture that goes back lead away from there.
+            if any(slot.shape == variable.shape for variable in self._variables):
+                slot.assign(tf.where(_for_each(diverged, slot), 0.0, slot))
+
+    def _keep_best(self, losses: tf.Tensor) -> None:
         better = losses < self._best_losses  # False for NaN
 
         def keep() -> tf.Tensor:
-            self._best.assign(tf.where(better[:, None, None, None], image, self._best))
+            for best, variable in zip(self._best, self._variables, strict=True):
+                best.assign(tf.where(_for_each(better, variable), variable, best))
             self._best_losses.assign(tf.where(better, losses, self._best_losses))
             return tf.constant(True)
 
         tf.cond(tf.reduce_any(better), keep, lambda: tf.constant(False))
+
+
+def _for_each(values: tf.Tensor, variable: tf.Tensor) -> tf.Tensor:
+    """[batch] shaped so that it goes with a variable [batch, ...]; for a batch of one, with any variable."""
+    return tf.reshape(values, [-1] + [1] * (len(variable.shape) - 1))

@@ -1,4 +1,4 @@
-"""Learning rates over the steps, as Keras schedules, and the optimisers that take them."""
+"""Learning rates over the steps, as Keras schedules."""
 
 import keras
 
@@ -33,11 +33,3 @@ def schedule(config: Config) -> keras.optimizers.schedules.LearningRateSchedule 
         warmup_target=rate,
         warmup_steps=config.warmup_steps,
     )
-
-
-def optimizer(config: Config) -> keras.optimizers.Optimizer:
-    """The optimiser that a config names, with its schedule."""
-    rate = schedule(config)
-    if config.optimizer == "adam":
-        return keras.optimizers.Adam(rate, epsilon=config.epsilon)
-    return keras.optimizers.SGD(rate, momentum=config.momentum)

@@ -7,11 +7,15 @@ disturb each other; the optimisation lowers their sum. All of them are minimised
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
 from tfinvert.config import Config
+from tfinvert.images import MEAN_COLOUR
+
+FLAT = 1e-12  # squared differences below this, a thousandth of a grey level, count as none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,15 +24,17 @@ class Term:
 
     Attributes:
       name: as it is logged.
-      weight: its factor in the loss.
+      weight: its factor in the loss, or that by step (a TensorFlow function of the number of updates so far).
       value: (image [batch, H, W, 3], features by layer name) -> [batch], without the weight.
       layers: the layers it reads.
+      final_weight: the factor by which the best image is chosen, where `weight` changes.
     """
 
     name: str
-    weight: float
+    weight: float | Callable[[tf.Tensor], tf.Tensor]
     value: Callable[[tf.Tensor, Mapping[str, tf.Tensor]], tf.Tensor]
     layers: tuple[str, ...] = ()
+    final_weight: float | None = None
 
 
 def mean_squared_error(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
@@ -59,14 +65,16 @@ def normalized_squared_error(features: tf.Tensor, target: tf.Tensor) -> tf.Tenso
     return mean_squared_error(features, target) / norm
 
 
-def total_variation(image: tf.Tensor, kind: str = "l1", reduction: str = "sum") -> tf.Tensor:
+def total_variation(image: tf.Tensor, kind: str = "l1", reduction: str = "sum", beta: float = 2.0) -> tf.Tensor:
     """Differences between neighbouring pixels, below and to the right.
 
     Args:
       image: [batch, H, W, channels].
       kind: "l1" for absolute differences, `tf.image.total_variation`, as in the homework's diffs; "l2" for squared
-        ones, as in its text and in CS231n (Mahendran & Vedaldi 2015 with beta = 2).
+        ones, as in its text and in CS231n; "beta" for (down^2 + right^2)^(beta / 2) (Mahendran & Vedaldi 2015, eq. 4),
+        which with beta = 2 is "l2".
       reduction: "sum", or "mean" for the sum divided by H W channels.
+      beta: of kind "beta"; flat places have no gradient, whatever it is.
 
     Returns:
       [batch]; 0 for a flat image.
@@ -77,8 +85,42 @@ def total_variation(image: tf.Tensor, kind: str = "l1", reduction: str = "sum") 
         down = tf.reduce_sum(tf.square(image[:, 1:] - image[:, :-1]), axis=[1, 2, 3])
         right = tf.reduce_sum(tf.square(image[:, :, 1:] - image[:, :, :-1]), axis=[1, 2, 3])
         value = down + right
+    elif kind == "beta":
+        down = tf.pad(image[:, 1:] - image[:, :-1], [[0, 0], [0, 1], [0, 0], [0, 0]])
+        right = tf.pad(image[:, :, 1:] - image[:, :, :-1], [[0, 0], [0, 0], [0, 1], [0, 0]])
+        squares = tf.square(down) + tf.square(right)
+        # Where a power has no finite derivative, at 0, neither branch may be evaluated there.
+        flat = squares < FLAT
+        value = tf.reduce_sum(tf.where(flat, 0.0, tf.where(flat, 1.0, squares) ** (beta / 2)), axis=[1, 2, 3])
     else:
-        raise ValueError(f"kind is {kind!r}; expected 'l1' or 'l2'")
+        raise ValueError(f"kind is {kind!r}; expected 'l1', 'l2' or 'beta'")
+    return _reduced(value, image, reduction)
+
+
+def alpha_norm(image: tf.Tensor, alpha: float = 6.0, kind: str = "values", reduction: str = "sum") -> tf.Tensor:
+    """How far the image is from the mean colour, to a power that tolerates all but very bright and dark places.
+
+    Args:
+      image: [batch, H, W, 3] in [0, 1].
+      alpha: the power.
+      kind: "values" for the sum of |x|^alpha over pixels and channels (Mahendran & Vedaldi 2015, eq. 3); "pixels" for the
+        sum of ||x||^alpha over pixels, with the length of the colour's difference (Mahendran & Vedaldi 2016).
+      reduction: "sum", or "mean" for the sum divided by H W channels.
+
+    Returns:
+      [batch]; 0 for an image of the mean colour.
+    """
+    squares = tf.square(image - MEAN_COLOUR)
+    if kind == "pixels":
+        squares = tf.reduce_sum(squares, axis=-1)
+    elif kind != "values":
+        raise ValueError(f"kind is {kind!r}; expected 'values' or 'pixels'")
+    at_mean = squares < FLAT
+    powers = tf.where(at_mean, 0.0, tf.where(at_mean, 1.0, squares) ** (alpha / 2))
+    return _reduced(tf.reduce_sum(powers, axis=_all_but_batch(powers)), image, reduction)
+
+
+def _reduced(value: tf.Tensor, image: tf.Tensor, reduction: str) -> tf.Tensor:
     if reduction == "mean":
         return value / tf.cast(tf.reduce_prod(tf.shape(image)[1:]), value.dtype)
     if reduction != "sum":
@@ -92,22 +134,39 @@ def feature_term(layer: str, target: tf.Tensor, weight: float = 1.0, loss: str =
     return Term(layer, weight, lambda image, features: function(features[layer], target), (layer,))
 
 
-def total_variation_term(weight: float, kind: str = "l1", reduction: str = "sum") -> Term:
+def total_variation_term(weight: float, kind: str = "l1", reduction: str = "sum", beta: float = 2.0) -> Term:
     """The term that smooths the image, named `tv`."""
-    return Term("tv", weight, lambda image, features: total_variation(image, kind, reduction))
+    return Term("tv", weight, lambda image, features: total_variation(image, kind, reduction, beta))
+
+
+def annealed(term: Term, steps: int, final: float) -> Term:
+    """The term with its weight falling geometrically to `final` times it at step `steps`."""
+    weight = term.weight
+    assert isinstance(weight, float)
+
+    def at(step: tf.Tensor) -> tf.Tensor:
+        return weight * final ** tf.minimum(tf.cast(step, tf.float32) / steps, 1.0)
+
+    return dataclasses.replace(term, weight=at, final_weight=weight * final)
 
 
 def run_terms(config: Config, targets: Mapping[str, tf.Tensor]) -> list[Term]:
-    """The terms of a run: each layer's features, drawn to its target, and total variation where it has a weight."""
+    """The terms of a run: each layer's features, drawn to its target, and the regularisers that have a weight."""
     weights = config.layer_weights or (1.0,) * len(config.layers)
     # The homework's loss is the mean over the layers.
     made = [
         feature_term(layer, targets[layer], weight / len(config.layers), config.feature_loss)
         for layer, weight in zip(config.layers, weights, strict=True)
     ]
+    regularizers = []
     if config.tv_weight:
-        made.append(total_variation_term(config.tv_weight, config.tv_kind, config.tv_reduction))
-    return made
+        regularizers.append(total_variation_term(config.tv_weight, config.tv_kind, config.tv_reduction, config.tv_beta))
+    if config.alpha_weight:
+        value = functools.partial(alpha_norm, alpha=config.alpha, kind=config.alpha_kind, reduction=config.alpha_reduction)
+        regularizers.append(Term("alpha_norm", config.alpha_weight, lambda image, features: value(image)))
+    if config.regularizer_final != 1:
+        regularizers = [annealed(term, config.steps, config.regularizer_final) for term in regularizers]
+    return made + regularizers
 
 
 def _all_but_batch(tensor: tf.Tensor) -> list[int]:

@@ -112,14 +112,14 @@ def learning_rate(config: Config, step: int) -> float:
 
 
 def variable(config: Config, initial: np.ndarray) -> torch.Tensor:
-    """What is optimised: the pixels, or their logits with --pixels=sigmoid."""
+    """What is optimised: the pixels, or their logits with --parameterization=sigmoid."""
     start = torch.tensor(initial)
-    return (torch.logit(start.clamp(1e-3, 1 - 1e-3)) if config.pixels == "sigmoid" else start).requires_grad_()
+    return (torch.logit(start.clamp(1e-3, 1 - 1e-3)) if config.parameterization == "sigmoid" else start).requires_grad_()
 
 
 def image_of(config: Config, pixels: torch.Tensor) -> torch.Tensor:
     """The image that the variable makes."""
-    return torch.sigmoid(pixels) if config.pixels == "sigmoid" else pixels
+    return torch.sigmoid(pixels) if config.parameterization == "sigmoid" else pixels
 
 
 def total_variation(image: torch.Tensor, config: Config) -> torch.Tensor:
@@ -170,6 +170,6 @@ def optimize(
                 assert pixels.grad is not None
                 velocity = config.momentum * velocity - rate * pixels.grad
                 pixels += velocity
-        if config.pixels == "clip":
+        if config.parameterization == "clip":
             with torch.no_grad():
                 pixels.clamp_(0, 1)

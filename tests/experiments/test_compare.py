@@ -11,7 +11,7 @@ from tfinvert.errors import InputError
 from tfinvert.networks import convert
 
 FAST = {"model": "resnet18", "weights": "random", "layers": ("res1",), "size": (64, 64), "steps": 40}
-HOMEWORK = {"learning_rate": 0.01, "schedule": "constant", "feature_loss": "mse", "pixels": "free", "init": "noise"}
+HOMEWORK = {"learning_rate": 0.01, "schedule": "constant", "feature_loss": "mse", "parameterization": "free", "init": "noise"}
 SCHEDULES = [
     {"schedule": "constant"},
     {"schedule": "exponential", "decay_rate": 0.3, "decay_steps": 7},
@@ -37,8 +37,8 @@ def compared(folder, **settings):
         {"tv_weight": 0.1, "tv_reduction": "mean"},
         {"tv_weight": 1e-5, "tv_kind": "l2", "tv_reduction": "sum"},
         {"layers": ("res1", "conv1"), "layer_weights": (1.0, 0.5), "feature_loss": "normalized"},
-        {"pixels": "clip"},
-        {"pixels": "sigmoid"},
+        {"parameterization": "clip"},
+        {"parameterization": "sigmoid"},
         {"optimizer": "sgd", "learning_rate": 10.0, "schedule": "cosine"},
         {"pool": "max"},
         {"model": "squeezenet1.1", "layers": ("fire2",)},

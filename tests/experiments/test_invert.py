@@ -185,7 +185,7 @@ def test_a_constant_run_can_be_made_longer(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_with_the_best_image(tmp_path):
-    flags = ("--optimizer=sgd", "--learning_rate=1e30", "--pixels=free", "--steps=30")
+    flags = ("--optimizer=sgd", "--learning_rate=1e30", "--parameterization=free", "--steps=30")
     done = tfinvert(*FAST, *flags, f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 1
     assert "at step" in done.stderr
@@ -194,7 +194,7 @@ def test_a_loss_that_is_not_finite_ends_with_the_best_image(tmp_path):
     assert "at step" in info["stopped"]
     assert math.isfinite(info["result"]["psnr"])
     assert (tmp_path / "run" / "final.png").exists()
-    settings = {"optimizer": "sgd", "learning_rate": 1e30, "pixels": "free", "steps": 30}
+    settings = {"optimizer": "sgd", "learning_rate": 1e30, "parameterization": "free", "steps": 30}
     with pytest.raises(NonFiniteLossError):
         package.invert("astronaut", **FAST_SETTINGS, **settings)
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import images, metrics, parameterizations, schedules, terms
-from tfinvert.config import Config
+from tfinvert import images, metrics, optimizers, parameterizations, terms
+from tfinvert.config import Config, flag_text
 from tfinvert.errors import InputError
 from tfinvert.networks import convert, graph, zoo
 from tfinvert.networks.network import load
@@ -31,6 +31,7 @@ def run(config: Config, conversion: convert.Conversion) -> dict[str, Any]:
     Raises:
       InputError: PyTorch is not installed, or the network has an operator that the port does not run.
     """
+    _check(config)
     try:
         import torch
 
@@ -53,10 +54,10 @@ def run(config: Config, conversion: convert.Conversion) -> dict[str, Any]:
         raise InputError(str(error)) from None
     features = {name: v.numpy() for name, v in network.model(tf.constant(initial), training=False).items()}
 
-    parameterization = parameterizations.PIXELS[config.pixels]
+    parameterization = parameterizations.parameterization(config.parameterization, network.size, config.seed)
     summands = terms.run_terms(config, wanted)
-    optimization = Optimization(network.model, summands, parameterization, initial, schedules.optimizer(config))
-    gradient = optimization.gradient().numpy()
+    optimization = Optimization(network.model, summands, parameterization, initial, optimizers.optimizer(config))
+    gradient = optimization.gradient()[0].numpy()
     pixels = torch_port.variable(config, initial)
     torch_port.loss_of(config, port, torch_port.image_of(config, pixels), wanted_torch).backward()
     assert pixels.grad is not None
@@ -111,6 +112,24 @@ def run(config: Config, conversion: convert.Conversion) -> dict[str, Any]:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
     _print(result, folder)
     return result
+
+
+def _check(config: Config) -> None:
+    """Raises InputError where the PyTorch port has no such thing."""
+    has: dict[str, tuple[Any, ...]] = {
+        "optimizer": ("adam", "sgd"),
+        "momentum_reset": (False,),
+        "tv_kind": ("l1", "l2"),
+        "alpha_weight": (0,),
+        "regularizer_final": (1,),
+        "jitter": (1,),
+        "backoff": (False,),
+        "parameterization": ("free", "clip", "sigmoid"),
+    }
+    for name, values in has.items():
+        if getattr(config, name) not in values:
+            expected = " or ".join(flag_text(name, value) for value in values)
+            raise InputError(f"--{name} is {flag_text(name, getattr(config, name))}; --experiment=compare expects {expected}")
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfinvert import images, interruption, metrics, parameterizations, schedules, terms
+from tfinvert import images, interruption, metrics, optimizers, parameterizations, terms, transforms
 from tfinvert.config import Config, flagfile
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.networks.convert import Conversion, Request
@@ -105,9 +105,11 @@ def _optimize(
     optimization = Optimization(
         network.model,
         terms.run_terms(config, wanted),
-        parameterizations.PIXELS[config.pixels],
+        parameterizations.parameterization(config.parameterization, network.size, config.seed),
         initial,
-        schedules.optimizer(config),
+        optimizers.optimizer(config),
+        transforms.run_transform(config),
+        config.backoff,
     )
     manager = None
     if run_dir is not None:
@@ -135,6 +137,8 @@ def _optimize(
                         run_dir.save_picture(run_dir.picture_path(snapshot.step), snapshot.image)
                         log(line, snapshot.image)
                 bar.update(min(snapshot.step + 1, config.steps) - bar.n)
+                if optimization.step > snapshot.step + 1:
+                    continue  # the updates of this snapshot and of the next were made at once
                 if stop:
                     break
                 if manager is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
