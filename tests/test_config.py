@@ -11,7 +11,7 @@ from tfinvert.errors import InputError
     [
         ({"steps": 0}, "--steps is 0"),
         ({"learning_rate": float("nan")}, "--learning_rate is nan"),
-        ({"learning_rate": 0.0}, "--learning_rate is 0.0"),
+        ({"learning_rate": -1.0}, "--learning_rate is -1.0"),
         ({"tv_weight": -1.0}, "--tv_weight is -1.0"),
         ({"tv_weight": float("inf")}, "--tv_weight is inf"),
         ({"momentum": 1.0}, "--momentum is 1.0"),
@@ -44,7 +44,7 @@ def test_a_flagfile_holds_every_setting_but_where_the_run_goes():
     assert "--decay_boundaries=3,4\n" in text
     assert "output_dir" not in text
     assert "overwrite" not in text
-    assert text.count("\n") == len(dataclasses.fields(Config)) - len(PLACEMENT) - 2  # onnx and preprocessing have no value
+    assert text.count("\n") == len(dataclasses.fields(Config)) - len(PLACEMENT) - 3  # onnx, preprocessing and images have none
 
 
 @pytest.mark.parametrize(("text", "size"), [("224", (224, 224)), ("100x200", (100, 200)), (" 32X64 ", (32, 64))])

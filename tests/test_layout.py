@@ -12,7 +12,7 @@ FLOORS = (
     tuple(f"experiments/{n}" for n in ("invert", "layers", "suite", "sweep", "diff", "report", "compare", "__init__")),
     ("report/page",),
     ("report/sheet", "report/charts", "report/__init__", "optimize", "series", "torch_port"),
-    ("rundir", "questions"),
+    ("rundir", "questions", "presets"),
     ("networks/network",),
     ("networks/convert",),
     ("networks/random_weights", "networks/naming", "networks/zoo"),

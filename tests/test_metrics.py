@@ -45,3 +45,23 @@ def test_normalized_feature_error():
 def test_different_shapes_are_refused(function):
     with pytest.raises(ValueError, match="expected the same"):
         function(np.zeros((4, 4, 3)), np.zeros((4, 5, 3)))
+
+
+def test_the_distance_of_pairs_is_the_mean_over_all_of_them():
+    features = np.random.default_rng(0).standard_normal((5, 1, 3, 4)).astype(np.float32)
+    pairs = [np.sum((a - b) ** 2) for n, a in enumerate(features) for b in features[n + 1 :]]
+    assert metrics.mean_pairwise_distance(features) == pytest.approx(np.mean(pairs), rel=1e-5)
+
+
+def test_the_errors_of_both_papers():
+    target = np.array([[3.0, 4.0]])
+    found = np.array([[3.0, 1.0]])
+    assert metrics.mv2016_error(found, target) == pytest.approx(3 / 5)
+    assert metrics.mv2015_error(found, target, 18.0) == pytest.approx(0.5)
+
+
+def test_the_interval_of_a_mean_is_students():
+    mean, half = metrics.interval([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)  # t of 2 degrees of freedom
+    assert np.isnan(metrics.interval([1.0])[1])

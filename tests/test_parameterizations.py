@@ -35,6 +35,25 @@ def test_every_parameterization_can_fit_an_image(name):
     assert loss < 3e-3  # of 3e-2 at the start
 
 
+@pytest.mark.parametrize("levels", [0, 2, 9])
+def test_a_pyramid_starts_anywhere_and_its_projection_only_moves_what_is_outside(levels):
+    made = parameterization("pyramid", (9, 12), levels=levels)
+    image = np.random.default_rng(2).uniform(-0.5, 1.5, (2, 9, 12, 3)).astype(np.float32)
+    start = made.start(image)
+    assert len(start) == min(levels, 4) + 1  # 9x12, 5x6, 3x3, 2x2, 1x1
+    np.testing.assert_allclose(made.image(start), image, atol=1e-5)
+    np.testing.assert_allclose(made.image(made.project(start)), np.clip(image, 0, 1), atol=1e-5)
+
+
+def test_a_coarse_level_of_a_pyramid_is_the_resized_image():
+    made = parameterization("pyramid", (8, 12), levels=1)
+    coarse = np.random.default_rng(3).standard_normal((1, 4, 6, 3)).astype(np.float32)
+    found = made.image([np.zeros((1, 8, 12, 3), np.float32), coarse])
+    weight = 2 * 2**0.5 / (1 + 2**0.5)
+    expected = 0.5 + weight * tf.image.resize(coarse, (8, 12)).numpy() @ np.array(COLOUR_CORRELATION).T
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_colours_are_decorrelated_by_what_the_sample_photographs_have():
     pictures = np.concatenate([images.load(name, (224, 224)).reshape(-1, 3) for name in images.SAMPLES])
     inside = np.clip(pictures, 1e-3, 1 - 1e-3)

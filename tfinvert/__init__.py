@@ -44,7 +44,7 @@ def invert(
     """
     import numpy as np
 
-    from tfinvert.config import Config, flagfile
+    from tfinvert.config import Config, flagfile, with_preset
     from tfinvert.errors import InputError
     from tfinvert.networks import convert
     from tfinvert.rundir import RunDirectory
@@ -69,7 +69,8 @@ def invert(
     else:
         chosen["image"] = str(image)
     try:
-        config = Config(layers=(layers,) if isinstance(layers, str) else tuple(layers), **chosen)
+        chosen["layers"] = (layers,) if isinstance(layers, str) else tuple(layers)
+        config = Config(**with_preset(chosen))
     except TypeError as error:
         raise InputError(str(error).replace("Config.__init__()", "tfinvert.invert()")) from None
     run_dir = None

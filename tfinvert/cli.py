@@ -18,7 +18,7 @@ from typing import Any
 from absl import flags
 
 from tfinvert import interruption, questions, series
-from tfinvert.config import CHOICES, CONFIGS, PLACEMENT, STARTS, Config, RunConfig, flag_text, flagfile, parse_size
+from tfinvert.config import CHOICES, CONFIGS, PLACEMENT, STARTS, Config, RunConfig, flag_text, flagfile, parse_size, with_preset
 from tfinvert.errors import InputError, NonFiniteLossError, choice_error
 from tfinvert.questions import Baseline, Question
 
@@ -32,6 +32,8 @@ HELP = {
     "weights": "pretrained: from the file, downloaded where needed; random: seeded, with calibrated statistics; auto: "
     "pretrained where it can be had, else random",
     "preprocessing": "how the network wants its pictures: torch, caffe, tf or none; by default as the model's authors do",
+    "preset": "numbers where none are given: auto by the depth of the layers; mv2015, mv2016 as in the papers of Mahendran & "
+    "Vedaldi",
     "layers": "layers whose features to match, comma separated; --experiment=layers lists them",
     "layer_weights": "a weight for each layer; all 1 by default",
     "image": "the picture: a file, or astronaut, chelsea, coffee, rocket",
@@ -39,7 +41,7 @@ HELP = {
     "pool": "avg replaces max pools by average pools as the homework does; max keeps the network as it was trained",
     "steps": "updates of the picture",
     "optimizer": "adam; sgd with momentum; mv2016, the rule of Mahendran & Vedaldi 2016; lbfgs, which has no learning rate",
-    "learning_rate": "step size at the start, or at the top of the warm-up",
+    "learning_rate": "step size at the start, or at the top of the warm-up; 0 for what the depth of the layers wants",
     "epsilon": "Adam's epsilon; 1e-8 as in TensorFlow 1 and PyTorch, which matters with --feature_loss=mse",
     "momentum": "of --optimizer=sgd",
     "momentum_reset": "of --optimizer=sgd: zero the momentum when the learning rate changes",
@@ -60,13 +62,18 @@ HELP = {
     "alpha_kind": "of values (Mahendran & Vedaldi 2015) or of pixels as colour vectors (2016)",
     "alpha_reduction": "sum, or mean over pixels and channels",
     "regularizer_final": "total variation and alpha norm fall to this fraction of their weights by the last step",
-    "jitter": "places along each axis at which the network may see the picture, another one each step; 1 for no jitter",
+    "jitter": "places along each axis at which the network may see the picture, another one each step; 1 for no jitter, 0 for "
+    "the preset's",
     "jitter_steps": "steps with jitter; 0 for all",
     "backoff": "where the loss diverges, go back to the best picture and halve the step size",
     "parameterization": "pixels: free as the homework, clip to [0, 1] after each step, bounded around the mean colour; or "
-    "sigmoid, fourier (decorrelated colours), deep_prior (a convolutional generator)",
-    "init": "start: noise as the homework, grey with a little noise, mv2016 (noise around the mean colour), or a picture file",
+    "pyramid (a sum of resolutions), sigmoid, fourier (decorrelated colours), deep_prior (a convolutional generator)",
+    "pyramid_levels": "resolutions below the full one; -1 for what the depth of the layers wants",
+    "init": "start: noise as the homework, grey with a little noise, mv2015 or mv2016 (noise around the mean colour), or a "
+    "picture file",
     "seed": "of the start",
+    "seeds": "starts that are run in one batch, from --seed on; the one with the smallest feature error is kept",
+    "images": "of sweep: a folder of pictures, each of which is inverted",
     "save_every": "steps between pictures and lines of metrics",
     "precision": "float32 or bfloat16",
     "tensorboard": "also write scalars and pictures for TensorBoard",
@@ -139,7 +146,7 @@ def _config(given: flags.FlagValues) -> RunConfig:
             values[name] = parse_size(value)
     if experiment in ALL_LAYERS:
         values.setdefault("layers", ALL_LAYERS[experiment])
-    return kind(**values)
+    return kind(**(with_preset(values) if kind is Config else values))
 
 
 def asked_questions(arguments: Sequence[str]) -> list[Question]:

@@ -6,10 +6,12 @@ import dataclasses
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 from tfinvert.errors import InputError, choice_error
 
 CHOICES = {
+    "preset": ("auto", "mv2015", "mv2016"),
     "weights": ("auto", "pretrained", "random"),
     "pool": ("avg", "max"),
     "optimizer": ("adam", "sgd", "mv2016", "lbfgs"),
@@ -19,13 +21,58 @@ CHOICES = {
     "feature_loss": ("mse", "normalized"),
     "alpha_kind": ("values", "pixels"),
     "alpha_reduction": ("sum", "mean"),
-    "parameterization": ("free", "clip", "bounded", "sigmoid", "fourier", "deep_prior"),
+    "parameterization": ("free", "clip", "bounded", "sigmoid", "pyramid", "fourier", "deep_prior"),
     "precision": ("float32", "bfloat16"),
 }
-STARTS = ("noise", "grey", "mv2016")  # --init is one of these or a picture file
+STARTS = ("noise", "grey", "mv2015", "mv2016")
+# What a preset sets where the user does not, in units of images in [0, 1]. `presets.at_depth` adds what depends on the layer.
+# Mahendran & Vedaldi work in grey levels around the mean colour: of their weights, 255^2 belongs to the differences of
+# total variation and 255^6 to the alpha norm; a rate has 1/255^2. sigma is the norm of a photograph there.
+SIGMA = 27098.1157
+PRESETS: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "mv2015": {
+        "feature_loss": "normalized",
+        "tv_kind": "l2",
+        "tv_reduction": "sum",
+        "tv_weight": 1 / 2 / SIGMA**2 * 255**2,
+        "alpha": 6.0,
+        "alpha_kind": "values",
+        "alpha_reduction": "sum",
+        "alpha_weight": 8e-10 / 2 / SIGMA**2 * 255**6,
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "momentum_reset": True,
+        "learning_rate": 0.004 * SIGMA**2 / 255**2,
+        "schedule": "piecewise",
+        "decay_boundaries": (100, 300),
+        "decay_factors": (0.1, 0.01),
+        "steps": 400,
+        "parameterization": "free",
+        "init": "mv2015",
+    },
+    "mv2016": {
+        "feature_loss": "normalized",
+        "tv_kind": "l2",
+        "tv_reduction": "mean",  # over pixels and channels: the paper's is over pixels
+        "tv_weight": 3 * (6.5 / 80) ** 2 * 255**2,
+        "alpha": 6.0,
+        "alpha_kind": "pixels",
+        "alpha_reduction": "mean",
+        "alpha_weight": 3 * (255 / 80) ** 6,
+        "optimizer": "mv2016",
+        "schedule": "piecewise",
+        "decay_boundaries": (300,),
+        "decay_factors": (0.1,),
+        "steps": 350,
+        "jitter_steps": 300,
+        "parameterization": "bounded",
+        "init": "mv2016",
+    },
+}  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.
 PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs")
-FILES = ("onnx", "image", "init")  # may be the path of a file
+FILES = ("onnx", "image", "init", "images")  # may be the path of a file
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
 
@@ -76,11 +123,12 @@ class RunConfig:
 class Config(RunConfig):
     """The settings of inversions, and of what is made of many of them (suite, sweep, compare)."""
 
+    preset: str = "auto"
     layers: tuple[str, ...] = ("conv3_1",)
     layer_weights: tuple[float, ...] = ()
-    steps: int = 150
+    steps: int = 200
     optimizer: str = "adam"
-    learning_rate: float = 0.1
+    learning_rate: float = 0.0
     epsilon: float = 1e-8
     momentum: float = 0.9
     momentum_reset: bool = False
@@ -101,11 +149,14 @@ class Config(RunConfig):
     alpha_kind: str = "values"
     alpha_reduction: str = "mean"
     regularizer_final: float = 1.0
-    jitter: int = 1
+    jitter: int = 0
     jitter_steps: int = 0
     backoff: bool = False
-    parameterization: str = "clip"
+    parameterization: str = "pyramid"
+    pyramid_levels: int = -1
     init: str = "grey"
+    seeds: int = 1
+    images: str | None = None
     save_every: int = 10
     precision: str = "float32"
     tensorboard: bool = False
@@ -119,7 +170,7 @@ class Config(RunConfig):
         _at_least("save_every", self.save_every, 1)
         _at_least("decay_steps", self.decay_steps, 0)
         _at_least("warmup_steps", self.warmup_steps, 0)
-        _above_zero("learning_rate", self.learning_rate)
+        _at_least("learning_rate", self.learning_rate, 0)
         _above_zero("epsilon", self.epsilon)
         _above_zero("decay_rate", self.decay_rate)
         _at_least("tv_weight", self.tv_weight, 0)
@@ -127,7 +178,9 @@ class Config(RunConfig):
         _at_least("alpha_weight", self.alpha_weight, 0)
         _at_least("alpha", self.alpha, 1)
         _above_zero("regularizer_final", self.regularizer_final)
-        _at_least("jitter", self.jitter, 1)
+        _at_least("jitter", self.jitter, 0)
+        _at_least("pyramid_levels", self.pyramid_levels, -1)
+        _at_least("seeds", self.seeds, 1)
         _at_least("jitter_steps", self.jitter_steps, 0)
         _at_least("momentum", self.momentum, 0)
         _at_least("final_fraction", self.final_fraction, 0)
@@ -170,6 +223,12 @@ class Config(RunConfig):
             raise InputError("--questions is empty; expected all, q2, or names such as q2.1,q3.2")
         if self.experiment == "report" and not self.runs:
             raise InputError("--runs is empty; --experiment=report expects run directories, such as --runs=out/q1,out/q4")
+        if self.seeds > 1 and (self.optimizer == "lbfgs" or self.parameterization == "deep_prior"):
+            raise InputError(
+                f"--seeds is {self.seeds}; --optimizer=lbfgs and --parameterization=deep_prior make one picture at a time"
+            )
+        if self.images is not None and self.experiment != "sweep":
+            raise InputError("--images is for --experiment=sweep; give --image=FILE for one picture")
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite exclude each other; give one")
 
@@ -182,6 +241,14 @@ class Config(RunConfig):
 
 # Experiment -> its settings. Flags that are no field of them are refused.
 CONFIGS: dict[str, type[RunConfig]] = dict.fromkeys(("invert", "layers", "suite", "diff", "report", "sweep", "compare"), Config)
+
+
+def with_preset(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an inversion with those of their preset where they say nothing; raises InputError."""
+    name = settings.get("preset", Config.preset)
+    if name not in PRESETS:
+        raise choice_error("--preset", name, PRESETS)
+    return {**PRESETS[name], **settings}
 
 
 def flagfile(config: RunConfig) -> str:

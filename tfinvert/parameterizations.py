@@ -1,6 +1,7 @@
 """The image as a function of what is optimised, and where it starts."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert import images
+from tfinvert.config import SIGMA
 from tfinvert.images import MEAN_COLOUR
 
 SIGMOID_MARGIN = 1e-3  # an image file's 0 and 1 would be infinitely far out
@@ -16,6 +18,7 @@ BOUND = 160 / 255  # Mahendran & Vedaldi 2016: twice B = 80 grey levels
 # of the sample photographs (`images.SAMPLES` at 224x224, each with equal weight), divided by its largest singular value.
 # tests/test_parameterizations.py measures it again. (Olah, Mordvintsev & Schubert 2017, "Feature Visualization".)
 COLOUR_CORRELATION = ((0.555, 0.296, 0.165), (0.296, 0.395, 0.314), (0.165, 0.314, 0.498))
+PYRAMID_RISE = 0.5  # of the weights from one level of a pyramid to the next coarser one, as a power of two
 PRIOR_INPUT = 16  # channels of noise that the deep image prior starts from
 PRIOR_CHANNELS = (64, 64, 48, 32, 16)  # of its stages, from the coarsest, each half the size of the next
 
@@ -38,13 +41,14 @@ class Parameterization:
     box: tuple[float, float] | None = None
 
 
-def parameterization(name: str, size: tuple[int, int], seed: int = 0) -> Parameterization:
+def parameterization(name: str, size: tuple[int, int], seed: int = 0, levels: int = 3) -> Parameterization:
     """A parameterisation by its name.
 
     - free: the pixels themselves, unconstrained, as in the homework; only pictures that are written are clipped;
     - clip: the pixels, clipped to [0, 1] after each step;
     - bounded: the pixels, each colour drawn back into a ball around the mean colour (`bounded`);
     - sigmoid: logits of the pixels;
+    - pyramid: the sum of images of falling resolution, their colours decorrelated, clipped to [0, 1] (`pyramid`);
     - fourier: the spectrum of the logits, its colours decorrelated (`fourier`);
     - deep_prior: the weights of a convolutional generator (`deep_image_prior`).
 
@@ -52,7 +56,10 @@ def parameterization(name: str, size: tuple[int, int], seed: int = 0) -> Paramet
       name: one of these.
       size: (height, width) of the image.
       seed: of the deep image prior's weights and noise.
+      levels: of the pyramid below the full resolution.
     """
+    if name == "pyramid":
+        return pyramid(size, levels)
     if name == "fourier":
         return fourier(size)
     if name == "deep_prior":
@@ -81,6 +88,61 @@ def bounded(image: tf.Tensor, bound: float = BOUND) -> tf.Tensor:
     difference = image - MEAN_COLOUR
     length = tf.sqrt(tf.reduce_sum(tf.square(difference), axis=-1, keepdims=True))
     return MEAN_COLOUR + difference * tf.minimum(bound / tf.maximum(length, 1e-12), 1.0)
+
+
+def pyramid(size: tuple[int, int], levels: int) -> Parameterization:
+    """A sum of images, each half the size of the one before, enlarged linearly; their colours are decorrelated.
+
+    image = 1/2 + C (w_0 z_0 + enlarge(w_1 z_1 + enlarge(w_2 z_2 + ...))), with w_l rising as 2^(l/2) and 2 in all, and C the
+    square root of the covariance of natural colours (`COLOUR_CORRELATION`). An optimiser that moves every value by about as
+    much, as Adam does, moves large and neutral things first, and leaves to single pixels what the coarser levels cannot
+    say. After each step the finest level takes what brings the image back into [0, 1].
+
+    Unlike a spectrum (`fourier`), every value has a place, so that the optimiser's moments are those of that place, and no
+    sigmoid is needed. docs/quality.md has the measurements.
+
+    Args:
+      size: (height, width).
+      levels: below the full resolution; 0 is the image itself in decorrelated colours. Levels below one pixel are left out.
+    """
+    sizes = [(-(-size[0] // 2**level), -(-size[1] // 2**level)) for level in range(levels + 1) if 2**level < 2 * max(size)]
+    enlarge = [
+        tuple(_linear_interpolation(full, part) for full, part in zip(large, small, strict=True))
+        for large, small in itertools.pairwise(sizes)
+    ]
+    weights = 2 ** (PYRAMID_RISE * np.arange(len(sizes)))
+    weights = (2 * weights / weights.sum()).tolist()
+    correlation = np.array(COLOUR_CORRELATION, np.float32)
+    inverse = np.linalg.inv(correlation).astype(np.float32)
+
+    def start(image: np.ndarray) -> list[np.ndarray]:
+        finest = ((image - 0.5) @ inverse.T / weights[0]).astype(np.float32)
+        return [finest, *(np.zeros((len(image), *s, 3), np.float32) for s in sizes[1:])]
+
+    def image(variables: Sequence[tf.Tensor]) -> tf.Tensor:
+        total = weights[-1] * tf.convert_to_tensor(variables[-1])
+        for number in reversed(range(len(enlarge))):
+            down, across = enlarge[number]
+            total = tf.einsum("hi,bijc->bhjc", down, total)
+            total = tf.einsum("wj,bhjc->bhwc", across, total) + weights[number] * tf.convert_to_tensor(variables[number])
+        return 0.5 + total @ correlation.T
+
+    def project(variables: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        now = image(variables)
+        outside = tf.clip_by_value(now, 0.0, 1.0) - now
+        return [variables[0] + outside @ inverse.T / weights[0], *map(tf.identity, variables[1:])]
+
+    return Parameterization(start, image, project)
+
+
+def _linear_interpolation(full: int, part: int) -> np.ndarray:
+    """The matrix [full, part] that enlarges a row of pixels linearly, the border repeated."""
+    places = (np.arange(full) + 0.5) * part / full - 0.5
+    before = np.floor(places).astype(int)
+    matrix = np.zeros((full, part), np.float32)
+    for offset, share in ((0, 1 - (places - before)), (1, places - before)):
+        np.add.at(matrix, (np.arange(full), np.clip(before + offset, 0, part - 1)), share)
+    return matrix
 
 
 def fourier(size: tuple[int, int], decay: float = 1.0) -> Parameterization:
@@ -161,13 +223,14 @@ def initial_image(init: str, size: tuple[int, int], seed: int) -> np.ndarray:
 
     Args:
       init: "noise" for the homework's sigmoid(u), u ~ Uniform(-3, 3); "grey" for 0.5 with normal noise of deviation
-        0.01, from which no structure of the start is left in the picture; "mv2016" for the mean colour with uniform noise
+        0.01, from which no structure of the start is left in the picture; "mv2015" for the mean colour with
+        normal noise of the norm of a photograph (Mahendran & Vedaldi 2015); "mv2016" for the mean colour with uniform noise
         whose 95 % quantile is B / sqrt(3) = 46 grey levels (Mahendran & Vedaldi 2016); else an image file.
       size: (height, width).
       seed: of the noise. NumPy's generator, so that another framework can start from the same bytes.
 
     Returns:
-      float32 [1, height, width, 3]; in [0, 1] but for "mv2016".
+      float32 [1, height, width, 3]; in [0, 1] but for the papers' starts.
     """
     shape = (1, *size, 3)
     rng = np.random.default_rng(seed)
@@ -176,6 +239,9 @@ def initial_image(init: str, size: tuple[int, int], seed: int) -> np.ndarray:
         return (1.0 / (1.0 + np.exp(-uniform))).astype(np.float32)
     if init == "grey":
         return np.clip(0.5 + 0.01 * rng.standard_normal(shape), 0, 1).astype(np.float32)
+    if init == "mv2015":
+        normal = rng.standard_normal(shape)
+        return (MEAN_COLOUR + normal / np.linalg.norm(normal) * SIGMA / 255).astype(np.float32)
     if init == "mv2016":
         uniform = rng.uniform(-1.0, 1.0, shape)
         return (MEAN_COLOUR + uniform / np.quantile(uniform, 0.95) * (80 / 255) / np.sqrt(3)).astype(np.float32)

@@ -12,7 +12,7 @@ from tfinvert.errors import InputError, choice_error
 
 BASELINE = "baseline"
 # What a flagfile of the folder is not a question of.
-NO_QUESTIONS = ("quickstart",)
+NO_QUESTIONS = ("quickstart", "auto", "mv2015", "mv2016")
 
 
 @dataclasses.dataclass(frozen=True)

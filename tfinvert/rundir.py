@@ -15,7 +15,7 @@ from typing import Any
 import filelock
 import numpy as np
 
-from tfinvert import images
+from tfinvert import images, metrics
 from tfinvert.errors import InputError
 from tfinvert.files import write_text
 
@@ -119,11 +119,14 @@ class RunDirectory:
         """The figures of run.json, and where the pictures are."""
         info = self.read_info()
         result = info["result"]
+        starts = result.get("starts", [])
         return (
             f"PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f}, "
             f"normalised feature error {result['normalized_feature_error']:.3g}; "
             f"{result['seconds']:.1f} s, {result['steps_per_second']:.1f} steps/s, {result['peak_memory_mb']:.0f} MB at most\n"
-            f"weights: {info.get('weights')}\n"
+            f"error of Mahendran & Vedaldi 2015 {result['mv2015_error']:.3g}, of 2016 {result['mv2016_error']:.3g}\n"
+            + (f"best of {len(starts)} starts; {_mean(starts, 'psnr', 'dB')}\n" if starts else "")
+            + f"weights: {info.get('weights')}\n"
             f"pictures: {self.final}, {self.sheet}, {self.curves}"
         )
 
@@ -212,6 +215,11 @@ class RunDirectory:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+
+def _mean(starts: list[dict[str, float]], name: str, unit: str) -> str:
+    mean, half = metrics.interval([start[name] for start in starts])
+    return f"mean {mean:.2f} {unit}, 95 % interval +-{half:.2f}"
 
 
 def differing_flags(stored: str, wanted: str) -> list[str]:

@@ -41,7 +41,7 @@ def jitter(image: tf.Tensor, pixels: int, seed: int, step: tf.Tensor) -> tf.Tens
 
 def run_transform(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
     """The transform of a run: (image, number of updates) -> image as the network sees it, or None for none."""
-    if config.jitter == 1:
+    if config.jitter <= 1:
         return None
     steps = config.jitter_steps or config.steps
 

@@ -93,7 +93,7 @@ def test_without_pytorch_it_says_how_to_get_it(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "tfinvert.torch_port", raising=False)
-    config = Config(**FAST, output_dir=str(tmp_path))
+    config = Config(**FAST, **HOMEWORK, output_dir=str(tmp_path))
     with (
         convert.Conversion(convert.request_for(config, config.layers)) as conversion,
         pytest.raises(InputError, match="pip install"),

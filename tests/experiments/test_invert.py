@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 import tfinvert as package
-from tests.conftest import ROOT, tfinvert
+from tests.conftest import ROOT, tfinvert, tiny_graph, write_onnx
 from tests.test_cli import FLAGFILES, parsed
 from tfinvert import cli, questions
 from tfinvert.config import flagfile
@@ -51,7 +52,8 @@ def test_a_run_directory_is_complete(finished):
     info = json.loads((folder / "run.json").read_text())
     assert list(info)[-1] == "result"
     assert set(info["result"]) == {
-        *("psnr", "ssim", "normalized_feature_error", "seconds", "steps_per_second", "peak_memory_mb")
+        *("psnr", "ssim", "normalized_feature_error", "mv2015_error", "mv2016_error"),
+        *("seconds", "steps_per_second", "peak_memory_mb"),
     }
     assert info["weights"] == "seeded random weights, calibrated statistics"
     assert info["layers"]["res1"]["error"] <= 1e-4
@@ -229,3 +231,44 @@ def test_every_flagfile_runs_and_the_patched_baseline_runs_the_same(path, tmp_pa
     assert parsed(f"--flagfile={patched}") == question.own
     run_short(patched, tmp_path / "patched")
     assert contents(tmp_path / "patched") == contents(tmp_path / "own")
+
+
+def test_of_several_starts_the_one_with_the_smallest_error_is_kept(tmp_path):
+    path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
+    settings = {"preprocessing": "none", "layers": ["conv2_1"], "steps": 20, "init": "noise"}
+    best = package.invert("astronaut", path, **settings, seeds=3, seed=5)
+    alone = [package.invert("astronaut", path, **settings, seed=seed) for seed in (5, 6, 7)]
+    errors = [one.normalized_feature_error for one in alone]
+    assert [one["normalized_feature_error"] for one in best.starts] == pytest.approx(errors, rel=1e-2)
+    assert best.normalized_feature_error == pytest.approx(min(errors), rel=1e-2)
+    flags = (f"--onnx={path}", "--preprocessing=none", "--layers=conv2_1", "--steps=5", "--seeds=3")
+    done = tfinvert(*flags, f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"best of 3 starts; mean [\d.]+ dB, 95 % interval \+-[\d.]+", done.stdout)
+
+
+@pytest.mark.parametrize("preset", ["auto", "mv2015", "mv2016"])
+def test_presets_run_and_say_what_they_chose(tmp_path, preset):
+    path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
+    flags = (f"--onnx={path}", "--preprocessing=none", "--layers=pool1", f"--preset={preset}")
+    done = tfinvert(*flags, f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    chosen = {"auto": "learning_rate", "mv2015": "jitter", "mv2016": "layer_weights"}
+    assert chosen[preset] in info["settings"]
+    assert info["result"]["mv2016_error"] == pytest.approx(info["result"]["normalized_feature_error"] ** 0.5)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_lbfgs_stopped_and_resumed_ends_with_the_same_bytes(tmp_path):
+    path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
+    flags = (f"--onnx={path}", "--preprocessing=none", "--layers=conv2_1", "--steps=300", "--optimizer=lbfgs", "--save_every=5")
+    assert tfinvert(*flags, f"--output_dir={tmp_path / 'whole'}").returncode == 0
+    process = start(*flags, f"--output_dir={tmp_path / 'parts'}")
+    wait_for(tmp_path / "parts" / "images" / "000030.png", process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    done = tfinvert(*flags, f"--output_dir={tmp_path / 'parts'}", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")

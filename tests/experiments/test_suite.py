@@ -4,6 +4,8 @@ import json
 import re
 import signal
 
+import numpy as np
+import pytest
 from PIL import Image
 
 from tests.conftest import tfinvert, tiny_graph, write_onnx
@@ -100,6 +102,28 @@ def test_a_sweep_inverts_every_layer_from_the_same_start(tmp_path):
     assert len(starts) == 1
     with Image.open(tmp_path / "sweep" / "sweep.png") as figure:
         assert figure.size[0] >= 5 * 32
+
+
+def test_a_sweep_over_pictures_gives_means_and_intervals(tmp_path):
+    path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
+    (tmp_path / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.jpg", "c.webp"):
+        Image.fromarray(rng.integers(0, 255, (40, 30, 3), np.uint8)).save(tmp_path / "pictures" / name)
+    (tmp_path / "pictures" / "notes.txt").write_text("no picture")
+    network = (f"--onnx={path}", "--preprocessing=none", "--layers=conv1_1", "--steps=5")
+    flags = ("--experiment=sweep", *network, f"--images={tmp_path / 'pictures'}", f"--output_dir={tmp_path / 'sweep'}")
+    done = tfinvert(*flags)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "sweep" / "figures.json").read_text())
+    runs = [json.loads((tmp_path / "sweep" / n / "conv1_1" / "run.json").read_text())["result"]["psnr"] for n in "abc"]
+    assert found["conv1_1"]["psnr"]["mean"] == pytest.approx(np.mean(runs))
+    assert found["conv1_1"]["psnr"]["interval"] == pytest.approx(4.302653 * np.std(runs, ddof=1) / np.sqrt(3), rel=1e-5)
+    assert "conv1_1: PSNR " in done.stdout
+    assert (tmp_path / "sweep" / "b" / "sweep.png").exists()
+    for folder, said in (("nowhere", "expected a folder of pictures"), ("sweep/a/conv1_1/checkpoints", "there is no picture")):
+        wrong = tfinvert("--experiment=sweep", *network, f"--images={tmp_path / folder}", f"--output_dir={tmp_path / 'x'}")
+        assert (wrong.returncode, said in wrong.stderr) == (2, True), wrong.stderr
 
 
 def test_a_report_of_any_runs(tmp_path):

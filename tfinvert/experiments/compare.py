@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import images, metrics, optimizers, parameterizations, terms
+from tfinvert import images, metrics, optimizers, parameterizations, presets, terms
 from tfinvert.config import Config, flag_text
 from tfinvert.errors import InputError
 from tfinvert.networks import convert, graph, zoo
@@ -39,6 +39,7 @@ def run(config: Config, conversion: convert.Conversion) -> dict[str, Any]:
     except ImportError:
         raise InputError("--experiment=compare needs PyTorch: pip install 'tfinvert[torch]'") from None
     network = load(conversion.result(), config.network_name())
+    config = presets.at_depth(config, network.layers, network.size)
     target = images.load(config.image, network.size)
     initial = parameterizations.initial_image(config.init, network.size, config.seed)
     part, layers = convert.cut_graph(conversion.request)
@@ -122,7 +123,8 @@ def _check(config: Config) -> None:
         "tv_kind": ("l1", "l2"),
         "alpha_weight": (0,),
         "regularizer_final": (1,),
-        "jitter": (1,),
+        "jitter": (0, 1),
+        "seeds": (1,),
         "backoff": (False,),
         "parameterization": ("free", "clip", "sigmoid"),
     }

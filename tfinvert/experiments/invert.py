@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfinvert import images, interruption, metrics, optimizers, parameterizations, terms, transforms
+from tfinvert import images, interruption, metrics, optimizers, parameterizations, presets, terms, transforms
 from tfinvert.config import Config, flagfile
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.networks.convert import Conversion, Request
@@ -40,11 +40,15 @@ class Result:
       psnr: dB, between the two.
       ssim: between the two.
       normalized_feature_error: ||phi(x) - phi0||^2 / ||phi0||^2, mean over the layers.
+      mv2016_error: its root for each layer, the mean of them: the error of Mahendran & Vedaldi 2016.
+      mv2015_error: that of their 2015 paper, with the quadrants of the sample photographs for its 100 pictures; likewise.
       seconds: of the optimisation, since the last start.
       steps_per_second: of the same.
       peak_memory_mb: of this process, or of the converting one if that needed more.
       history: the lines of metrics.jsonl.
       weights: where the network's weights came from.
+      starts: with several `seeds`, their psnr, ssim and normalized_feature_error, in order.
+      settings: what the preset chose for the depth of the layers.
     """
 
     image: np.ndarray
@@ -52,16 +56,24 @@ class Result:
     psnr: float
     ssim: float
     normalized_feature_error: float
+    mv2016_error: float
+    mv2015_error: float
     seconds: float
     steps_per_second: float
     peak_memory_mb: float
     history: tuple[dict[str, Any], ...]
     weights: str
+    starts: tuple[dict[str, float], ...]
+    settings: dict[str, Any]
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, Any]:
         """The numbers, as run.json ends with them."""
-        names = ("psnr", "ssim", "normalized_feature_error", "seconds", "steps_per_second", "peak_memory_mb")
-        return {name: getattr(self, name) for name in names}
+        names = (
+            *("psnr", "ssim", "normalized_feature_error", "mv2016_error", "mv2015_error"),
+            *("seconds", "steps_per_second", "peak_memory_mb"),
+        )
+        figures = {name: getattr(self, name) for name in names}
+        return figures if len(self.starts) == 1 else {**figures, "starts": list(self.starts)}
 
 
 def run(
@@ -85,27 +97,34 @@ def run(
     network = load(converted, config.network_name())
     if target is None:
         target = images.load(config.image, network.size)
-    initial = parameterizations.initial_image(config.init, network.size, config.seed)
-    if target.shape != initial.shape:
-        raise InputError(f"the image has shape {target.shape}; expected {initial.shape}")
+    starts = [parameterizations.initial_image(config.init, network.size, config.seed + n) for n in range(config.seeds)]
+    initial = np.concatenate(starts)
+    if target.shape != starts[0].shape:
+        raise InputError(f"the image has shape {target.shape}; expected {starts[0].shape}")
+    given, config = config, presets.at_depth(config, network.layers, network.size)
     with contextlib.ExitStack() as stack:
         if run_dir is not None:
             stack.enter_context(run_dir.locked())
-            info = _info(config, network, conversion.request, target)
-            run_dir.create(flagfile(config), info, resume=config.resume)
+            info = {**_info(config, network, conversion.request, target), "settings": _chosen(given, config)}
+            run_dir.create(flagfile(given), info, resume=config.resume)
             images.save(run_dir.target, target)
         stack.enter_context(_precision(config.precision))
-        return _optimize(config, network, target, initial, run_dir)
+        return _optimize(config, network, target, initial, run_dir, _chosen(given, config))
 
 
 def _optimize(
-    config: Config, network: Network, target: np.ndarray, initial: np.ndarray, run_dir: RunDirectory | None
+    config: Config,
+    network: Network,
+    target: np.ndarray,
+    initial: np.ndarray,
+    run_dir: RunDirectory | None,
+    settings: dict[str, Any],
 ) -> Result:
     wanted = {name: tf.constant(value) for name, value in _features(network, target).items()}
     optimization = Optimization(
         network.model,
         terms.run_terms(config, wanted),
-        parameterizations.parameterization(config.parameterization, network.size, config.seed),
+        parameterizations.parameterization(config.parameterization, network.size, config.seed, config.pyramid_levels),
         initial,
         optimizers.optimizer(config),
         transforms.run_transform(config),
@@ -149,7 +168,7 @@ def _optimize(
         seconds = time.perf_counter() - started
         if manager is not None and stopped is None:
             manager.save(optimization.step)
-    result = _result(network, optimization, wanted, target, first_step, seconds, history)
+    result = _result(network, optimization, wanted, target, first_step, seconds, history, settings)
     if run_dir is not None:
         reason = str(stopped) if stopped else (f"at step {optimization.step} of {config.steps}" if stop else None)
         _finish(run_dir, result, reason)
@@ -157,6 +176,12 @@ def _optimize(
         raise stopped
     stop.raise_if_any()
     return result
+
+
+def _chosen(given: Config, config: Config) -> dict[str, Any]:
+    """The settings that the preset chose."""
+    names = [field.name for field in dataclasses.fields(config)]
+    return {name: getattr(config, name) for name in names if getattr(config, name) != getattr(given, name)}
 
 
 def _features(network: Network, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -182,7 +207,7 @@ def _line(snapshot: Snapshot, target: np.ndarray) -> dict[str, Any]:
         "loss": snapshot.loss,
         "learning_rate": snapshot.learning_rate,
         **snapshot.terms,
-        "psnr": _finite(metrics.psnr(snapshot.image, target)),
+        "psnr": float(np.mean([_finite(metrics.psnr(image, target[0])) for image in snapshot.image])),
     }
 
 
@@ -194,22 +219,45 @@ def _result(
     first_step: int,
     seconds: float,
     history: list[dict[str, Any]],
+    settings: dict[str, Any],
 ) -> Result:
-    image = np.clip(optimization.best_image(), 0, 1)
-    found = _features(network, image)
-    errors = [metrics.normalized_feature_error(found[name], value.numpy()) for name, value in wanted.items()]
+    images_found = np.clip(optimization.best_image(), 0, 1)
+    starts, features = [], []
+    for image in images_found:
+        features.append(_features(network, image[None]))
+        errors = [metrics.normalized_feature_error(features[-1][name], value.numpy()) for name, value in wanted.items()]
+        starts.append(
+            {
+                "psnr": _finite(metrics.psnr(image, target[0])),
+                "ssim": metrics.ssim(image, target[0]),
+                "normalized_feature_error": float(np.mean(errors)),
+            }
+        )
+    best = min(range(len(starts)), key=lambda number: starts[number]["normalized_feature_error"])
+    others = [quadrant for name in images.SAMPLES for quadrant in _quadrants(name, network.size)]
+    distances = {n: metrics.mean_pairwise_distance(_features(network, one[None])[n] for one in others) for n in wanted}
     return Result(
-        image=image[0],
+        image=images_found[best],
         target=target[0],
-        psnr=_finite(metrics.psnr(image, target)),
-        ssim=metrics.ssim(image, target),
-        normalized_feature_error=float(np.mean(errors)),
+        **starts[best],
+        mv2016_error=float(np.mean([metrics.mv2016_error(features[best][n], v.numpy()) for n, v in wanted.items()])),
+        mv2015_error=float(
+            np.mean([metrics.mv2015_error(features[best][n], v.numpy(), distances[n]) for n, v in wanted.items()])
+        ),
         seconds=seconds,
         steps_per_second=(optimization.step - first_step) / max(seconds, 1e-9),
         peak_memory_mb=_peak_memory_mb(),
         history=tuple(history),
         weights=network.weights_origin,
+        starts=tuple(starts),
+        settings=settings,
     )
+
+
+def _quadrants(name: str, size: tuple[int, int]) -> np.ndarray:
+    """The four quarters of a sample photograph, each of the given size."""
+    large = images.load(name, (2 * size[0], 2 * size[1]))
+    return np.concatenate([large[:, y : y + size[0], x : x + size[1]] for y in (0, size[0]) for x in (0, size[1])])
 
 
 def _finish(run_dir: RunDirectory, result: Result, stopped: str | None) -> None:

@@ -3,46 +3,99 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
-from tfinvert import series
+from tfinvert import images, metrics, series
 from tfinvert.config import Config
+from tfinvert.errors import InputError
+from tfinvert.files import write_text
 from tfinvert.networks import convert
 from tfinvert.report import page, sheet
 from tfinvert.rundir import RunDirectory
 
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+
 
 def run(config: Config) -> int:
-    """Runs one inversion for each layer, then writes sweep.png and report.html; gives 1 if a layer failed, else 0.
+    """Runs one inversion for each layer, of each picture; gives 1 if one failed, else 0.
 
     The layers are `config.layers`, or with "all" every one that has a name of its own. Each is converted by itself,
-    cut to what it needs: one model for all of them would run the deepest at every step.
+    cut to what it needs: one model for all of them would run the deepest at every step. The pictures are `config.image`, or
+    those in the folder `config.images`. Writes sweep.png for each picture, report.html, and with several pictures
+    figures.json with the mean and the 95 % interval of each layer's figures over them.
     """
     folder = config.run_folder()
+    pictures = _pictures(config)
     if config.layers == ("all",):
         with convert.Conversion(convert.request_for(config, ())) as conversion:
             layers = _distinct(conversion.result().layers)
     else:
         layers = config.layers
-    jobs = {
-        layer: dataclasses.replace(
-            config, experiment="invert", layers=(layer,), output_dir=str(folder / layer.replace("/", "_"))
-        )
-        for layer in layers
-    }
+    jobs, groups = {}, {}
+    for picture, image in pictures.items():
+        below = folder / picture
+        for layer in layers:
+            name = f"{picture} {layer}".strip()
+            place = str(below / layer.replace("/", "_"))
+            jobs[name] = dataclasses.replace(
+                config, experiment="invert", layers=(layer,), image=image, images=None, output_dir=place
+            )
+            groups[name] = (below, layer)
     series.check(jobs)
 
     def write_report(outcomes: dict[str, series.Outcome]) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
         title = f"What the layers of {Path(config.onnx).name if config.onnx else config.model} keep"
-        finished = [RunDirectory(outcome.folder) for outcome in outcomes.values() if outcome.error is None]
-        if finished:
-            sheet.write_depth(folder / "sweep.png", title, finished)
+        finished = {name: RunDirectory(outcome.folder) for name, outcome in outcomes.items() if outcome.error is None}
+        for below in {groups[name][0] for name in finished}:
+            runs = [run for name, run in finished.items() if groups[name][0] == below]
+            sheet.write_depth(below / "sweep.png", title, runs)
+        folder.mkdir(parents=True, exist_ok=True)
+        if len(pictures) > 1:
+            _write_figures(folder / "figures.json", {name: groups[name][1] for name in finished}, finished)
         errors = {name: outcome.error for name, outcome in outcomes.items()}
         entries = [page.Entry(jobs[name].run_folder(), name, error=errors.get(name)) for name in jobs]
-        return page.write(folder, title, entries, by_depth=True)
+        return page.write(folder, title, entries, by_depth=len(pictures) == 1)
 
     return series.run_with_report(jobs, write_report)
+
+
+def _pictures(config: Config) -> dict[str, str]:
+    """Name -> file of the pictures to invert; a single one has no name."""
+    if config.images is None:
+        return {"": config.image}
+    folder = Path(config.images)
+    if not folder.is_dir():
+        raise InputError(f"--images is {config.images!r}; expected a folder of pictures")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith("."))
+    if not files:
+        raise InputError(f"there is no picture in {folder}; expected files such as {', '.join(PICTURES[:3])}")
+    names = [path.stem for path in files]
+    for path in files:
+        images.check(path)
+        if names.count(path.stem) > 1:
+            raise InputError(f"{folder} has more than one picture named {path.stem}; give each another name")
+    return {path.stem: str(path) for path in files}
+
+
+def _write_figures(path: Path, layers: dict[str, str], finished: dict[str, RunDirectory]) -> None:
+    """Mean and half the width of the 95 % interval of each layer's figures, in figures.json and on standard output."""
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    for layer in dict.fromkeys(layers.values()):
+        results = [run.read_info()["result"] for name, run in finished.items() if layers[name] == layer]
+        found[layer] = {}
+        for figure in ("psnr", "ssim", "normalized_feature_error", "seconds"):
+            mean, half = metrics.interval([result[figure] for result in results])
+            # JSON has no NaN: a single picture has no interval.
+            found[layer][figure] = {"mean": mean, "interval": half if len(results) > 1 else None, "pictures": len(results)}
+        psnr, error = found[layer]["psnr"], found[layer]["normalized_feature_error"]
+        print(f"{layer}: PSNR {_said(psnr, '.2f')} dB, normalised feature error {_said(error, '.3g')}, {len(results)} pictures")
+    write_text(path, json.dumps(found, indent=2) + "\n")
+
+
+def _said(figure: dict[str, float | None], form: str) -> str:
+    interval = figure["interval"]
+    return f"{figure['mean']:{form}}" + (f" +-{interval:{form}}" if interval is not None else "")
 
 
 def _distinct(layers: tuple[convert.Layer, ...]) -> tuple[str, ...]:

@@ -1,0 +1,88 @@
+"""The papers' constants, and what the presets choose by depth."""
+
+import pytest
+
+from tfinvert.config import Config, with_preset
+from tfinvert.errors import InputError
+from tfinvert.networks.convert import Layer
+from tfinvert.presets import at_depth
+
+
+def layer(stride, field):
+    whole = stride is None
+    return Layer("x", "x", (4,), None if whole else (stride, stride), None if whole else (field, field), 0.0)
+
+
+def resolved(name, *layers, **settings):
+    config = Config(**with_preset({"preset": name, "layers": tuple(map(str, range(len(layers)))), **settings}))
+    return at_depth(config, {str(n): one for n, one in enumerate(layers)}, (224, 224))
+
+
+CONV2, CONV4, CONV5, POOL5, FC6 = layer(8, 51), layer(16, 131), layer(16, 163), layer(32, 195), layer(None, None)
+
+
+@pytest.mark.parametrize(("one", "weight"), [(CONV2, 1), (CONV4, 10), (CONV5, 100), (FC6, 100)])
+def test_the_energy_of_2015(one, weight):
+    """[(la/2) sum x^6 + (ltv/2) sum TV]/sigma^2 with la 8e-10 and x in grey levels around the mean."""
+    config = resolved("mv2015", one)
+    sigma, x = 27098.1157, 50.0  # one pixel, 50 grey levels from the mean; a difference of 50 grey levels
+    assert config.alpha_weight * (x / 255) ** 6 == pytest.approx(8e-10 / 2 * x**6 / sigma**2)
+    assert config.tv_weight * (x / 255) ** 2 == pytest.approx(weight / 2 * x**2 / sigma**2)
+    assert (config.alpha, config.alpha_kind, config.alpha_reduction) == (6, "values", "sum")
+    assert (config.tv_kind, config.tv_reduction, config.feature_loss) == ("l2", "sum", "normalized")
+
+
+def test_the_update_of_2015():
+    """m <- 0.9 m - 0.004 sigma^2 g in grey levels; 100 steps, 200 at a tenth, 100 at a hundredth; no jitter."""
+    config = resolved("mv2015", CONV2)
+    assert config.learning_rate * 255**2 == pytest.approx(0.004 * 27098.1157**2)
+    assert (config.optimizer, config.momentum, config.momentum_reset) == ("sgd", 0.9, True)
+    assert (config.steps, config.decay_boundaries, config.decay_factors) == (400, (100, 300), (0.1, 0.01))
+    assert (config.parameterization, config.jitter) == ("free", 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "weight", "jitter"),
+    [
+        (layer(4, 11), 300, 1),
+        (layer(16, 99), 300, 4),
+        (layer(8, 92), 300, 2),  # VGG-16's conv4_3
+        (CONV4, 100, 4),
+        (layer(16, 132), 100, 4),  # VGG-16's conv5_1
+        (CONV5, 20, 4),
+        (layer(16, 196), 20, 4),  # VGG-16's conv5_3
+        (POOL5, 1, 8),
+        (FC6, 1, 16),
+    ],
+)
+def test_the_weights_and_jitter_of_2016(one, weight, jitter):
+    config = resolved("mv2016", one)
+    assert config.layer_weights == (weight,)
+    assert (config.jitter, config.jitter_steps, config.steps) == (jitter, 300, 350)
+
+
+def test_the_regularisers_and_rate_of_2016():
+    """(1/HW) sum ||x||^6 / B^6 and (1/HW) (6.5/B)^2 sum TV, B = 80; rate HW 0.05 B^2 / 6, in grey levels."""
+    config = resolved("mv2016", CONV2)
+    values, x = 3 * 224**2, 50.0
+    assert config.alpha_weight * (x / 255) ** 6 / values == pytest.approx((x / 80) ** 6 / 224**2)
+    assert config.tv_weight * (x / 255) ** 2 / values == pytest.approx((6.5 / 80) ** 2 * x**2 / 224**2)
+    assert config.learning_rate * 255**2 == pytest.approx(224**2 * 0.05 * 80**2 / 6)
+    assert (config.alpha_kind, config.parameterization, config.decay_boundaries) == ("pixels", "bounded", (300,))
+
+
+@pytest.mark.parametrize(
+    ("layers", "levels", "rate"),
+    [([layer(1, 3)], 0, 0.1), ([layer(4, 24)], 2, 0.1), ([CONV2], 3, 0.1), ([CONV5], 6, 0.02), ([layer(4, 24), FC6], 2, 0.1)],
+)
+def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate):
+    config = resolved("auto", *layers)
+    assert (config.pyramid_levels, config.learning_rate, config.jitter) == (levels, rate, 1)
+
+
+def test_what_the_user_sets_stays():
+    config = resolved("mv2016", CONV5, learning_rate=3.0, jitter=2, steps=7)
+    assert (config.learning_rate, config.jitter, config.steps) == (3.0, 2, 7)
+    assert resolved("auto", CONV5, pyramid_levels=1, learning_rate=0.5).pyramid_levels == 1
+    with pytest.raises(InputError, match="--preset"):
+        with_preset({"preset": "mv2017"})

@@ -1,0 +1,63 @@
+"""Numbers that depend on how deep the layers are: what `Config` leaves open becomes a number here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from tfinvert.config import Config
+from tfinvert.networks.convert import Layer
+
+WHOLE = 64  # counts as the stride of a layer that sees the whole picture
+
+
+def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int]) -> Config:
+    """The config with its preset's numbers for these layers; what the user has set stays.
+
+    - auto: the pyramid's levels and the learning rate, by the stride of the shallowest layer (docs/quality.md);
+    - mv2015: the weight of total variation is 1, 10 or 100 times what is given, by depth as in the paper's CaffeNet
+      (table 1: up to conv2, up to conv4, beyond);
+    - mv2016: the weight C of the features, by depth as in the paper's AlexNet and VGG; jitter of a quarter of the stride;
+      a learning rate in proportion to the number of pixels.
+
+    Other networks than the papers' take the factor of the layer with the same receptive field.
+
+    Args:
+      config: with `learning_rate` 0, `pyramid_levels` -1 or `jitter` 0 where the preset is to decide.
+      layers: of the converted network.
+      size: (height, width) of the picture.
+    """
+    stride = min(max(layer.stride) if layer.stride and layer.receptive_field else WHOLE for layer in layers.values())
+    changes: dict[str, object] = {}
+    if config.preset == "mv2015":
+        changes["tv_weight"] = config.tv_weight * _tv_factor(_receptive_field(layers))
+    if config.preset == "mv2016":
+        weights = config.layer_weights or (1.0,) * len(layers)
+        factor = _feature_factor(_receptive_field(layers), stride)
+        changes["layer_weights"] = tuple(weight * factor for weight in weights)
+    if not config.jitter:
+        changes["jitter"] = max(math.floor(stride / 4 + 0.5), 1) if config.preset == "mv2016" else 1
+    if not config.learning_rate:
+        # 0.05 B^2 / alpha for each pixel, B = 80 grey levels and alpha = 6; for images in [0, 1].
+        journal = 0.05 * 80**2 / 6 / 255**2 * size[0] * size[1]
+        changes["learning_rate"] = journal if config.preset == "mv2016" else 0.1 if stride <= 8 else 0.02
+    if config.pyramid_levels < 0:
+        changes["pyramid_levels"] = round(math.log2(stride)) if stride <= 8 else 6
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def _receptive_field(layers: Mapping[str, Layer]) -> float:
+    return max(max(layer.receptive_field) if layer.receptive_field else math.inf for layer in layers.values())
+
+
+def _tv_factor(receptive_field: float) -> float:
+    """CaffeNet: conv2 sees 51 pixels, conv4 131 (Mahendran & Vedaldi 2015, table 1)."""
+    return 1.0 if receptive_field <= 51 else 10.0 if receptive_field <= 131 else 100.0
+
+
+def _feature_factor(receptive_field: float, stride: int) -> float:
+    """C: AlexNet's conv3 sees 99 pixels, conv4 131, conv5 163; VGG-16's conv4_3 92, conv5_1 132, conv5_3 196."""
+    if stride >= 32:  # from the last pool on
+        return 1.0
+    return 300.0 if receptive_field < 100 else 100.0 if receptive_field <= 132 else 20.0
