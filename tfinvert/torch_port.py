@@ -63,6 +63,13 @@ def _run(node, inputs: list[torch.Tensor]) -> torch.Tensor:
         return functional.batch_norm(first, mean, variance, scale, offset, eps=given.get("epsilon", 1e-5))
     if kind == "Gemm":
         return functional.linear(first, inputs[1] if given.get("transB") else inputs[1].T, *inputs[2:])
+    if kind == "Pad":
+        pads = given["pads"] if len(inputs) == 1 else inputs[1].tolist()
+        return functional.pad(first, [pads[3], pads[7], pads[2], pads[6]])
+    if kind == "SpaceToDepth":
+        # ONNX puts the places in a block before the channels, PyTorch the channels before the places.
+        depth = functional.pixel_unshuffle(first, given["blocksize"])
+        return depth.unflatten(1, (first.shape[1], -1)).transpose(1, 2).flatten(1, 2)
     if kind == "LRN":
         # ONNX divides alpha by the size itself, as PyTorch does.
         options = {"alpha": given.get("alpha", 1e-4), "beta": given.get("beta", 0.75), "k": given.get("bias", 1.0)}
