@@ -10,7 +10,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -28,6 +28,8 @@ from tfinvert.report import charts, sheet
 from tfinvert.rundir import RunDirectory
 
 CHECKPOINT_SECONDS = 10.0
+FLOAT32_FINISH = 10  # a reduced precision ends with this part of the steps in float32
+PRECISION_OPTIONS = {"bfloat16": "auto_mixed_precision_onednn_bfloat16"}  # of TensorFlow's graph optimiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,6 @@ def run(
             info = _info(config, network, conversion.request, target)
             run_dir.create(flagfile(config), info, resume=config.resume)
             images.save(run_dir.target, target)
-        stack.enter_context(_precision(config.precision))
         return _optimize(config, network, target, initial, run_dir)
 
 
@@ -125,9 +126,13 @@ def _optimize(
         stop = stack.enter_context(interruption.held_back())
         log = stack.enter_context(_tensorboard(config, run_dir))
         bar = stack.enter_context(_progress(config, first_step))
+        finishing = stack.enter_context(_precision(config))
+        finishing(first_step)
         started = saved = time.perf_counter()
         try:
             for snapshot in optimization.run(config.steps, config.save_every):
+                if finishing(optimization.step):
+                    optimization.forget_best()
                 if snapshot.image is not None:
                     line = _line(snapshot, target)
                     history.append(line)
@@ -280,17 +285,34 @@ def _tensorboard(config: Config, run_dir: RunDirectory | None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _precision(precision: str) -> Iterator[None]:
-    """Arithmetic of the functions traced within: float32, or bfloat16 where TensorFlow deems it safe."""
-    if precision == "float32":
-        yield
+def _precision(config: Config) -> Iterator[Callable[[int], bool]]:
+    """Arithmetic of what runs within: as `config.precision` says for nine tenths of the steps, then float32.
+
+    The last steps remove what rounding has left in the picture. TensorFlow reads the option at every call of a function.
+
+    Yields:
+      A function of the number of updates made so far, to be called between two, which says whether it has just gone over
+      to float32.
+    """
+    option = PRECISION_OPTIONS.get(config.precision)
+    if option is None:
+        yield lambda step: False
         return
-    gpu = bool(tf.config.list_physical_devices("GPU"))
-    option = "auto_mixed_precision" if gpu else "auto_mixed_precision_onednn_bfloat16"
+    last = config.steps - max(config.steps // FLOAT32_FINISH, 1)
     before = tf.config.optimizer.get_experimental_options().get(option, False)
     tf.config.optimizer.set_experimental_options({option: True})
+    reduced = True
+
+    def finishing(step: int) -> bool:
+        nonlocal reduced
+        if step < last or not reduced:
+            return False
+        reduced = False
+        tf.config.optimizer.set_experimental_options({option: before})
+        return True
+
     try:
-        yield
+        yield finishing
     finally:
         tf.config.optimizer.set_experimental_options({option: before})
 
