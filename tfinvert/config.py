@@ -24,7 +24,9 @@ CHOICES = {
 }
 STARTS = ("noise", "grey", "mv2016")  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.
-PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs")
+PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs", "torch_variants")
+TORCH_VARIANTS = ("channels_last", "eager", "compile")
+FLOAT32_FINISH = 10  # a run in a reduced precision ends with this part of its steps in float32
 FILES = ("onnx", "image", "init")  # may be the path of a file
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
@@ -112,6 +114,7 @@ class Config(RunConfig):
     resume: bool = False
     questions: tuple[str, ...] = ("all",)
     runs: tuple[str, ...] = ()
+    torch_variants: tuple[str, ...] = TORCH_VARIANTS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -170,8 +173,15 @@ class Config(RunConfig):
             raise InputError("--questions is empty; expected all, q2, or names such as q2.1,q3.2")
         if self.experiment == "report" and not self.runs:
             raise InputError("--runs is empty; --experiment=report expects run directories, such as --runs=out/q1,out/q4")
+        for variant in self.torch_variants or ("",):
+            if variant not in TORCH_VARIANTS:
+                raise choice_error("--torch_variants", variant, TORCH_VARIANTS)
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite exclude each other; give one")
+
+    def reduced_steps(self) -> int:
+        """The number of steps in `precision`, where that is not float32; the rest is in float32."""
+        return self.steps - max(self.steps // FLOAT32_FINISH, 1)
 
     def run_folder(self) -> Path:
         """The run directory: `output_dir`, or out/<network>-<layers>."""

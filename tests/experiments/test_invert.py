@@ -16,7 +16,7 @@ from PIL import Image
 import tfinvert as package
 from tests.conftest import ROOT, tfinvert
 from tests.test_cli import FLAGFILES, parsed
-from tfinvert import cli, questions
+from tfinvert import cli, precision, questions
 from tfinvert.config import Config, flagfile
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.experiments import invert
@@ -212,17 +212,17 @@ def test_a_reduced_precision_ends_in_float32():
     def reduced():
         return tf.config.optimizer.get_experimental_options().get("auto_mixed_precision_onednn_bfloat16", False)
 
-    with invert._precision(Config(steps=20, precision="bfloat16")) as finishing:
+    with precision.arithmetic(Config(steps=20, precision="bfloat16")) as finishing:
         assert reduced()
         assert not finishing(17)
         assert reduced()
         assert finishing(18)
         assert not reduced()
         assert not finishing(19)
-    with invert._precision(Config(steps=20, precision="bfloat16")):
+    with precision.arithmetic(Config(steps=20, precision="bfloat16")):
         assert reduced()
     assert not reduced()
-    with invert._precision(Config(steps=20)) as finishing:
+    with precision.arithmetic(Config(steps=20)) as finishing:
         assert not reduced()
         assert not finishing(19)
 

@@ -160,6 +160,11 @@ def test_only_strided_convolutions_of_the_picture_are_rewritten(tiny):
     assert "SpaceToDepth" not in {node.op_type for node in graphs.fold(graph).nodes}
 
 
+def test_operations_are_counted(tiny):
+    """Two for each multiply-add: 16 x 16 places of 4 x 3 x 3 x 3, 8 x 8 of 5 x 4 x 3 x 3, and 6 x 320."""
+    assert graphs.operations(graphs.tidy(tiny())) == 2 * (256 * 108 + 64 * 180 + 6 * 320)
+
+
 def test_geometry_of_a_chain(tiny):
     found = graphs.geometry(graphs.tidy(tiny()))
     assert found["relu1"] == graphs.Geometry((1, 4, 16, 16), (1, 1), (3, 3))

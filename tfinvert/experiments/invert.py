@@ -10,7 +10,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfinvert import images, interruption, metrics, optimizers, parameterizations, terms, transforms
+from tfinvert import images, interruption, metrics, optimizers, parameterizations, precision, terms, transforms
 from tfinvert.config import Config, flagfile
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.networks.convert import Conversion, Request
@@ -28,8 +28,6 @@ from tfinvert.report import charts, sheet
 from tfinvert.rundir import RunDirectory
 
 CHECKPOINT_SECONDS = 10.0
-FLOAT32_FINISH = 10  # a reduced precision ends with this part of the steps in float32
-PRECISION_OPTIONS = {"bfloat16": "auto_mixed_precision_onednn_bfloat16"}  # of TensorFlow's graph optimiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +80,7 @@ def run(
       NonFiniteLossError: the loss became NaN or infinite; what the run directory holds is complete all the same.
       Interrupted: a signal asked to end; likewise, and a checkpoint is there.
     """
-    _grow_gpu_memory()
+    precision.grow_gpu_memory()
     converted = conversion.result()
     network = load(converted, config.network_name())
     if target is None:
@@ -126,7 +124,7 @@ def _optimize(
         stop = stack.enter_context(interruption.held_back())
         log = stack.enter_context(_tensorboard(config, run_dir))
         bar = stack.enter_context(_progress(config, first_step))
-        finishing = stack.enter_context(_precision(config))
+        finishing = stack.enter_context(precision.arithmetic(config))
         finishing(first_step)
         started = saved = time.perf_counter()
         try:
@@ -282,42 +280,3 @@ def _tensorboard(config: Config, run_dir: RunDirectory | None) -> Iterator[Any]:
     with writer.as_default():
         yield log
     writer.close()
-
-
-@contextlib.contextmanager
-def _precision(config: Config) -> Iterator[Callable[[int], bool]]:
-    """Arithmetic of what runs within: as `config.precision` says for nine tenths of the steps, then float32.
-
-    The last steps remove what rounding has left in the picture. TensorFlow reads the option at every call of a function.
-
-    Yields:
-      A function of the number of updates made so far, to be called between two, which says whether it has just gone over
-      to float32.
-    """
-    option = PRECISION_OPTIONS.get(config.precision)
-    if option is None:
-        yield lambda step: False
-        return
-    last = config.steps - max(config.steps // FLOAT32_FINISH, 1)
-    before = tf.config.optimizer.get_experimental_options().get(option, False)
-    tf.config.optimizer.set_experimental_options({option: True})
-    reduced = True
-
-    def finishing(step: int) -> bool:
-        nonlocal reduced
-        if step < last or not reduced:
-            return False
-        reduced = False
-        tf.config.optimizer.set_experimental_options({option: before})
-        return True
-
-    try:
-        yield finishing
-    finally:
-        tf.config.optimizer.set_experimental_options({option: before})
-
-
-def _grow_gpu_memory() -> None:
-    for gpu in tf.config.list_physical_devices("GPU"):
-        with contextlib.suppress(RuntimeError):  # in use already: then it is as its owner set it
-            tf.config.experimental.set_memory_growth(gpu, True)

@@ -353,6 +353,21 @@ def geometry(graph: Graph) -> dict[str, Geometry]:
     return found
 
 
+def operations(graph: Graph) -> int:
+    """Floating-point operations of the graph's convolutions and matrices for one picture, two for each multiply-add.
+
+    The gradient to the picture takes as many again: each of them is run once more, transposed.
+    """
+    shapes = graph.shapes()
+    count = 0
+    for node in graph.nodes:
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in graph.weights:
+            weight = graph.weights[node.input[1]].shape
+            places = math.prod(shapes[node.output[0]][2:]) if node.op_type == "Conv" else 1
+            count += 2 * math.prod(weight) * places
+    return count
+
+
 # ------------------------------------------------------------------------------------------------ cutting and folding
 
 
