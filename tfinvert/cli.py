@@ -68,7 +68,7 @@ HELP = {
     "init": "start: noise as the homework, grey with a little noise, mv2016 (noise around the mean colour), or a picture file",
     "seed": "of the start",
     "save_every": "steps between pictures and lines of metrics",
-    "precision": "float32, or bfloat16 with a tenth of the steps in float32 at the end",
+    "precision": "float32; tf32 on a GPU; bfloat16 on a processor, with a tenth of the steps in float32 at the end",
     "tensorboard": "also write scalars and pictures for TensorBoard",
     "output_dir": "run directory; out/<network>-<layers> by default",
     "resume": "go on from the run directory's newest checkpoint",

@@ -20,7 +20,7 @@ CHOICES = {
     "alpha_kind": ("values", "pixels"),
     "alpha_reduction": ("sum", "mean"),
     "parameterization": ("free", "clip", "bounded", "sigmoid", "fourier", "deep_prior"),
-    "precision": ("float32", "bfloat16"),
+    "precision": ("float32", "tf32", "bfloat16"),
 }
 STARTS = ("noise", "grey", "mv2016")  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.

@@ -8,40 +8,53 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from tfinvert.config import Config
+from tfinvert.errors import InputError
 
-OPTIONS = {"bfloat16": "auto_mixed_precision_onednn_bfloat16"}  # of TensorFlow's graph optimiser
+OPTION = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's graph optimiser
 
 
 @contextlib.contextmanager
 def arithmetic(config: Config) -> Iterator[Callable[[int], bool]]:
-    """Within it, functions compute as `config.precision` says for `config.reduced_steps()` steps, then in float32.
+    """Within it, functions compute as `config.precision` says.
 
-    The last steps remove what rounding has left in the picture. TensorFlow reads the option at every call of a function.
+    - float32: in all its 24 bits. TensorFlow by itself would take TF32 on a GPU that has it;
+    - tf32: products of 11 bits, summed in float32, on such a GPU;
+    - bfloat16: convolutions and matrices of 8 bits on a processor, for `config.reduced_steps()` steps; the last steps, in
+      float32, remove what rounding has left in the picture.
+
+    TensorFlow reads these settings at every call of a function. They are put back at the end.
 
     Yields:
       A function of the number of updates made so far, to be called between two, which says whether it has just gone over
       to float32.
+
+    Raises:
+      InputError: the precision is none of the devices at hand.
     """
-    option = OPTIONS.get(config.precision)
-    if option is None:
-        yield lambda step: False
-        return
-    before = tf.config.optimizer.get_experimental_options().get(option, False)
-    tf.config.optimizer.set_experimental_options({option: True})
-    reduced = True
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    if config.precision == "tf32" and not gpu:
+        raise InputError("--precision=tf32 needs a GPU, and TensorFlow sees none; expected float32 or bfloat16")
+    if config.precision == "bfloat16" and gpu:
+        raise InputError("--precision=bfloat16 is for processors, and TensorFlow sees a GPU; expected float32 or tf32")
+    before = tf.config.optimizer.get_experimental_options().get(OPTION, False)
+    before_tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+    reduced = config.precision == "bfloat16"
+    tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
+    tf.config.optimizer.set_experimental_options({OPTION: reduced})
 
     def finishing(step: int) -> bool:
         nonlocal reduced
         if step < config.reduced_steps() or not reduced:
             return False
         reduced = False
-        tf.config.optimizer.set_experimental_options({option: before})
+        tf.config.optimizer.set_experimental_options({OPTION: False})
         return True
 
     try:
         yield finishing
     finally:
-        tf.config.optimizer.set_experimental_options({option: before})
+        tf.config.optimizer.set_experimental_options({OPTION: before})
+        tf.config.experimental.enable_tensor_float_32_execution(before_tf32)
 
 
 def grow_gpu_memory() -> None:

@@ -26,7 +26,12 @@ class TorchNetwork:
     """
 
     def __init__(self, graph: Graph, layers: dict[str, str], prepare: Preprocessing, channels_last: bool = True):
-        self.graph, self.layers = graph, layers
+        self.image, self.layers = graph.image, layers
+        # Plain values, which torch.compile can look through.
+        self.nodes = [(node.op_type, attributes(node), [i for i in node.input if i], node.output[0]) for node in graph.nodes]
+        for kind, given, inputs, _ in self.nodes:
+            if kind == "Pad" and len(inputs) > 1:  # an input since opset 11
+                given["pads"] = graph.weights[inputs.pop()].tolist()
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.weights = {name: torch.tensor(np.array(array)) for name, array in graph.weights.items()}
         for name, weight in self.weights.items():
@@ -38,17 +43,15 @@ class TorchNetwork:
     def __call__(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         value = (image[..., self.channels] * self.scale + self.shift).permute(0, 3, 1, 2)
         value = value.contiguous(memory_format=self.format)
-        values = {**self.weights, self.graph.image: value}
-        for node in self.graph.nodes:
-            values[node.output[0]] = _run(node, [values[i] for i in node.input if i])
+        values = {**self.weights, self.image: value}
+        for kind, given, inputs, output in self.nodes:
+            values[output] = _run(kind, given, [values[i] for i in inputs])
         found = {name: values[tensor] for name, tensor in self.layers.items()}
         return {name: v.permute(0, 2, 3, 1) if v.ndim == 4 else v for name, v in found.items()}
 
 
-def _run(node, inputs: list[torch.Tensor]) -> torch.Tensor:
-    given = attributes(node)
+def _run(kind: str, given: dict[str, Any], inputs: list[torch.Tensor]) -> torch.Tensor:
     first = inputs[0]
-    kind = node.op_type
     if kind in ("Conv", "MaxPool", "AveragePool"):
         kernel = given.get("kernel_shape") or list(inputs[1].shape[2:])
         strides = given.get("strides", [1, 1])
@@ -72,7 +75,7 @@ def _run(node, inputs: list[torch.Tensor]) -> torch.Tensor:
     if kind == "Gemm":
         return functional.linear(first, inputs[1] if given.get("transB") else inputs[1].T, *inputs[2:])
     if kind == "Pad":
-        pads = given["pads"] if len(inputs) == 1 else inputs[1].tolist()
+        pads = given["pads"]
         return functional.pad(first, [pads[3], pads[7], pads[2], pads[6]])
     if kind == "SpaceToDepth":
         # ONNX puts the places in a block before the channels, PyTorch the channels before the places.

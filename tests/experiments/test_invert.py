@@ -16,8 +16,8 @@ from PIL import Image
 import tfinvert as package
 from tests.conftest import ROOT, tfinvert
 from tests.test_cli import FLAGFILES, parsed
-from tfinvert import cli, precision, questions
-from tfinvert.config import Config, flagfile
+from tfinvert import cli, questions
+from tfinvert.config import flagfile
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.experiments import invert
 from tfinvert.networks import convert
@@ -204,27 +204,6 @@ def test_bfloat16_runs_and_is_near(finished):
     exact = json.loads((folder / "run.json").read_text())["result"]["psnr"]
     result = package.invert("astronaut", **FAST_SETTINGS, steps=40, tv_weight=0.05, precision="bfloat16")
     assert result.psnr == pytest.approx(exact, abs=0.3)
-
-
-def test_a_reduced_precision_ends_in_float32():
-    import tensorflow as tf
-
-    def reduced():
-        return tf.config.optimizer.get_experimental_options().get("auto_mixed_precision_onednn_bfloat16", False)
-
-    with precision.arithmetic(Config(steps=20, precision="bfloat16")) as finishing:
-        assert reduced()
-        assert not finishing(17)
-        assert reduced()
-        assert finishing(18)
-        assert not reduced()
-        assert not finishing(19)
-    with precision.arithmetic(Config(steps=20, precision="bfloat16")):
-        assert reduced()
-    assert not reduced()
-    with precision.arithmetic(Config(steps=20)) as finishing:
-        assert not reduced()
-        assert not finishing(19)
 
 
 def run_short(flagfile_path, folder):

@@ -23,7 +23,6 @@ from tfinvert.config import Config, flag_text
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.files import write_text
 from tfinvert.networks import convert, graph, zoo
-from tfinvert.report import charts, sheet
 
 FIRST = 50
 CHILD = "import sys; from tfinvert.experiments import compare; compare.carry_out(*sys.argv[1:])"
@@ -38,7 +37,8 @@ class Order:
     config: Config
     steps: int
     started: float  # time.time() when the process was
-    weights: str = ""  # the file with the port's graph and layers
+    weights: str = ""  # of PyTorch: the file with the port's graph and layers
+    initial: np.ndarray | None = None  # of PyTorch: TensorFlow's own bytes
     variant: str = ""
 
 
@@ -47,6 +47,7 @@ class Side:
     """What one side found.
 
     Attributes:
+      initial: [1, H, W, 3], the start.
       losses: before each update and at the end.
       image: [1, H, W, 3], the last.
       features: at the start, by layer.
@@ -56,6 +57,7 @@ class Side:
       peak_memory_mb: of the process, up to the last step.
     """
 
+    initial: np.ndarray
     losses: list[float]
     image: np.ndarray
     features: dict[str, np.ndarray]
@@ -103,10 +105,10 @@ def run(config: Config, conversion: convert.Conversion, launch: Callable[[Order]
         main, *others = config.torch_variants
         # The other ways only show their speed; their order has nothing to win or to lose by it.
         ours = launch(Order("tensorflow", config, config.steps, time.time()))
-        theirs = launch(Order("pytorch", config, config.steps, time.time(), file, main))
+        theirs = launch(Order("pytorch", config, config.steps, time.time(), file, ours.initial, main))
         speeds = {main: theirs.speed()}
         for variant in others:
-            short = Order("pytorch", config, min(config.steps, SPEED_STEPS), time.time(), file, variant)
+            short = Order("pytorch", config, min(config.steps, SPEED_STEPS), time.time(), file, ours.initial, variant)
             speeds[variant] = launch(short).speed()
     gaps = [abs(a - b) / max(abs(b), 1e-30) for a, b in zip(ours.losses, theirs.losses, strict=True)]
     difference = np.abs(np.clip(ours.image, 0, 1) - np.clip(theirs.image, 0, 1))
@@ -170,6 +172,8 @@ def _cosine(first: np.ndarray, second: np.ndarray) -> float:
 def _write(
     config: Config, result: dict[str, Any], folder: Path, target: np.ndarray, ours: np.ndarray, theirs: np.ndarray
 ) -> None:
+    from tfinvert.report import charts, sheet  # not in the processes that are measured
+
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "compare.json", json.dumps(result, indent=1) + "\n")
     difference = 0.5 + 10 * (np.clip(ours, 0, 1) - np.clip(theirs, 0, 1))
@@ -249,19 +253,19 @@ def _tensorflow(order: Order) -> Side:
             finishing(running.step)
     image = running.image()
     features = {name: v.numpy() for name, v in network.model(tf.constant(initial), training=False).items()}
-    return timer.side(losses, image, features, optimization().gradient()[0].numpy())
+    return timer.side(initial, losses, image, features, optimization().gradient()[0].numpy())
 
 
 def _pytorch(order: Order) -> Side:
-    from tfinvert import parameterizations, torch_port
+    from tfinvert import torch_port
 
     config = order.config
     with open(order.weights, "rb") as file:
         folded, layers = pickle.load(file)
     request = convert.request_for(config, config.layers)
     network = torch_port.TorchNetwork(folded, layers, zoo.PREPROCESSING[request.preprocessing], order.variant != "eager")
-    target = images.load(config.image, folded.size)
-    initial = parameterizations.initial_image(config.init, folded.size, config.seed)
+    target, initial = images.load(config.image, folded.size), order.initial
+    assert initial is not None
     try:
         wanted = torch_port.features(network, target)
         timer, losses, image = _Timer(order), [], initial
@@ -278,7 +282,7 @@ def _pytorch(order: Order) -> Side:
         features = {name: value.numpy() for name, value in torch_port.features(network, initial).items()}
     except NotImplementedError as error:
         raise InputError(str(error)) from None
-    return timer.side(losses, image, features, torch_port.gradient(config, network, wanted, initial))
+    return timer.side(initial, losses, image, features, torch_port.gradient(config, network, wanted, initial))
 
 
 class _Timer:
@@ -296,9 +300,16 @@ class _Timer:
             self.last = time.perf_counter()
             self.memory = _peak_memory_mb()
 
-    def side(self, losses: list[float], image: np.ndarray, features: dict[str, np.ndarray], gradient: np.ndarray) -> Side:
+    def side(
+        self,
+        initial: np.ndarray,
+        losses: list[float],
+        image: np.ndarray,
+        features: dict[str, np.ndarray],
+        gradient: np.ndarray,
+    ) -> Side:
         rate = (self.order.steps - 2) / (self.last - self.first) if self.order.steps > 2 else 0.0
-        return Side(losses, image, features, gradient, self.first_since_start, rate, self.memory)
+        return Side(initial, losses, image, features, gradient, self.first_since_start, rate, self.memory)
 
 
 def _peak_memory_mb() -> float:
