@@ -75,7 +75,7 @@ def table(rows: list[dict]) -> str:
     """Rows as Markdown."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [names, ["---"] * len(names)]
-    lines += [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in (row.get(n, "") for n in names)] for row in rows]
+    lines += [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in (row.get(n, "") for n in names)] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -63,13 +63,16 @@ def write_two_curves(path: Path, losses: Mapping[str, Sequence[float]]) -> None:
     for (label, values), style, colour in zip(losses.items(), ("-", "--"), COLOURS, strict=False):
         above.plot(range(len(values)), values, style, color=colour, label=label, linewidth=1.8)
     first, second = losses.values()
-    below.plot(range(len(first)), [abs(a - b) / max(abs(b), 1e-30) for a, b in zip(first, second, strict=True)], color="black")
+    gaps = [max(abs(a - b) / max(abs(b), 1e-30), 1e-9) for a, b in zip(first, second, strict=True)]
+    below.plot(range(len(gaps)), gaps, color="black")
+    below.set_yscale("log")
+    if min(*first, *second) > 0:
+        above.set_yscale("log")
     above.set_title("loss")
     above.legend()
     below.set_title("relative gap")
     below.set_xlabel("step")
     for axes in (above, below):
-        axes.set_yscale("log")
         axes.grid(alpha=0.3)
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
