@@ -3,7 +3,8 @@
 Prints tables and keeps their figures in bench.json, with a chart in bench.png. Everything that is compared is measured in
 one run, in turn, several times; medians are shown, because machines are shared and noisy.
 
-`python -m tests.bench start speed scale` measures some of it.
+`python -m tests.bench start speed scale` measures some of it. `python -m tests.bench one_thread` is for a machine that is
+never quiet: it has each side run on one thread, where the processor time of a step does not depend on who else computes.
 """
 
 import contextlib
@@ -51,6 +52,9 @@ def main(parts: list[str]) -> None:
         if not parts or "speed" in parts:
             for case in CASES:
                 figures[" ".join(case)] = speed(*case)
+        if "one_thread" in parts:
+            for case in CASES:
+                figures[f"{' '.join(case)}, one thread"] = speed(*case, threads=1)
         if not parts or "scale" in parts:
             figures["scale"] = scale()
             draw(figures["scale"])
@@ -205,6 +209,7 @@ class Worker:
 
     Attributes:
       first: seconds from its start to the end of its first step.
+      processor: seconds of processor time that a step took, for each `rate`.
     """
 
     def __init__(self, **order):
@@ -215,14 +220,18 @@ class Worker:
         start = time.perf_counter()
         self._answer()
         self.first = time.perf_counter() - start
+        self.processor: list[float] = []
         self.steps = 1
         self.steps = max(round(SECONDS * min(self.rate() for _ in range(2))), 1)
+        self.processor.clear()
 
     def rate(self) -> float:
         """Steps per second, over about a second."""
         self.process.stdin.write(f"{self.steps}\n")
         self.process.stdin.flush()
-        return self.steps / self._answer()["seconds"]
+        answer = self._answer()
+        self.processor.append(answer["processor"] / self.steps)
+        return self.steps / answer["seconds"]
 
     def close(self) -> float:
         """Ends the process; gives its peak memory in MB."""
@@ -251,10 +260,11 @@ def worker(order: dict) -> None:
 
             print(json.dumps({"memory": _peak_memory_mb()}), flush=True)
             return
-        start = time.perf_counter()
+        start, processor = time.perf_counter(), time.process_time()
         for _ in range(count):
             next(steps)
-        print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
+        taken = {"seconds": time.perf_counter() - start, "processor": time.process_time() - processor}
+        print(json.dumps(taken), flush=True)
 
 
 def inversion(order: dict):
@@ -273,9 +283,13 @@ def inversion(order: dict):
     initial = np.repeat(start, order.get("batch", 1), axis=0)
     target = images.load("astronaut", size)
     if order["side"] == "pytorch":
+        import torch
+
         from tfinvert import torch_port
         from tfinvert.networks import zoo
 
+        if order.get("threads"):
+            torch.set_num_threads(order["threads"])
         with open(order["weights"], "rb") as file:
             folded, layers = pickle.load(file)
         prepare = zoo.PREPROCESSING[request.preprocessing]
@@ -292,9 +306,7 @@ def inversion(order: dict):
     from tfinvert.networks.network import load
     from tfinvert.optimize import Optimization
 
-    if order.get("threads"):
-        tf.config.threading.set_intra_op_parallelism_threads(order["threads"])
-        tf.config.threading.set_inter_op_parallelism_threads(order["threads"])
+    use_threads(order)
     with convert.Conversion(request) as conversion:
         model = load(conversion.result(), "network").model
     wanted = {name: tf.constant(value) for name, value in model(tf.constant(target), training=False).items()}
@@ -304,10 +316,20 @@ def inversion(order: dict):
         yield from optimization.run(config.steps, config.steps)
 
 
+def use_threads(order: dict) -> None:
+    """TensorFlow's threads, where the order says how many."""
+    import tensorflow as tf
+
+    if order.get("threads"):
+        tf.config.threading.set_intra_op_parallelism_threads(order["threads"])
+        tf.config.threading.set_inter_op_parallelism_threads(order["threads"])
+
+
 def plain_arithmetic(order: dict):
     """Endless matrix products or convolutions, of 2 x 2048^3 or 2 x 3^2 x 256^2 x 56^2 operations."""
     import tensorflow as tf
 
+    use_threads(order)
     dtype = order["precision"]
     if order["kind"] == "matrix product":
         values = tf.cast(tf.random.normal([2048, 2048]), dtype), tf.cast(tf.random.normal([2048, 2048]), dtype)
@@ -322,7 +344,7 @@ def plain_arithmetic(order: dict):
 PLAIN = {"matrix product": 2 * 2048**3 / 1e9, "convolution": 2 * 9 * 256**2 * 56**2 / 1e9}  # GFLOP
 
 
-def speed(model: str, layer: str, pool: str, measured=contextlib.nullcontext) -> dict[str, dict[str, float]]:
+def speed(model: str, layer: str, pool: str, measured=contextlib.nullcontext, threads: int = 0) -> dict[str, dict[str, float]]:
     """TensorFlow and each way to run PyTorch at a layer, in both precisions, and the best plain arithmetic beside them."""
     from tfinvert.networks import convert, graph
 
@@ -336,13 +358,13 @@ def speed(model: str, layer: str, pool: str, measured=contextlib.nullcontext) ->
             pickle.dump((graph.fold(convert.with_weights(request, part)), layers), file)
         workers, work = {}, {}
         for precision in ("float32", "bfloat16"):
-            case = {"model": model, "layer": layer, "pool": pool, "precision": precision}
+            case = {"model": model, "layer": layer, "pool": pool, "precision": precision, "threads": threads}
             workers[f"TensorFlow {precision}"] = Worker(side="tensorflow", **case)
             for variant in VARIANTS:
                 workers[f"PyTorch {variant} {precision}"] = Worker(side="pytorch", variant=variant, weights=weights, **case)
             work.update(dict.fromkeys(workers, gflop) | work)
             for kind, count in PLAIN.items():
-                workers[f"{kind} {precision}"] = Worker(side="peak", kind=kind, precision=precision)
+                workers[f"{kind} {precision}"] = Worker(side="peak", kind=kind, precision=precision, threads=threads)
                 work[f"{kind} {precision}"] = count
         with measured():
             rates = alternating(workers)
@@ -354,6 +376,8 @@ def speed(model: str, layer: str, pool: str, measured=contextlib.nullcontext) ->
                 ours / theirs for ours, theirs in zip(rates[f"TensorFlow {name.split()[-1]}"], rates[name], strict=True)
             ),
             "GFLOP/s": statistics.median(rates[name]) * work[name],
+            "processor ms": 1000 * statistics.median(one.processor),
+            "GFLOP/s of processor time": work[name] / statistics.median(one.processor),
             "first step (s)": one.first,
             "memory (MB)": one.close(),
         }
