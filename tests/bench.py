@@ -353,14 +353,18 @@ def speed(model: str, layer: str, pool: str, measured=contextlib.nullcontext, th
         conversion.result()
         part, layers = convert.cut_graph(request)
         gflop = 2 * graph.operations(part) / 1e9
-        weights = f"{folder}/port"
-        with open(weights, "wb") as file:
-            pickle.dump((graph.fold(convert.with_weights(request, part)), layers), file)
+        part = convert.with_weights(request, part)
+        files = dict.fromkeys(VARIANTS, f"{folder}/port")
+        Path(files["eager"]).write_bytes(pickle.dumps((graph.fold(part), layers)))
+        if any(node.op_type == "SpaceToDepth" for node in graph.fold(part).nodes):
+            # It may be that PyTorch does better without.
+            files["channels_last, strided stem"] = f"{folder}/strided"
+            Path(f"{folder}/strided").write_bytes(pickle.dumps((graph.fold(part, stems=False), layers)))
         workers, work = {}, {}
         for precision in ("float32", "bfloat16"):
             case = {"model": model, "layer": layer, "pool": pool, "precision": precision, "threads": threads}
             workers[f"TensorFlow {precision}"] = Worker(side="tensorflow", **case)
-            for variant in VARIANTS:
+            for variant, weights in files.items():
                 workers[f"PyTorch {variant} {precision}"] = Worker(side="pytorch", variant=variant, weights=weights, **case)
             work.update(dict.fromkeys(workers, gflop) | work)
             for kind, count in PLAIN.items():

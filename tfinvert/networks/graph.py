@@ -441,13 +441,13 @@ def with_pooling(graph: Graph, pool: str) -> Graph:
     )
 
 
-def fold(graph: Graph) -> Graph:
+def fold(graph: Graph, stems: bool = True) -> Graph:
     """The graph in the form that converts to the fastest Keras model: the same outputs to rounding.
 
     Batch normalisation goes into the convolution before it where nothing else reads the value between
     (w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta); paddings become SAME or VALID where they mean the
     same, which saves a copy of the activations each; a strided convolution of the picture becomes one of stride 1 over
-    more channels (`_space_to_depth`); matrices are stored as they are multiplied.
+    more channels (`_space_to_depth`, unless `stems` is False); matrices are stored as they are multiplied.
     """
     graph = _fold_batch_norms(graph)
     shapes = graph.shapes()
@@ -455,7 +455,7 @@ def fold(graph: Graph) -> Graph:
     nodes = []
     for node in graph.nodes:
         if node.op_type in ("Conv", "MaxPool", "AveragePool"):
-            rewritten = _space_to_depth(graph, node, shapes)
+            rewritten = _space_to_depth(graph, node, shapes) if stems else None
             if rewritten is not None:
                 *before, node = rewritten[0]
                 nodes.extend(before)
