@@ -19,7 +19,7 @@ FLOORS = (
     ("networks/topologies",),
     ("networks/graph", "networks/__init__"),
     ("optimizers",),
-    ("terms", "parameterizations", "schedules", "transforms"),
+    ("terms", "parameterizations", "schedules", "transforms", "precision"),
     ("metrics", "images", "interruption", "config"),
     ("errors", "files"),
 )
@@ -27,7 +27,7 @@ HEAVY = {
     "onnx2tf": {"networks/convert"},
     "matplotlib": {"report/charts"},
     "jinja2": {"report/page"},
-    "torch": {"torch_port", "experiments/compare"},
+    "torch": {"torch_port"},
     "pooch": {"networks/zoo"},
 }
 

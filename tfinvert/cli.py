@@ -75,17 +75,26 @@ HELP = {
     "seeds": "starts that are run in one batch, from --seed on; the one with the smallest feature error is kept",
     "images": "of sweep: a folder of pictures, each of which is inverted",
     "save_every": "steps between pictures and lines of metrics",
-    "precision": "float32 or bfloat16",
+    "precision": "float32; tf32 on a GPU; bfloat16 on a processor, with a tenth of the steps in float32 at the end",
     "tensorboard": "also write scalars and pictures for TensorBoard",
     "output_dir": "run directory; out/<network>-<layers> by default",
     "resume": "go on from the run directory's newest checkpoint",
     "overwrite": "replace the run in the run directory",
     "questions": "of suite and diff: all, a group (q2), names (q2.1,q3.2), or flagfiles",
     "runs": "of report: run directories, comma separated",
+    "torch_variants": "of compare: ways to run PyTorch; the first makes all steps, the others 30 to show their speed",
 }
 HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 ALL_LAYERS: dict[str, tuple[str, ...]] = {"layers": (), "sweep": ("all",)}  # what these take where no --layers are given
-LISTS = {"questions": str, "runs": str, "layers": str, "layer_weights": float, "decay_boundaries": int, "decay_factors": float}
+LISTS = {
+    "questions": str,
+    "runs": str,
+    "torch_variants": str,
+    "layers": str,
+    "layer_weights": float,
+    "decay_boundaries": int,
+    "decay_factors": float,
+}
 
 
 def settings() -> dict[str, dataclasses.Field]:
@@ -289,7 +298,6 @@ def execute(arguments: Sequence[str]) -> int:
         from tfinvert.networks import convert
 
         with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
-            _import_tensorflow()
             from tfinvert.experiments import compare
 
             compare.run(config, conversion)

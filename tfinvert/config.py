@@ -22,9 +22,9 @@ CHOICES = {
     "alpha_kind": ("values", "pixels"),
     "alpha_reduction": ("sum", "mean"),
     "parameterization": ("free", "clip", "bounded", "sigmoid", "pyramid", "fourier", "deep_prior"),
-    "precision": ("float32", "bfloat16"),
+    "precision": ("float32", "tf32", "bfloat16"),
 }
-STARTS = ("noise", "grey", "mv2015", "mv2016")
+STARTS = ("noise", "grey", "mv2015", "mv2016")  # --init is one of these or a picture file
 # What a preset sets where the user does not, in units of images in [0, 1]. `presets.at_depth` adds what depends on the layer.
 # Mahendran & Vedaldi work in grey levels around the mean colour: of their weights, 255^2 belongs to the differences of
 # total variation and 255^6 to the alpha norm; a rate has 1/255^2. sigma is the norm of a photograph there.
@@ -69,9 +69,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "parameterization": "bounded",
         "init": "mv2016",
     },
-}  # --init is one of these or a picture file
+}
 # Where a run goes and how it is continued: not part of what the run is.
-PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs")
+PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs", "torch_variants")
+TORCH_VARIANTS = ("channels_last", "eager", "compile")
+FLOAT32_FINISH = 10  # a run in a reduced precision ends with this part of its steps in float32
 FILES = ("onnx", "image", "init", "images")  # may be the path of a file
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
@@ -163,6 +165,7 @@ class Config(RunConfig):
     resume: bool = False
     questions: tuple[str, ...] = ("all",)
     runs: tuple[str, ...] = ()
+    torch_variants: tuple[str, ...] = TORCH_VARIANTS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -229,8 +232,15 @@ class Config(RunConfig):
             )
         if self.images is not None and self.experiment != "sweep":
             raise InputError("--images is for --experiment=sweep; give --image=FILE for one picture")
+        for variant in self.torch_variants or ("",):
+            if variant not in TORCH_VARIANTS:
+                raise choice_error("--torch_variants", variant, TORCH_VARIANTS)
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite exclude each other; give one")
+
+    def reduced_steps(self) -> int:
+        """The number of steps in `precision`, where that is not float32; the rest is in float32."""
+        return self.steps - max(self.steps // FLOAT32_FINISH, 1)
 
     def run_folder(self) -> Path:
         """The run directory: `output_dir`, or out/<network>-<layers>."""

@@ -109,6 +109,10 @@ class Optimization:
         """The image of the lowest loss so far, each picture of the batch by itself."""
         return self._parameterization.image([tf.convert_to_tensor(value) for value in self._best]).numpy()
 
+    def forget_best(self) -> None:
+        """Starts anew with the lowest loss, where losses of another precision are not comparable with those before."""
+        self._best_losses.assign(tf.fill(self._best_losses.shape, np.float32(np.inf)))
+
     def best_losses(self) -> np.ndarray:
         """The lowest losses so far, [batch]; where weights are annealed, with the last ones."""
         return self._best_losses.numpy()

@@ -20,27 +20,38 @@ from tfinvert.networks.zoo import Preprocessing
 
 
 class TorchNetwork:
-    """A canonical graph as a function from an image [batch, H, W, 3] to features, [batch, H, W, channels] each."""
+    """A canonical graph as a function from an image [batch, H, W, 3] to features, [batch, H, W, channels] each.
 
-    def __init__(self, graph: Graph, layers: dict[str, str], prepare: Preprocessing):
-        self.graph, self.layers = graph, layers
+    Its tensors are laid out with the channels last, or as is usual in PyTorch, before the rows.
+    """
+
+    def __init__(self, graph: Graph, layers: dict[str, str], prepare: Preprocessing, channels_last: bool = True):
+        self.image, self.layers = graph.image, layers
+        # Plain values, which torch.compile can look through.
+        self.nodes = [(node.op_type, attributes(node), [i for i in node.input if i], node.output[0]) for node in graph.nodes]
+        for kind, given, inputs, _ in self.nodes:
+            if kind == "Pad" and len(inputs) > 1:  # an input since opset 11
+                given["pads"] = graph.weights[inputs.pop()].tolist()
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.weights = {name: torch.tensor(np.array(array)) for name, array in graph.weights.items()}
+        for name, weight in self.weights.items():
+            if weight.ndim == 4:
+                self.weights[name] = weight.contiguous(memory_format=self.format)
         self.channels = list(prepare.channels)
         self.scale, self.shift = torch.tensor(prepare.scale), torch.tensor(prepare.shift)
 
     def __call__(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         value = (image[..., self.channels] * self.scale + self.shift).permute(0, 3, 1, 2)
-        values = {**self.weights, self.graph.image: value}
-        for node in self.graph.nodes:
-            values[node.output[0]] = _run(node, [values[i] for i in node.input if i])
+        value = value.contiguous(memory_format=self.format)
+        values = {**self.weights, self.image: value}
+        for kind, given, inputs, output in self.nodes:
+            values[output] = _run(kind, given, [values[i] for i in inputs])
         found = {name: values[tensor] for name, tensor in self.layers.items()}
         return {name: v.permute(0, 2, 3, 1) if v.ndim == 4 else v for name, v in found.items()}
 
 
-def _run(node, inputs: list[torch.Tensor]) -> torch.Tensor:
-    given = attributes(node)
+def _run(kind: str, given: dict[str, Any], inputs: list[torch.Tensor]) -> torch.Tensor:
     first = inputs[0]
-    kind = node.op_type
     if kind in ("Conv", "MaxPool", "AveragePool"):
         kernel = given.get("kernel_shape") or list(inputs[1].shape[2:])
         strides = given.get("strides", [1, 1])
@@ -63,6 +74,13 @@ def _run(node, inputs: list[torch.Tensor]) -> torch.Tensor:
         return functional.batch_norm(first, mean, variance, scale, offset, eps=given.get("epsilon", 1e-5))
     if kind == "Gemm":
         return functional.linear(first, inputs[1] if given.get("transB") else inputs[1].T, *inputs[2:])
+    if kind == "Pad":
+        pads = given["pads"]
+        return functional.pad(first, [pads[3], pads[7], pads[2], pads[6]])
+    if kind == "SpaceToDepth":
+        # ONNX puts the places in a block before the channels, PyTorch the channels before the places.
+        depth = functional.pixel_unshuffle(first, given["blocksize"])
+        return depth.unflatten(1, (first.shape[1], -1)).transpose(1, 2).flatten(1, 2)
     if kind == "LRN":
         # ONNX divides alpha by the size itself, as PyTorch does.
         options = {"alpha": given.get("alpha", 1e-4), "beta": given.get("beta", 0.75), "k": given.get("bias", 1.0)}
@@ -135,26 +153,60 @@ def loss_of(config: Config, network: TorchNetwork, image: torch.Tensor, wanted: 
     weights = config.layer_weights or (1.0,) * len(wanted)
     loss = torch.zeros(())
     for weight, (layer, target) in zip(weights, wanted.items(), strict=True):
-        error = torch.mean((features[layer] - target) ** 2)
+        error = torch.mean((features[layer].float() - target) ** 2)
         if config.feature_loss == "normalized":
             error = error / torch.mean(target**2)
         loss = loss + weight / len(wanted) * error
     return loss + config.tv_weight * total_variation(image, config) if config.tv_weight else loss
 
 
+def features(network: TorchNetwork, image: np.ndarray) -> dict[str, torch.Tensor]:
+    """The features of an image [batch, H, W, 3]."""
+    with torch.no_grad():
+        return {name: value.clone() for name, value in network(torch.tensor(image)).items()}
+
+
+def gradient(config: Config, network: TorchNetwork, wanted: dict[str, torch.Tensor], initial: np.ndarray) -> np.ndarray:
+    """The loss' gradient with respect to the variable, where it starts."""
+    pixels = variable(config, initial)
+    loss_of(config, network, image_of(config, pixels), wanted).backward()
+    assert pixels.grad is not None
+    return pixels.grad.numpy()
+
+
 def optimize(
-    config: Config, network: TorchNetwork, wanted: dict[str, torch.Tensor], initial: np.ndarray
-) -> Iterator[tuple[float, np.ndarray]]:
-    """The loss before each update and at the end, each with its image."""
+    config: Config,
+    network: TorchNetwork,
+    wanted: dict[str, torch.Tensor],
+    initial: np.ndarray,
+    *,
+    steps: int,
+    reduced: int = 0,
+    compiled: bool = False,
+) -> Iterator[tuple[float, np.ndarray | None]]:
+    """The loss before each update and at the end, there with the image.
+
+    Args:
+      config: its terms, schedule (of `config.steps` steps) and optimiser.
+      network, wanted, initial: as TensorFlow has them.
+      steps: how many are made.
+      reduced: so many of the first are made in bfloat16.
+      compiled: whether the loss goes through torch.compile.
+    """
     pixels = variable(config, initial)
     if config.optimizer == "adam":
-        optimizer: Any = torch.optim.Adam([pixels], lr=config.learning_rate, eps=config.epsilon)
+        optimizer: Any = torch.optim.Adam([pixels], lr=config.learning_rate, eps=config.epsilon, fused=True)
     velocity = torch.zeros_like(pixels)
-    for step in range(config.steps + 1):
-        image = image_of(config, pixels)
-        loss = loss_of(config, network, image, wanted)
-        yield float(loss.detach()), image.detach().numpy().copy()
-        if step == config.steps:
+
+    def value(pixels: torch.Tensor) -> torch.Tensor:
+        return loss_of(config, network, image_of(config, pixels), wanted)
+
+    function = torch.compile(value) if compiled else value
+    for step in range(steps + 1):
+        with torch.set_grad_enabled(step < steps), torch.autocast("cpu", torch.bfloat16, enabled=step < reduced):
+            loss = (function if step < steps else value)(pixels)
+        yield float(loss.detach()), None if step < steps else image_of(config, pixels).detach().numpy().copy()
+        if step == steps:
             return
         rate = learning_rate(config, step)
         pixels.grad = None

@@ -7,7 +7,8 @@ import pytest
 
 from tfinvert import schedules
 from tfinvert.config import Config
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.experiments import compare
 from tfinvert.networks import convert
 
 FAST = {"model": "resnet18", "weights": "random", "layers": ("res1",), "size": (64, 64), "steps": 40}
@@ -21,13 +22,12 @@ SCHEDULES = [
 ]
 
 
-def compared(folder, **settings):
+def compared(folder, launch=compare.measure, **settings):
     pytest.importorskip("torch", reason="needs the extra 'torch'")
-    from tfinvert.experiments import compare
-
-    config = Config(**{**FAST, **HOMEWORK, **settings, "output_dir": str(folder)})
+    settings = {**FAST, **HOMEWORK, "torch_variants": ("channels_last",), **settings, "output_dir": str(folder)}
+    config = Config(**settings)
     with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
-        return compare.run(config, conversion)
+        return compare.run(config, conversion, launch)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,30 @@ def test_both_sides_run_the_same_thing(settings, tmp_path):
     assert result["tensorflow"]["loss"][-1] < result["tensorflow"]["loss"][0]
     assert json.loads((tmp_path / "compare.json").read_text()) == json.loads(json.dumps(result))
     assert (tmp_path / "compare.png").exists()
+    assert (tmp_path / "curves.png").exists()
+
+
+def test_bfloat16_on_both_sides(tmp_path):
+    result = compared(tmp_path, precision="bfloat16")
+    assert 1e-6 < result["loss_gap"] < 0.1
+    assert abs(result["tensorflow"]["psnr"] - result["pytorch"]["psnr"]) < 0.3
+
+
+def test_each_side_in_a_process_of_its_own(tmp_path):
+    variants = ("eager", "channels_last")
+    result = compared(tmp_path, launch=None, steps=6, torch_variants=variants)
+    assert result["loss_gap"] < 5e-3
+    assert list(result["pytorch"]["variants"]) == list(variants)
+    assert result["fastest_pytorch"] in variants
+    for side in (result["tensorflow"], *result["pytorch"]["variants"].values()):
+        assert side["steps_per_second"] > 0
+        assert side["seconds_to_first_step"] > 0
+        assert 50 < side["peak_memory_mb"] < 20_000
+
+
+def test_an_error_of_a_process_is_one_of_the_program(tmp_path):
+    with pytest.raises(NonFiniteLossError, match="at step"):
+        compared(tmp_path, launch=None, steps=6, learning_rate=1e30, optimizer="sgd")
 
 
 def test_another_epsilon_is_seen(tmp_path):
@@ -89,8 +113,6 @@ def test_the_port_s_rates_are_those_of_keras(settings):
 
 
 def test_without_pytorch_it_says_how_to_get_it(tmp_path, monkeypatch):
-    from tfinvert.experiments import compare
-
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "tfinvert.torch_port", raising=False)
     config = Config(**FAST, **HOMEWORK, output_dir=str(tmp_path))

@@ -205,7 +205,7 @@ def test_bfloat16_runs_and_is_near(finished):
     folder, _ = finished
     exact = json.loads((folder / "run.json").read_text())["result"]["psnr"]
     result = package.invert("astronaut", **FAST_SETTINGS, steps=40, tv_weight=0.05, precision="bfloat16")
-    assert result.psnr == pytest.approx(exact, abs=3)
+    assert result.psnr == pytest.approx(exact, abs=0.3)
 
 
 def run_short(flagfile_path, folder):

@@ -65,6 +65,12 @@ def test_every_layer_of_real_pretrained_networks(file):
     check(result, {REAL[0]: 8, REAL[1]: 14, REAL[4]: 6}.get(file, 51))
 
 
+@pytest.mark.parametrize(("model", "layer"), [("resnet18", "res1"), ("alexnet", "conv1"), ("squeezenet1.1", "conv1")])
+@pytest.mark.parametrize("size", [(64, 97), (99, 70)])
+def test_strided_stems_at_other_sizes(model, layer, size):
+    check(converted(model=model, layers=(layer,), size=size), 1)
+
+
 @pytest.mark.parametrize(("file", "count"), [("bvlc_alexnet", 13), ("vgg19", 24), ("zfnet512", 13)])
 def test_every_layer_of_graphs_that_others_wrote(file, count):
     check(converted(onnx=str(LIGHT / f"light_{file}.onnx"), weights="random"), count)
@@ -197,10 +203,18 @@ def run_in_torch(torch, part, image):
             assert given["kernel_shape"] == [3, 3]
             assert given["strides"] == [1, 1]
             pads = [1] * 4
+        if node.op_type == "Pad":
+            assert pads[:2] == pads[4:6] == [0, 0]
+            pads = [*pads[2:4], *pads[6:]]
         border = float("-inf") if node.op_type == "MaxPool" else 0.0
         padded = functional.pad(first, [pads[1], pads[3], pads[0], pads[2]], value=border) if any(pads) else first
         if node.op_type == "Conv":
             value = functional.conv2d(padded, rest[0], rest[1] if len(rest) > 1 else None, given.get("strides", 1))
+        elif node.op_type == "Pad":
+            value = padded
+        elif node.op_type == "SpaceToDepth":
+            side = given["blocksize"]
+            value = torch.cat([first[:, :, i::side, j::side] for i in range(side) for j in range(side)], dim=1)
         elif node.op_type == "BatchNormalization":
             scale, offset, mean, variance = rest
             value = functional.batch_norm(first, mean, variance, scale, offset, eps=given["epsilon"])

@@ -9,6 +9,7 @@ from onnx import helper, numpy_helper
 from tests.conftest import write_onnx
 from tfinvert.errors import InputError
 from tfinvert.networks import graph as graphs
+from tfinvert.networks import random_weights, zoo
 
 
 def run(graph, image):
@@ -111,6 +112,57 @@ def test_paddings_are_rewritten_to_the_same_windows(options, size, operator):
     )
     image = np.random.default_rng(1).standard_normal((1, 3, size, size)).astype(np.float32)
     np.testing.assert_allclose(run(graphs.fold(graph), image)["y"], run(graph, image)["y"], rtol=1e-5, atol=1e-6)
+
+
+STEMS = [  # of ResNet, AlexNet (torchvision, BVLC), SqueezeNet (torchvision, Gluon), and less usual ones
+    {"kernel_shape": [7, 7], "strides": [2, 2], "pads": [3, 3, 3, 3]},
+    {"kernel_shape": [11, 11], "strides": [4, 4], "pads": [2, 2, 2, 2]},
+    {"kernel_shape": [11, 11], "strides": [4, 4]},
+    {"kernel_shape": [3, 3], "strides": [2, 2]},
+    {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
+    {"kernel_shape": [4, 6], "strides": [4, 4], "pads": [0, 2, 1, 3]},
+    {"kernel_shape": [5, 5], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
+    {"kernel_shape": [5, 5], "strides": [2, 2], "auto_pad": "SAME_LOWER"},
+    {"kernel_shape": [1, 1], "strides": [2, 2], "auto_pad": "VALID"},
+]
+
+
+@pytest.mark.parametrize("opset", [9, 13])
+@pytest.mark.parametrize("size", [(32, 32), (33, 34), (35, 31), (64, 37)], ids=str)
+@pytest.mark.parametrize("options", STEMS, ids=str)
+def test_strided_stems_are_rewritten_to_the_same_values(options, size, opset):
+    rng = np.random.default_rng(0)
+    weights = {
+        "k": rng.standard_normal((5, 3, *options["kernel_shape"])).astype(np.float32),
+        "b": rng.standard_normal(5).astype(np.float32),
+    }
+    node = helper.make_node("Conv", ["x", "k", "b"], ["y"], **options)
+    graph = graphs.Graph(nodes=(node,), weights=weights, image="x", size=size, outputs=("y",), opset=opset)
+    image = rng.standard_normal((1, 3, *size)).astype(np.float32)
+    np.testing.assert_allclose(run(graphs.fold(graph), image)["y"], run(graph, image)["y"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("model", "taps"), [("resnet18", 4), ("alexnet", 3), ("squeezenet1.1", 2)])
+def test_the_stems_of_known_networks_have_stride_1(model, taps):
+    topology = zoo.MODELS[model].topology()
+    whole = graphs.tidy(topology)
+    part = random_weights.filled(graphs.cut(whole, [whole.nodes[0].output[0]]), np.zeros((2, 3, *whole.size), np.float32))
+    depth, stem = graphs.fold(part).nodes[-2:]
+    assert (depth.op_type, stem.op_type) == ("SpaceToDepth", "Conv")
+    assert graphs.attributes(stem)["kernel_shape"] == [taps, taps]
+    assert graphs.attributes(stem)["strides"] == [1, 1]
+
+
+def test_only_strided_convolutions_of_the_picture_are_rewritten(tiny):
+    later = helper.make_node("Conv", ["relu1", "k2", "b2"], ["y"], strides=[2, 2])
+    tidy = graphs.tidy(tiny())
+    graph = graphs.cut(dataclasses.replace(tidy, nodes=(*tidy.nodes, later)), ["y"])
+    assert "SpaceToDepth" not in {node.op_type for node in graphs.fold(graph).nodes}
+
+
+def test_operations_are_counted(tiny):
+    """Two for each multiply-add: 16 x 16 places of 4 x 3 x 3 x 3, 8 x 8 of 5 x 4 x 3 x 3, and 6 x 320."""
+    assert graphs.operations(graphs.tidy(tiny())) == 2 * (256 * 108 + 64 * 180 + 6 * 320)
 
 
 def test_geometry_of_a_chain(tiny):

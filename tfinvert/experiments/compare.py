@@ -1,114 +1,142 @@
-"""The same run in TensorFlow and in PyTorch: do the two sides compute the same thing?"""
+"""The same run in TensorFlow and in PyTorch, each in a process of its own: do they compute the same thing, and how fast?"""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import json
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from tfinvert import images, metrics, optimizers, parameterizations, presets, terms
+from tfinvert import images, metrics, presets
 from tfinvert.config import Config, flag_text
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.files import write_text
 from tfinvert.networks import convert, graph, zoo
-from tfinvert.networks.network import load
-from tfinvert.optimize import Optimization
-from tfinvert.report import sheet
 
 FIRST = 50
+CHILD = "import sys; from tfinvert.experiments import compare; compare.carry_out(*sys.argv[1:])"
+SPEED_STEPS = 30  # of the ways to run PyTorch that are not the first
 
 
-def run(config: Config, conversion: convert.Conversion) -> dict[str, Any]:
-    """Runs a config on both sides from the same file and the same bytes; writes compare.json and compare.png.
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What a process of its own is told to run: one side, for so many of the config's steps."""
+
+    side: str
+    config: Config
+    steps: int
+    started: float  # time.time() when the process was
+    weights: str = ""  # of PyTorch: the file with the port's graph and layers
+    initial: np.ndarray | None = None  # of PyTorch: TensorFlow's own bytes
+    variant: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """What one side found.
+
+    Attributes:
+      initial: [1, H, W, 3], the start.
+      losses: before each update and at the end.
+      image: [1, H, W, 3], the last.
+      features: at the start, by layer.
+      gradient: at the start, with respect to the variable.
+      seconds_to_first_step: from the start of the process to the end of the first update.
+      steps_per_second: of the updates after the first, losses read.
+      peak_memory_mb: of the process, up to the last step.
+    """
+
+    initial: np.ndarray
+    losses: list[float]
+    image: np.ndarray
+    features: dict[str, np.ndarray]
+    gradient: np.ndarray
+    seconds_to_first_step: float
+    steps_per_second: float
+    peak_memory_mb: float
+
+    def speed(self) -> dict[str, float]:
+        """The figures of time and memory."""
+        names = ("steps_per_second", "seconds_to_first_step", "peak_memory_mb")
+        return {name: getattr(self, name) for name in names}
+
+
+def run(config: Config, conversion: convert.Conversion, launch: Callable[[Order], Side] | None = None) -> dict[str, Any]:
+    """Runs a config on both sides from the same file and the same bytes; writes compare.json, compare.png and curves.png.
+
+    Args:
+      config: its settings.
+      conversion: the network, cut to the layers of the config.
+      launch: runs an order; None to do so in a process of its own.
 
     Returns:
       What compare.json holds: the largest relative difference of each layer's features at the start, cosine and relative
-      error of the gradient, the largest relative gap of the losses over the first 50 and over all steps, PSNR and SSIM of
-      both sides and the PSNR between them.
+      error of the gradient, the largest relative gap of the losses over the first 50 and over all steps, for both sides
+      loss curve, PSNR, SSIM, steps per second, seconds to the first step and peak memory, the speed of each way to run
+      PyTorch and the name of the fastest, the arithmetic of a step, the difference of the pictures.
 
     Raises:
       InputError: PyTorch is not installed, or the network has an operator that the port does not run.
+      NonFiniteLossError: the loss became NaN or infinite.
     """
     _check(config)
-    try:
-        import torch
-
-        from tfinvert import torch_port
-    except ImportError:
-        raise InputError("--experiment=compare needs PyTorch: pip install 'tfinvert[torch]'") from None
-    network = load(conversion.result(), config.network_name())
-    config = presets.at_depth(config, network.layers, network.size)
-    target = images.load(config.image, network.size)
-    initial = parameterizations.initial_image(config.init, network.size, config.seed)
+    if importlib.util.find_spec("torch") is None:
+        raise InputError("--experiment=compare needs PyTorch: pip install 'tfinvert[torch]'")
+    launch = launch or _in_a_process
+    converted = conversion.result()
+    config = presets.at_depth(config, {layer.name: layer for layer in converted.layers}, converted.size)
     part, layers = convert.cut_graph(conversion.request)
-    folded = graph.fold(convert.with_weights(conversion.request, part))
-    port = torch_port.TorchNetwork(folded, layers, zoo.PREPROCESSING[conversion.request.preprocessing])
-
-    wanted = {name: tf.constant(v) for name, v in network.model(tf.constant(target), training=False).items()}
-    try:
-        with torch.no_grad():
-            wanted_torch = {name: value.clone() for name, value in port(torch.tensor(target)).items()}
-            started = {name: value.numpy() for name, value in port(torch.tensor(initial)).items()}
-    except NotImplementedError as error:
-        raise InputError(str(error)) from None
-    features = {name: v.numpy() for name, v in network.model(tf.constant(initial), training=False).items()}
-
-    parameterization = parameterizations.parameterization(config.parameterization, network.size, config.seed)
-    summands = terms.run_terms(config, wanted)
-    optimization = Optimization(network.model, summands, parameterization, initial, optimizers.optimizer(config))
-    gradient = optimization.gradient()[0].numpy()
-    pixels = torch_port.variable(config, initial)
-    torch_port.loss_of(config, port, torch_port.image_of(config, pixels), wanted_torch).backward()
-    assert pixels.grad is not None
-    gradient_torch = pixels.grad.numpy()
-
-    losses, image = [], initial
-    for snapshot in optimization.run(config.steps, config.steps):
-        losses.append(snapshot.loss)
-        image = snapshot.image if snapshot.image is not None else image
-    losses_torch, image_torch = [], initial
-    for loss, latest in torch_port.optimize(config, port, wanted_torch, initial):
-        losses_torch.append(loss)
-        image_torch = latest
-    gaps = [abs(a - b) / max(abs(b), 1e-30) for a, b in zip(losses, losses_torch, strict=True)]
+    gflop = 2 * graph.operations(part) / 1e9
+    target = images.load(config.image, converted.size)
+    with tempfile.TemporaryDirectory() as scratch:
+        file = str(Path(scratch, "port.pickle"))
+        with open(file, "wb") as out:
+            pickle.dump((graph.fold(convert.with_weights(conversion.request, part)), layers), out)
+        main, *others = config.torch_variants
+        # The other ways only show their speed; their order has nothing to win or to lose by it.
+        ours = launch(Order("tensorflow", config, config.steps, time.time()))
+        theirs = launch(Order("pytorch", config, config.steps, time.time(), file, ours.initial, main))
+        speeds = {main: theirs.speed()}
+        for variant in others:
+            short = Order("pytorch", config, min(config.steps, SPEED_STEPS), time.time(), file, ours.initial, variant)
+            speeds[variant] = launch(short).speed()
+    gaps = [abs(a - b) / max(abs(b), 1e-30) for a, b in zip(ours.losses, theirs.losses, strict=True)]
+    difference = np.abs(np.clip(ours.image, 0, 1) - np.clip(theirs.image, 0, 1))
     result: dict[str, Any] = {
-        "network": network.name,
-        "weights": network.weights_origin,
+        "network": config.network_name(),
+        "weights": converted.weights_origin,
         "layers": list(layers),
         "steps": config.steps,
+        "precision": config.precision,
         "feature_difference": {
-            name: float(np.abs(features[name] - started[name]).max() / max(np.abs(started[name]).max(), 1e-12))
-            for name in layers
+            name: float(np.abs(ours.features[name] - value).max() / max(np.abs(value).max(), 1e-12))
+            for name, value in theirs.features.items()
         },
-        "gradient_cosine": _cosine(gradient, gradient_torch),
-        "gradient_relative_error": float(np.linalg.norm(gradient - gradient_torch) / np.linalg.norm(gradient_torch)),
+        "gradient_cosine": _cosine(ours.gradient, theirs.gradient),
+        "gradient_relative_error": float(np.linalg.norm(ours.gradient - theirs.gradient) / np.linalg.norm(theirs.gradient)),
         "loss_gap_first_50_steps": max(gaps[: FIRST + 1]),
         "loss_gap": max(gaps),
-        "tensorflow": {"psnr": metrics.psnr(image, target), "ssim": metrics.ssim(image, target), "loss": losses},
-        "pytorch": {"psnr": metrics.psnr(image_torch, target), "ssim": metrics.ssim(image_torch, target), "loss": losses_torch},
-        "psnr_between": min(metrics.psnr(image, image_torch), 200.0),
+        "psnr_between": min(metrics.psnr(ours.image, theirs.image), 200.0),
+        "largest_image_difference": float(difference.max()),
+        "gflop_per_step": gflop,
+        "tensorflow": {**_quality(ours, target), **ours.speed(), "loss": ours.losses},
+        "pytorch": {**_quality(theirs, target), "variants": speeds, "loss": theirs.losses},
+        "fastest_pytorch": max(speeds, key=lambda name: speeds[name]["steps_per_second"]),
     }
     folder = config.run_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "compare.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        difference = 0.5 + 10 * (np.clip(image, 0, 1) - np.clip(image_torch, 0, 1))
-        shown = {"target": target, "tensorflow": image, "pytorch": image_torch, "difference": difference}
-        for name, picture in shown.items():
-            images.save(folder / f"{name}.png", picture)
-        captions = {
-            "target": "target",
-            "tensorflow": f"TensorFlow, {result['tensorflow']['psnr']:.2f} dB",
-            "pytorch": f"PyTorch, {result['pytorch']['psnr']:.2f} dB",
-            "difference": "difference, ten times, on grey",
-        }
-        sheet.write_side_by_side(
-            folder / "compare.png",
-            [f"{network.name}: {', '.join(layers)}", f"weights: {network.weights_origin}; {config.steps} steps"],
-            [(folder / f"{name}.png", caption) for name, caption in captions.items()],
-        )
+        _write(config, result, folder, target, ours.image, theirs.image)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
     _print(result, folder)
@@ -134,22 +162,204 @@ def _check(config: Config) -> None:
             raise InputError(f"--{name} is {flag_text(name, getattr(config, name))}; --experiment=compare expects {expected}")
 
 
+def _quality(side: Side, target: np.ndarray) -> dict[str, float]:
+    return {"psnr": min(metrics.psnr(side.image, target), 200.0), "ssim": metrics.ssim(side.image, target)}
+
+
 def _cosine(first: np.ndarray, second: np.ndarray) -> float:
     a, b = first.ravel().astype(np.float64), second.ravel().astype(np.float64)
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
+def _write(
+    config: Config, result: dict[str, Any], folder: Path, target: np.ndarray, ours: np.ndarray, theirs: np.ndarray
+) -> None:
+    from tfinvert.report import charts, sheet  # not in the processes that are measured
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "compare.json", json.dumps(result, indent=1) + "\n")
+    difference = 0.5 + 10 * (np.clip(ours, 0, 1) - np.clip(theirs, 0, 1))
+    for name, picture in {"target": target, "tensorflow": ours, "pytorch": theirs, "difference": difference}.items():
+        images.save(folder / f"{name}.png", picture)
+    captions = {
+        "target": "target",
+        "tensorflow": f"TensorFlow, {result['tensorflow']['psnr']:.2f} dB",
+        "pytorch": f"PyTorch, {result['pytorch']['psnr']:.2f} dB",
+        "difference": "difference, ten times, on grey",
+    }
+    sheet.write_side_by_side(
+        folder / "compare.png",
+        [f"{result['network']}: {', '.join(result['layers'])}", f"weights: {result['weights']}; {config.steps} steps"],
+        [(folder / f"{name}.png", caption) for name, caption in captions.items()],
+    )
+    charts.write_two_curves(
+        folder / "curves.png", {"TensorFlow": result["tensorflow"]["loss"], "PyTorch": result["pytorch"]["loss"]}
+    )
+
+
 def _print(result: dict[str, Any], folder: Path) -> None:
+    ours, theirs = result["tensorflow"], result["pytorch"]
     rows = [(f"features of {name} at the start", f"{value:.1e}") for name, value in result["feature_difference"].items()]
     rows += [
         ("gradient at the start, relative error", f"{result['gradient_relative_error']:.1e}"),
         ("gradient at the start, cosine", f"{result['gradient_cosine']:.9f}"),
         (f"loss, largest gap over {FIRST} steps", f"{result['loss_gap_first_50_steps']:.2e}"),
         ("loss, largest gap over all steps", f"{result['loss_gap']:.2e}"),
-        ("PSNR, TensorFlow and PyTorch", f"{result['tensorflow']['psnr']:.2f} and {result['pytorch']['psnr']:.2f} dB"),
-        ("SSIM, TensorFlow and PyTorch", f"{result['tensorflow']['ssim']:.4f} and {result['pytorch']['ssim']:.4f}"),
+        ("PSNR, TensorFlow and PyTorch", f"{ours['psnr']:.2f} and {theirs['psnr']:.2f} dB"),
+        ("SSIM, TensorFlow and PyTorch", f"{ours['ssim']:.4f} and {theirs['ssim']:.4f}"),
         ("PSNR between the two", f"{result['psnr_between']:.1f} dB"),
+        ("arithmetic of a step", f"{result['gflop_per_step']:.1f} GFLOP"),
     ]
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:{width}}  {value}" for name, value in rows))
-    print(f"pictures: {folder / 'compare.png'}")
+    print(f"{result['precision']:{width}}  steps/s  GFLOP/s  to the first step (s)  peak memory (MB)")
+    for name, speed in [("TensorFlow", ours), *((f"PyTorch, {name}", one) for name, one in theirs["variants"].items())]:
+        rate = speed["steps_per_second"]
+        first, memory = speed["seconds_to_first_step"], speed["peak_memory_mb"]
+        print(f"{name:{width}}  {rate:7.2f}  {rate * result['gflop_per_step']:7.0f}  {first:21.1f}  {memory:16.0f}")
+    print(f"pictures: {folder / 'compare.png'}, {folder / 'curves.png'}")
+
+
+# --------------------------------------------------------------------------------------------------- each side's work
+
+
+def measure(order: Order) -> Side:
+    """Runs an order here. Raises InputError and NonFiniteLossError as `run` does."""
+    return (_tensorflow if order.side == "tensorflow" else _pytorch)(order)
+
+
+def _tensorflow(order: Order) -> Side:
+    import tensorflow as tf
+
+    from tfinvert import optimizers, parameterizations, precision, terms
+    from tfinvert.networks.network import load
+    from tfinvert.optimize import Optimization
+
+    config = order.config
+    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
+        network = load(conversion.result(), config.network_name())
+    target = images.load(config.image, network.size)
+    initial = parameterizations.initial_image(config.init, network.size, config.seed)
+    wanted = {name: tf.constant(v) for name, v in network.model(tf.constant(target), training=False).items()}
+
+    def optimization() -> Optimization:
+        parameterization = parameterizations.parameterization(config.parameterization, network.size, config.seed)
+        summands = terms.run_terms(config, wanted)
+        return Optimization(network.model, summands, parameterization, initial, optimizers.optimizer(config))
+
+    timer, losses = _Timer(order), []
+    with precision.arithmetic(config) as finishing:
+        for snapshot in (running := optimization()).run(order.steps, order.steps):
+            losses.append(snapshot.loss)
+            timer.step(snapshot.step)
+            finishing(running.step)
+    image = running.image()
+    features = {name: v.numpy() for name, v in network.model(tf.constant(initial), training=False).items()}
+    return timer.side(initial, losses, image, features, optimization().gradient()[0].numpy())
+
+
+def _pytorch(order: Order) -> Side:
+    from tfinvert import torch_port
+
+    config = order.config
+    with open(order.weights, "rb") as file:
+        folded, layers = pickle.load(file)
+    request = convert.request_for(config, config.layers)
+    network = torch_port.TorchNetwork(folded, layers, zoo.PREPROCESSING[request.preprocessing], order.variant != "eager")
+    target, initial = images.load(config.image, folded.size), order.initial
+    assert initial is not None
+    try:
+        wanted = torch_port.features(network, target)
+        timer, losses, image = _Timer(order), [], initial
+        reduced = 0 if config.precision == "float32" else min(config.reduced_steps(), order.steps)
+        run = torch_port.optimize(
+            config, network, wanted, initial, steps=order.steps, reduced=reduced, compiled=order.variant == "compile"
+        )
+        for step, (loss, latest) in enumerate(run):
+            if not np.isfinite(loss):
+                raise NonFiniteLossError(step, loss)
+            losses.append(loss)
+            timer.step(step)
+            image = image if latest is None else latest
+        features = {name: value.numpy() for name, value in torch_port.features(network, initial).items()}
+    except NotImplementedError as error:
+        raise InputError(str(error)) from None
+    return timer.side(initial, losses, image, features, torch_port.gradient(config, network, wanted, initial))
+
+
+class _Timer:
+    """When the first update was over, and the last."""
+
+    def __init__(self, order: Order):
+        self.order = order
+        self.first = self.last = 0.0
+
+    def step(self, step: int) -> None:
+        """To be called when the loss before update `step` is known. What comes before the next is not counted."""
+        if step == min(1, self.order.steps - 1):  # the first update is made before the second loss is there
+            self.first, self.first_since_start = time.perf_counter(), time.time() - self.order.started
+        if step == self.order.steps - 1:
+            self.last = time.perf_counter()
+            self.memory = _peak_memory_mb()
+
+    def side(
+        self,
+        initial: np.ndarray,
+        losses: list[float],
+        image: np.ndarray,
+        features: dict[str, np.ndarray],
+        gradient: np.ndarray,
+    ) -> Side:
+        rate = (self.order.steps - 2) / (self.last - self.first) if self.order.steps > 2 else 0.0
+        return Side(initial, losses, image, features, gradient, self.first_since_start, rate, self.memory)
+
+
+def _peak_memory_mb() -> float:
+    """Of this process. Not ru_maxrss where there is better, which on Linux begins with what the parent had."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**10
+    except (OSError, StopIteration):
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _in_a_process(order: Order) -> Side:
+    with tempfile.TemporaryDirectory() as folder:
+        order_file, answer_file, log = (Path(folder, name) for name in ("order", "answer", "log"))
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        order_file.write_bytes(pickle.dumps(dataclasses.replace(order, started=time.time())))
+        with open(log, "wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(order_file), str(answer_file)],
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            )
+            try:
+                process.wait()
+            finally:
+                process.kill()
+                process.wait()
+        if not answer_file.exists():
+            tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+            side = f"{order.side} {order.variant}".strip()
+            raise InputError(f"the run in {side} failed (exit code {process.returncode}): {tail[0][:300]}")
+        answer = pickle.loads(answer_file.read_bytes())
+    if isinstance(answer, Side):
+        return answer
+    kind, values = answer  # exceptions with values of their own do not come through pickle
+    raise kind(*values)
+
+
+def carry_out(order_file: str, answer_file: str) -> None:
+    """The work of a process of its own: an order, pickled, and where its Side goes, or the error's class and values."""
+    answer: Any
+    try:
+        answer = measure(pickle.loads(Path(order_file).read_bytes()))
+    except InputError as error:
+        answer = InputError, (str(error),)
+    except NonFiniteLossError as error:
+        answer = NonFiniteLossError, (error.step, error.loss)
+    Path(answer_file).write_bytes(pickle.dumps(answer))

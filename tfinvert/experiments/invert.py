@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfinvert import images, interruption, metrics, optimizers, parameterizations, presets, terms, transforms
+from tfinvert import images, interruption, metrics, optimizers, parameterizations, precision, presets, terms, transforms
 from tfinvert.config import Config, flagfile
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.networks.convert import Conversion, Request
@@ -92,7 +92,7 @@ def run(
       NonFiniteLossError: the loss became NaN or infinite; what the run directory holds is complete all the same.
       Interrupted: a signal asked to end; likewise, and a checkpoint is there.
     """
-    _grow_gpu_memory()
+    precision.grow_gpu_memory()
     converted = conversion.result()
     network = load(converted, config.network_name())
     if target is None:
@@ -108,7 +108,6 @@ def run(
             info = {**_info(config, network, conversion.request, target), "settings": _chosen(given, config)}
             run_dir.create(flagfile(given), info, resume=config.resume)
             images.save(run_dir.target, target)
-        stack.enter_context(_precision(config.precision))
         return _optimize(config, network, target, initial, run_dir, _chosen(given, config))
 
 
@@ -144,9 +143,13 @@ def _optimize(
         stop = stack.enter_context(interruption.held_back())
         log = stack.enter_context(_tensorboard(config, run_dir))
         bar = stack.enter_context(_progress(config, first_step))
+        finishing = stack.enter_context(precision.arithmetic(config))
+        finishing(first_step)
         started = saved = time.perf_counter()
         try:
             for snapshot in optimization.run(config.steps, config.save_every):
+                if finishing(optimization.step):
+                    optimization.forget_best()
                 if snapshot.image is not None:
                     line = _line(snapshot, target)
                     history.append(line)
@@ -325,25 +328,3 @@ def _tensorboard(config: Config, run_dir: RunDirectory | None) -> Iterator[Any]:
     with writer.as_default():
         yield log
     writer.close()
-
-
-@contextlib.contextmanager
-def _precision(precision: str) -> Iterator[None]:
-    """Arithmetic of the functions traced within: float32, or bfloat16 where TensorFlow deems it safe."""
-    if precision == "float32":
-        yield
-        return
-    gpu = bool(tf.config.list_physical_devices("GPU"))
-    option = "auto_mixed_precision" if gpu else "auto_mixed_precision_onednn_bfloat16"
-    before = tf.config.optimizer.get_experimental_options().get(option, False)
-    tf.config.optimizer.set_experimental_options({option: True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({option: before})
-
-
-def _grow_gpu_memory() -> None:
-    for gpu in tf.config.list_physical_devices("GPU"):
-        with contextlib.suppress(RuntimeError):  # in use already: then it is as its owner set it
-            tf.config.experimental.set_memory_growth(gpu, True)

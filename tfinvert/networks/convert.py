@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
     from tfinvert.networks.graph import Graph
 
-FORMAT = 1  # of a cache entry: raised when what is written there changes
+FORMAT = 2  # of a cache entry: raised when what is written there changes
 TOLERANCE = 1e-4  # largest relative difference from onnxruntime
 LARGE_MATRIX = 2**22  # elements from which a matrix is kept out of the converter
-AXIS_OPERATORS = frozenset("Flatten Concat ReduceMean Softmax Pad Reshape Squeeze Transpose Unsqueeze".split())
+AXIS_OPERATORS = frozenset("Flatten Concat ReduceMean Softmax Pad Reshape SpaceToDepth Squeeze Transpose Unsqueeze".split())
 PROJECT_MODELS = Path(__file__).resolve().parents[2] / "models"
 log = logging.getLogger("tfinvert")
 

@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
@@ -51,6 +52,29 @@ def write_curves(run: RunDirectory) -> None:
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
     with replacing(run.curves) as part:
+        figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
+
+
+def write_two_curves(path: Path, losses: Mapping[str, Sequence[float]]) -> None:
+    """Writes the loss curves of two runs of the same thing, and below them how far they are apart, relative to the second."""
+    figure = Figure(figsize=(8, 6.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True)
+    for (label, values), style, colour in zip(losses.items(), ("-", "--"), COLOURS, strict=False):
+        above.plot(range(len(values)), values, style, color=colour, label=label, linewidth=1.8)
+    first, second = losses.values()
+    gaps = [max(abs(a - b) / max(abs(b), 1e-30), 1e-9) for a, b in zip(first, second, strict=True)]
+    below.plot(range(len(gaps)), gaps, color="black")
+    below.set_yscale("log")
+    if min(*first, *second) > 0:
+        above.set_yscale("log")
+    above.set_title("loss")
+    above.legend()
+    below.set_title("relative gap")
+    below.set_xlabel("step")
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    with replacing(path) as part:
         figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
 
 

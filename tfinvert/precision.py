@@ -1,0 +1,64 @@
+"""The arithmetic of a run, and the device's memory: what TensorFlow is told before it computes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from tfinvert.config import Config
+from tfinvert.errors import InputError
+
+OPTION = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's graph optimiser
+
+
+@contextlib.contextmanager
+def arithmetic(config: Config) -> Iterator[Callable[[int], bool]]:
+    """Within it, functions compute as `config.precision` says.
+
+    - float32: in all its 24 bits. TensorFlow by itself would take TF32 on a GPU that has it;
+    - tf32: products of 11 bits, summed in float32, on such a GPU;
+    - bfloat16: convolutions and matrices of 8 bits on a processor, for `config.reduced_steps()` steps; the last steps, in
+      float32, remove what rounding has left in the picture.
+
+    TensorFlow reads these settings at every call of a function. They are put back at the end.
+
+    Yields:
+      A function of the number of updates made so far, to be called between two, which says whether it has just gone over
+      to float32.
+
+    Raises:
+      InputError: the precision is none of the devices at hand.
+    """
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    if config.precision == "tf32" and not gpu:
+        raise InputError("--precision=tf32 needs a GPU, and TensorFlow sees none; expected float32 or bfloat16")
+    if config.precision == "bfloat16" and gpu:
+        raise InputError("--precision=bfloat16 is for processors, and TensorFlow sees a GPU; expected float32 or tf32")
+    before = tf.config.optimizer.get_experimental_options().get(OPTION, False)
+    before_tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+    reduced = config.precision == "bfloat16"
+    tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
+    tf.config.optimizer.set_experimental_options({OPTION: reduced})
+
+    def finishing(step: int) -> bool:
+        nonlocal reduced
+        if step < config.reduced_steps() or not reduced:
+            return False
+        reduced = False
+        tf.config.optimizer.set_experimental_options({OPTION: False})
+        return True
+
+    try:
+        yield finishing
+    finally:
+        tf.config.optimizer.set_experimental_options({OPTION: before})
+        tf.config.experimental.enable_tensor_float_32_execution(before_tf32)
+
+
+def grow_gpu_memory() -> None:
+    """Lets TensorFlow take a GPU's memory as it needs it instead of all at once."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # in use already: then it is as its owner set it
+            tf.config.experimental.set_memory_growth(gpu, True)
