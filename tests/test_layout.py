@@ -6,13 +6,14 @@ from pathlib import Path
 import tfinvert
 
 PACKAGE = Path(tfinvert.__file__).parent
+EXPERIMENTS = ("invert", "layers", "suite", "sweep", "diff", "report", "compare", "saliency", "__init__")
 # The highest first. A file may import from the entries below its own; within a folder, from those listed below it.
 FLOORS = (
     ("__init__", "cli"),
-    tuple(f"experiments/{n}" for n in ("invert", "layers", "suite", "sweep", "diff", "report", "compare", "__init__")),
+    tuple(f"experiments/{n}" for n in EXPERIMENTS),
     ("report/page",),
     ("report/sheet", "report/charts", "report/__init__", "optimize", "series", "torch_port"),
-    ("rundir", "questions"),
+    ("rundir", "questions", "networks/classifier", "provenance"),
     ("networks/network",),
     ("networks/convert",),
     ("networks/random_weights", "networks/naming", "networks/zoo"),
@@ -20,8 +21,8 @@ FLOORS = (
     ("networks/graph", "networks/__init__"),
     ("optimizers",),
     ("terms", "parameterizations", "schedules", "transforms"),
-    ("metrics", "images", "interruption", "config"),
-    ("errors", "files"),
+    ("metrics", "images", "interruption", "config", "imagenet", "attribution"),
+    ("errors", "files", "quiet"),
 )
 HEAVY = {
     "onnx2tf": {"networks/convert"},

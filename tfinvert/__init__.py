@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tfinvert.config import RunConfig
     from tfinvert.experiments.invert import Result
+    from tfinvert.rundir import RunDirectory
+
+    Kind = TypeVar("Kind", bound=RunConfig)
 
 __version__ = "0.1.0"
-__all__ = ["invert"]
+__all__ = ["invert", "saliency"]
 
 
 def invert(
@@ -42,41 +46,97 @@ def invert(
       >>> result = tfinvert.invert("astronaut", "resnet18", layers=["res2"], steps=200)
       >>> result.psnr, result.image.shape
     """
+    from tfinvert.config import Config
+    from tfinvert.networks import convert
+
+    chosen, target = _chosen(image, network, settings)
+    config = _made(Config, layers=(layers,) if isinstance(layers, str) else tuple(layers), **chosen)
+    run_dir = _run_directory(config, resume=config.resume)
+    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
+        from tfinvert.experiments import invert as experiment
+
+        return experiment.run(config, conversion, run_dir, target)
+
+
+def saliency(
+    image: str | Path | np.ndarray,
+    network: str | Path = "squeezenet1.1",
+    **settings: Any,
+) -> dict[str, Any]:
+    """Which pixels the score of a class depends on, by five methods.
+
+    Args:
+      image, network: as of `invert`.
+      **settings: any other field of `tfinvert.config.SaliencyConfig`, by the names of the flags (`classes`, `methods`, ...).
+
+    Returns:
+      `maps`: method -> float32 [1, height, width], at least 0; `classes`: the index of the class; `weights`: where the
+      network's weights came from; `completeness_error` of integrated gradients, and the other figures of run.json.
+
+    Raises:
+      InputError: a setting, the picture or the network cannot be used.
+
+    Example:
+      >>> tfinvert.saliency("chelsea", classes=["tabby"], methods=["smoothgrad"])["maps"]["smoothgrad"].shape
+      (1, 224, 224)
+    """
+    from tfinvert.config import SaliencyConfig
+    from tfinvert.networks import convert
+
+    chosen, picture = _chosen(image, network, settings)
+    config = _made(SaliencyConfig, **chosen)
+    run_dir = _run_directory(config)
+    with convert.Conversion(convert.request_for(config, config.needed_layers())) as conversion:
+        from tfinvert.experiments import saliency as experiment
+
+        return experiment.run(config, conversion, run_dir, picture)
+
+
+def _chosen(
+    image: str | Path | np.ndarray, network: str | Path, settings: dict[str, Any]
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """The settings as a config takes them, and the picture [1, height, width, 3] where it was given as an array."""
     import numpy as np
 
-    from tfinvert.config import Config, flagfile
     from tfinvert.errors import InputError
-    from tfinvert.networks import convert
-    from tfinvert.rundir import RunDirectory
 
     chosen: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     if str(network).endswith(".onnx"):
         chosen["onnx"] = str(network)
     else:
         chosen["model"] = str(network)
-    target = None
-    if isinstance(image, np.ndarray):
-        target = image.astype(np.float32) / 255 if image.dtype == np.uint8 else image.astype(np.float32)
-        if target.ndim != 3 or target.shape[2] != 3:
-            raise InputError(f"the image is an array of shape {image.shape}; expected [height, width, 3]")
-        if not (np.isfinite(target).all() and target.min() >= 0 and target.max() <= 1):
-            raise InputError(
-                f"the image has values from {target.min():.4g} to {target.max():.4g}; expected floats in [0, 1] or uint8"
-            )
-        target = target[None]
-        chosen.setdefault("size", target.shape[1:3])
-        chosen["image"] = "(array)"
-    else:
+    if not isinstance(image, np.ndarray):
         chosen["image"] = str(image)
-    try:
-        config = Config(layers=(layers,) if isinstance(layers, str) else tuple(layers), **chosen)
-    except TypeError as error:
-        raise InputError(str(error).replace("Config.__init__()", "tfinvert.invert()")) from None
-    run_dir = None
-    if config.output_dir:
-        run_dir = RunDirectory(config.run_folder())
-        run_dir.check(flagfile(config), resume=config.resume, overwrite=config.overwrite)
-    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
-        from tfinvert.experiments import invert as experiment
+        return chosen, None
+    picture = image.astype(np.float32) / 255 if image.dtype == np.uint8 else image.astype(np.float32)
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise InputError(f"the image is an array of shape {image.shape}; expected [height, width, 3]")
+    if not (np.isfinite(picture).all() and picture.min() >= 0 and picture.max() <= 1):
+        raise InputError(
+            f"the image has values from {picture.min():.4g} to {picture.max():.4g}; expected floats in [0, 1] or uint8"
+        )
+    chosen.setdefault("size", picture.shape[:2])
+    chosen["image"] = "(array)"
+    return chosen, picture[None]
 
-        return experiment.run(config, conversion, run_dir, target)
+
+def _made(kind: type[Kind], **chosen: Any) -> Kind:
+    """The config of a call; raises InputError for a setting that it does not have."""
+    from tfinvert.errors import InputError
+
+    try:
+        return kind(**chosen)
+    except TypeError as error:
+        raise InputError(str(error).replace(f"{kind.__name__}.__init__()", "tfinvert")) from None
+
+
+def _run_directory(config: RunConfig, *, resume: bool = False) -> RunDirectory | None:
+    """The run directory of a call that names one, found usable; else None."""
+    from tfinvert.config import flagfile
+    from tfinvert.rundir import RunDirectory
+
+    if not config.output_dir:
+        return None
+    run_dir = RunDirectory(config.run_folder())
+    run_dir.check(flagfile(config), resume=resume, overwrite=config.overwrite)
+    return run_dir

@@ -10,23 +10,36 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from tfinvert import interruption, questions, series
-from tfinvert.config import CHOICES, CONFIGS, PLACEMENT, STARTS, Config, RunConfig, flag_text, flagfile, parse_size
+from tfinvert import interruption, questions, quiet, series
+from tfinvert.config import (
+    CHOICES,
+    CONFIGS,
+    PLACEMENT,
+    STARTS,
+    Config,
+    RunConfig,
+    SaliencyConfig,
+    flag_text,
+    flagfile,
+    parse_size,
+)
 from tfinvert.errors import InputError, NonFiniteLossError, choice_error
 from tfinvert.questions import Baseline, Question
+
+if TYPE_CHECKING:
+    from tfinvert.rundir import RunDirectory
 
 # One sentence for each setting.
 HELP = {
     "experiment": "what to do: invert a picture; list the layers of a network; run the homework's questions (suite); print "
     "their diffs (diff); make the page again (report); invert every layer of a network (sweep); "
-    "run the same in PyTorch and compare (compare)",
+    "run the same in PyTorch and compare (compare); show what a class score depends on (saliency)",
     "model": "network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet",
     "onnx": "an .onnx file to use instead of the zoo's",
     "weights": "pretrained: from the file, downloaded where needed; random: seeded, with calibrated statistics; auto: "
@@ -75,10 +88,23 @@ HELP = {
     "overwrite": "replace the run in the run directory",
     "questions": "of suite and diff: all, a group (q2), names (q2.1,q3.2), or flagfiles",
     "runs": "of report: run directories, comma separated",
+    "images": "several pictures, comma separated, instead of --image",
+    "classes": "ImageNet classes by name, index or WordNet id, comma separated; --class is the same flag; "
+    "by default what the network sees in each picture",
+    "methods": "maps to make: gradient, smoothgrad, integrated, guided, grad_cam",
+    "samples": "noisy copies of SmoothGrad",
+    "noise": "deviation of SmoothGrad's noise as a fraction of the picture's range",
+    "integration_parts": "parts of the way of integrated gradients; doubled until the attributions add up to 1 %",
 }
 HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 ALL_LAYERS: dict[str, tuple[str, ...]] = {"layers": (), "sweep": ("all",)}  # what these take where no --layers are given
-LISTS = {"questions": str, "runs": str, "layers": str, "layer_weights": float, "decay_boundaries": int, "decay_factors": float}
+ALIASES = {"class": "classes"}
+LISTS = {
+    **dict.fromkeys(("questions", "runs", "layers", "images", "classes", "methods"), str),
+    "layer_weights": float,
+    "decay_boundaries": int,
+    "decay_factors": float,
+}
 
 
 def settings() -> dict[str, dataclasses.Field]:
@@ -190,7 +216,8 @@ def _with_flagfiles(arguments: list[str], including: tuple[str, ...] = ()) -> li
         argument = pending.pop(0)
         name, equals, value = argument.partition("=")
         if name not in ("--flagfile", "-flagfile"):
-            expanded.append(argument)
+            bare = name.lstrip("-")
+            expanded.append(f"--{ALIASES[bare]}{equals}{value}" if name.startswith("-") and bare in ALIASES else argument)
             continue
         if not equals:
             if not pending:
@@ -255,6 +282,9 @@ def other_settings() -> list[tuple[str, list[dataclasses.Field]]]:
 def execute(arguments: Sequence[str]) -> int:
     """Runs the experiment of a command line; gives the exit code. Raises InputError, NonFiniteLossError or Interrupted."""
     config = parse(arguments)
+    if isinstance(config, SaliencyConfig):
+        _saliency(config)
+        return 0
     assert isinstance(config, Config)
     if config.experiment == "diff":
         from tfinvert.experiments import diff
@@ -312,26 +342,53 @@ def _invert(config: Config) -> None:
     print(run_dir.summary())
 
 
+def _saliency(config: SaliencyConfig) -> None:
+    from tfinvert import imagenet
+    from tfinvert.networks import convert
+
+    run_dir = _checked_run(config, config.images or (config.image,))
+    for name in config.classes:
+        imagenet.find(name)
+    with convert.Conversion(convert.request_for(config, config.needed_layers())) as conversion:
+        _import_tensorflow()
+        from tfinvert.experiments import saliency
+
+        saliency.run(config, conversion, run_dir)
+    _print_result(run_dir)
+
+
+def _checked_run(config: RunConfig, pictures: Sequence[str]) -> RunDirectory:
+    """The run directory of an experiment that is not resumed, and its pictures, found usable."""
+    from tfinvert import images
+    from tfinvert.rundir import RunDirectory
+
+    run_dir = RunDirectory(config.run_folder())
+    run_dir.check(flagfile(config), resume=False, overwrite=config.overwrite)
+    for picture in pictures:
+        images.check(picture)
+    return run_dir
+
+
+def _print_result(run_dir: RunDirectory) -> None:
+    info = run_dir.read_info()
+    for name, value in info["result"].items():
+        for one in value if isinstance(value, list) else [value]:
+            text = ", ".join(f"{k} {_short(v)}" for k, v in one.items()) if isinstance(one, dict) else _short(one)
+            print(f"{name.replace('_', ' ')}: {text}")
+    print(f"weights: {info['weights']}\npictures: {run_dir.sheet}, {run_dir.images}")
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _import_tensorflow() -> None:
     """Imports TensorFlow without what its C++ says on standard error where there is no GPU, unless the import fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if os.environ["TF_CPP_MIN_LOG_LEVEL"] < "2":
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            import tensorflow as tf
+    with quiet.standard_error_held_back():
+        import tensorflow as tf
 
-            tf.config.list_physical_devices()  # says most of it
-        except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+        tf.config.list_physical_devices()  # says most of it
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -25,7 +25,8 @@ CHOICES = {
 STARTS = ("noise", "grey", "mv2016")  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.
 PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs")
-FILES = ("onnx", "image", "init")  # may be the path of a file
+FILES = ("onnx", "image", "images", "init")  # may be the path of a file, or several
+METHODS = ("gradient", "smoothgrad", "integrated", "guided", "grad_cam")
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
 
@@ -180,8 +181,49 @@ class Config(RunConfig):
         return Path("out") / re.sub(r"[^A-Za-z0-9._+-]", "_", f"{self.network_name()}-{'+'.join(self.layers)}")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SaliencyConfig(RunConfig):
+    """The settings of saliency maps."""
+
+    experiment: str = "saliency"
+    model: str = "squeezenet1.1"
+    pool: str = "max"
+    images: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = METHODS
+    layers: tuple[str, ...] = ("last",)
+    samples: int = 32
+    noise: float = 0.15
+    integration_parts: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for method in self.methods:
+            if method not in METHODS:
+                raise choice_error("--methods", method, METHODS)
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise InputError(f"--methods is {','.join(self.methods)!r}; expected some of {', '.join(METHODS)}, each once")
+        if len(self.layers) != 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; Grad-CAM expects one")
+        pictures = len(self.images) or 1
+        if len(self.classes) not in (0, 1, pictures):
+            raise InputError(
+                f"--class names {len(self.classes)} classes for {pictures} pictures; expected one, or one for each"
+            )
+        _at_least("samples", self.samples, 1)
+        _at_least("integration_parts", self.integration_parts, 1)
+        _above_zero("noise", self.noise)
+
+    def needed_layers(self) -> tuple[str, ...]:
+        """The layers that the network is cut to."""
+        return ("scores", *(self.layers if "grad_cam" in self.methods else ()))
+
+
 # Experiment -> its settings. Flags that are no field of them are refused.
-CONFIGS: dict[str, type[RunConfig]] = dict.fromkeys(("invert", "layers", "suite", "diff", "report", "sweep", "compare"), Config)
+CONFIGS: dict[str, type[RunConfig]] = {
+    **dict.fromkeys(("invert", "layers", "suite", "diff", "report", "sweep", "compare"), Config),
+    "saliency": SaliencyConfig,
+}
 
 
 def flagfile(config: RunConfig) -> str:
@@ -191,10 +233,14 @@ def flagfile(config: RunConfig) -> str:
         value = getattr(config, field.name)
         if field.name in PLACEMENT or value is None:
             continue
-        if field.name in FILES and Path(value).exists():
-            value = str(Path(value).absolute())  # the run can be repeated from any folder
+        if field.name in FILES:  # the run can be repeated from any folder
+            value = tuple(map(_absolute, value)) if isinstance(value, tuple) else _absolute(value)
         lines.append(f"--{field.name}={flag_text(field.name, value)}")
     return "\n".join(lines) + "\n"
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute()) if Path(path).exists() else path
 
 
 def flag_text(name: str, value: object) -> str:

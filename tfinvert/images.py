@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,27 @@ def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     resized = _read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)[None] / np.float32(255)
+
+
+def load_same_size(sources: Sequence[str], size: tuple[int, int]) -> np.ndarray:
+    """Several pictures as `load` reads them, [len(sources), height, width, 3]."""
+    return np.concatenate([load(source, size) for source in sources])
+
+
+def heat(values: np.ndarray) -> np.ndarray:
+    """A map [H, W] as colours from black over red and yellow to white, [H, W, 3].
+
+    Every map has a scale of its own, from 0 to its 99.9th percentile, so that a few pixels do not darken all the others;
+    two maps can be compared in their shape only.
+    """
+    scaled = np.clip(values / max(float(np.percentile(values, 99.9)), 1e-12), 0, 1)[..., None]
+    return np.clip(3 * scaled - np.arange(3), 0, 1).astype(np.float32)
+
+
+def overlay(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The heat of a map [H, W] over the picture [H, W, 3] made grey, [H, W, 3]."""
+    grey = np.mean(picture, axis=-1, keepdims=True)
+    return np.clip(0.45 * grey + 0.75 * heat(values), 0, 1)
 
 
 def check(source: str | Path) -> None:

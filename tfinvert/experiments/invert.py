@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import math
-import platform
-import resource
 import sys
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfinvert import images, interruption, metrics, optimizers, parameterizations, terms, transforms
+from tfinvert import images, interruption, metrics, optimizers, parameterizations, provenance, terms, transforms
 from tfinvert.config import Config, flagfile
 from tfinvert.errors import InputError, NonFiniteLossError
-from tfinvert.networks.convert import Conversion, Request
+from tfinvert.networks.convert import Conversion
 from tfinvert.networks.network import Network, load
 from tfinvert.optimize import Optimization, Snapshot
 from tfinvert.report import charts, sheet
@@ -80,7 +76,7 @@ def run(
       NonFiniteLossError: the loss became NaN or infinite; what the run directory holds is complete all the same.
       Interrupted: a signal asked to end; likewise, and a checkpoint is there.
     """
-    _grow_gpu_memory()
+    provenance.grow_gpu_memory()
     converted = conversion.result()
     network = load(converted, config.network_name())
     if target is None:
@@ -91,7 +87,7 @@ def run(
     with contextlib.ExitStack() as stack:
         if run_dir is not None:
             stack.enter_context(run_dir.locked())
-            info = _info(config, network, conversion.request, target)
+            info = provenance.describe(config, network, conversion.request, target)
             run_dir.create(flagfile(config), info, resume=config.resume)
             images.save(run_dir.target, target)
         stack.enter_context(_precision(config.precision))
@@ -206,7 +202,7 @@ def _result(
         normalized_feature_error=float(np.mean(errors)),
         seconds=seconds,
         steps_per_second=(optimization.step - first_step) / max(seconds, 1e-9),
-        peak_memory_mb=_peak_memory_mb(),
+        peak_memory_mb=provenance.peak_memory_mb(),
         history=tuple(history),
         weights=network.weights_origin,
     )
@@ -223,33 +219,9 @@ def _finish(run_dir: RunDirectory, result: Result, stopped: str | None) -> None:
     charts.write_curves(run_dir)
 
 
-def _info(config: Config, network: Network, request: Request, target: np.ndarray) -> dict[str, Any]:
-    packages = ("tfinvert", "tensorflow", "keras", "onnx", "onnx2tf", "onnxruntime", "numpy", "pillow")
-    return {
-        "experiment": config.experiment,
-        "network": network.name,
-        "weights": network.weights_origin,
-        "onnx_sha256": request.sha256,
-        "preprocessing": request.preprocessing,
-        "pool": config.pool,
-        "image": config.image,
-        "image_sha256": hashlib.sha256(target.tobytes()).hexdigest(),  # of the pixels as they are optimised for
-        "size": list(network.size),
-        "seed": config.seed,
-        "layers": {name: dataclasses.asdict(layer) for name, layer in network.layers.items()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "devices": [device.name for device in tf.config.list_logical_devices()],
-    }
-
-
 def _finite(value: float) -> float:
     # JSON has no infinity; 200 dB is beyond what float32 can tell apart.
     return min(value, 200.0) if not math.isnan(value) else value
-
-
-def _peak_memory_mb() -> float:
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / unit
 
 
 def _progress(config: Config, first_step: int) -> tqdm:
@@ -293,9 +265,3 @@ def _precision(precision: str) -> Iterator[None]:
         yield
     finally:
         tf.config.optimizer.set_experimental_options({option: before})
-
-
-def _grow_gpu_memory() -> None:
-    for gpu in tf.config.list_physical_devices("GPU"):
-        with contextlib.suppress(RuntimeError):  # in use already: then it is as its owner set it
-            tf.config.experimental.set_memory_growth(gpu, True)

@@ -2,9 +2,12 @@
 
 import dataclasses
 import errno
+import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import topologies
@@ -110,6 +113,25 @@ MODELS = {
         ),
     )
 }
+
+
+# First eight bytes of the SHA-256 of the first kernel, float32 in ONNX's layout -> whose training it comes from. The same
+# network has been trained more than once, and the files' names do not tell.
+TRAININGS = {
+    "59f2b41660aef251": "the training of the ONNX model zoo (GluonCV)",
+    "08239221c2dd98ef": "the training of torchvision (IMAGENET1K_V1)",
+    "773e4bd41d838a8f": "the training of torchvision (IMAGENET1K_V1)",
+    "03c02e0544ea3b2a": "the training of torchvision (IMAGENET1K_V1)",
+}
+
+
+def training(graph: Graph) -> str:
+    """Whose training the weights of SqueezeNet 1.1 and some other files come from; empty where it is not known."""
+    kernel = next((graph.weights.get(node.input[1]) for node in graph.nodes if node.op_type == "Conv"), None)
+    if kernel is None:
+        return ""
+    found = hashlib.sha256(np.ascontiguousarray(kernel, np.float32).tobytes()).hexdigest()
+    return TRAININGS.get(found[:16], "")
 
 
 def model(name: str) -> ZooModel:
