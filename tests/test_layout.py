@@ -6,14 +6,14 @@ from pathlib import Path
 import tfinvert
 
 PACKAGE = Path(tfinvert.__file__).parent
-EXPERIMENTS = ("invert", "layers", "suite", "sweep", "diff", "report", "compare", "saliency", "__init__")
+EXPERIMENTS = ("invert", "layers", "suite", "sweep", "diff", "report", "compare", "saliency", "fool", "style", "__init__")
 # The highest first. A file may import from the entries below its own; within a folder, from those listed below it.
 FLOORS = (
     ("__init__", "cli"),
     tuple(f"experiments/{n}" for n in EXPERIMENTS),
-    ("report/page",),
+    ("report/page", "drive"),
     ("report/sheet", "report/charts", "report/__init__", "optimize", "series", "torch_port"),
-    ("rundir", "questions", "networks/classifier", "provenance"),
+    ("rundir", "questions", "networks/classifier", "networks/scales", "provenance"),
     ("networks/network",),
     ("networks/convert",),
     ("networks/random_weights", "networks/naming", "networks/zoo"),
@@ -21,6 +21,7 @@ FLOORS = (
     ("networks/graph", "networks/__init__"),
     ("optimizers",),
     ("terms", "parameterizations", "schedules", "transforms"),
+    ("adversarial",),
     ("metrics", "images", "interruption", "config", "imagenet", "attribution"),
     ("errors", "files", "quiet"),
 )

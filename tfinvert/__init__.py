@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Kind = TypeVar("Kind", bound=RunConfig)
 
 __version__ = "0.1.0"
-__all__ = ["invert", "saliency"]
+__all__ = ["fool", "invert", "saliency", "style"]
 
 
 def invert(
@@ -90,6 +90,82 @@ def saliency(
         from tfinvert.experiments import saliency as experiment
 
         return experiment.run(config, conversion, run_dir, picture)
+
+
+def fool(
+    image: str | Path | np.ndarray,
+    classes: str | Sequence[str] = ("stingray",),
+    network: str | Path = "squeezenet1.1",
+    **settings: Any,
+) -> dict[str, Any]:
+    """Changes a picture until the network takes it for each of `classes`, or, without any, for something else.
+
+    Args:
+      image, network: as of `invert`.
+      classes: ImageNet names, indices or WordNet ids.
+      **settings: any other field of `tfinvert.config.FoolConfig`, by the names of the flags (`attack`, `bound`, ...).
+
+    Returns:
+      `image`: float32 [classes, height, width, 3], rounded to 8 bits; `targets`: for each class whether it `fooled`, after
+      how many `steps`, the probabilities and the `largest_change` in 1/255; and the other figures of run.json.
+
+    Raises:
+      InputError: a setting, the picture or the network cannot be used.
+
+    Example:
+      >>> tfinvert.fool("chelsea", "gorilla", attack="pgd", bound=2)["targets"][0]["fooled"]
+      True
+    """
+    from tfinvert.config import FoolConfig
+    from tfinvert.networks import convert
+
+    chosen, picture = _chosen(image, network, settings)
+    config = _made(FoolConfig, classes=(classes,) if isinstance(classes, str) else tuple(classes), **chosen)
+    run_dir = _run_directory(config)
+    with convert.Conversion(convert.request_for(config, config.needed_layers())) as conversion:
+        from tfinvert.experiments import fool as experiment
+
+        return experiment.run(config, conversion, run_dir, picture)
+
+
+def style(
+    image: str | Path,
+    style_images: Sequence[str | Path] = (),
+    network: str | Path = "squeezenet1.1",
+    **settings: Any,
+) -> dict[str, Any]:
+    """Paints a picture like others: style transfer, and with weights of 0 texture synthesis and feature inversion.
+
+    Args:
+      image: the content, a picture file or the name of a sample photograph.
+      style_images: pictures whose style to take, likewise.
+      network: as of `invert`.
+      **settings: any other field of `tfinvert.config.StyleConfig`, by the names of the flags (`style_weights`, `side`, ...).
+
+    Returns:
+      `image`: float32 [height, width, 3] in [0, 1]; `history`: the lines of metrics.jsonl; and the figures of run.json.
+
+    Raises:
+      InputError: a setting, a picture or the network cannot be used.
+      NonFiniteLossError: the loss became NaN or infinite.
+
+    Example:
+      >>> tfinvert.style("houses.jpg", ["painting.jpg"])["image"].shape
+      (192, 256, 3)
+    """
+    import contextlib
+
+    from tfinvert.config import StyleConfig
+    from tfinvert.networks.scales import scales
+
+    chosen, _ = _chosen(str(image), network, settings)
+    config = _made(StyleConfig, style_images=tuple(map(str, style_images)), **chosen)
+    run_dir = _run_directory(config, resume=config.resume)
+    with contextlib.ExitStack() as stack:
+        prepared = scales(config, stack)
+        from tfinvert.experiments import style as experiment
+
+        return experiment.run(config, prepared, run_dir)
 
 
 def _chosen(

@@ -5,6 +5,7 @@ TensorFlow is imported after the flags have been read and the conversion has bee
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -23,8 +24,10 @@ from tfinvert.config import (
     PLACEMENT,
     STARTS,
     Config,
+    FoolConfig,
     RunConfig,
     SaliencyConfig,
+    StyleConfig,
     flag_text,
     flagfile,
     parse_size,
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
 HELP = {
     "experiment": "what to do: invert a picture; list the layers of a network; run the homework's questions (suite); print "
     "their diffs (diff); make the page again (report); invert every layer of a network (sweep); "
-    "run the same in PyTorch and compare (compare); show what a class score depends on (saliency)",
+    "run the same in PyTorch and compare (compare); show what a class score depends on (saliency); "
+    "change a picture until it is taken for something else (fool); "
+    "paint it like another (style)",
     "model": "network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet",
     "onnx": "an .onnx file to use instead of the zoo's",
     "weights": "pretrained: from the file, downloaded where needed; random: seeded, with calibrated statistics; auto: "
@@ -52,7 +57,8 @@ HELP = {
     "pool": "avg replaces max pools by average pools as the homework does; max keeps the network as it was trained",
     "steps": "updates of the picture",
     "optimizer": "adam; sgd with momentum; mv2016, the rule of Mahendran & Vedaldi 2016; lbfgs, which has no learning rate",
-    "learning_rate": "step size at the start, or at the top of the warm-up",
+    "learning_rate": "step size at the start, or at the top of the warm-up; of fool the length of a step in normalised "
+    "pixels (gradient) or in 1/255 (pgd)",
     "epsilon": "Adam's epsilon; 1e-8 as in TensorFlow 1 and PyTorch, which matters with --feature_loss=mse",
     "momentum": "of --optimizer=sgd",
     "momentum_reset": "of --optimizer=sgd: zero the momentum when the learning rate changes",
@@ -78,7 +84,8 @@ HELP = {
     "backoff": "where the loss diverges, go back to the best picture and halve the step size",
     "parameterization": "pixels: free as the homework, clip to [0, 1] after each step, bounded around the mean colour; or "
     "sigmoid, fourier (decorrelated colours), deep_prior (a convolutional generator)",
-    "init": "start: noise as the homework, grey with a little noise, mv2016 (noise around the mean colour), or a picture file",
+    "init": "start: noise as the homework, grey with a little noise, mv2016 (noise around the mean colour), or a picture file; "
+    "of style also content, for the picture itself, or uniform, for the course's noise",
     "seed": "of the start",
     "save_every": "steps between pictures and lines of metrics",
     "precision": "float32 or bfloat16",
@@ -88,10 +95,21 @@ HELP = {
     "overwrite": "replace the run in the run directory",
     "questions": "of suite and diff: all, a group (q2), names (q2.1,q3.2), or flagfiles",
     "runs": "of report: run directories, comma separated",
-    "images": "several pictures, comma separated, instead of --image",
+    "pictures": "several pictures, comma separated, instead of --image",
     "classes": "ImageNet classes by name, index or WordNet id, comma separated; --class is the same flag; "
-    "by default what the network sees in each picture",
+    "of saliency by default what the network sees in each picture, of fool the targets (none: anything else)",
+    "attack": "gradient: along the target's score, normalised, as in CS231n; fgsm: one signed step; pgd: many, within --bound",
+    "bound": "of fgsm and pgd: how far any value may move, in 1/255; the picture that is written keeps to it",
     "methods": "maps to make: gradient, smoothgrad, integrated, guided, grad_cam",
+    "style_images": "pictures whose style to take, comma separated",
+    "style_image_weights": "a weight for each of them; equal by default",
+    "side": "pixels of the shorter side of the picture, whose proportions are kept",
+    "style_side": "the same of the style pictures",
+    "content_weight": "weight of the sum of squared differences of the features of --layers; 0 for the texture alone",
+    "style_layers": "layers whose Gram matrices to match, comma separated",
+    "style_weights": "a weight for each of them; all 0 for no style",
+    "keep_colour": "keep the content's colours: transfer luminance alone",
+    "scales": "of style: sizes from coarse to fine, each twice the one before, --steps at each",
     "samples": "noisy copies of SmoothGrad",
     "noise": "deviation of SmoothGrad's noise as a fraction of the picture's range",
     "integration_parts": "parts of the way of integrated gradients; doubled until the attributions add up to 1 %",
@@ -100,7 +118,8 @@ HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 ALL_LAYERS: dict[str, tuple[str, ...]] = {"layers": (), "sweep": ("all",)}  # what these take where no --layers are given
 ALIASES = {"class": "classes"}
 LISTS = {
-    **dict.fromkeys(("questions", "runs", "layers", "images", "classes", "methods"), str),
+    **dict.fromkeys(("questions", "runs", "layers", "pictures", "classes", "methods", "style_images", "style_layers"), str),
+    **dict.fromkeys(("style_weights", "style_image_weights"), float),
     "layer_weights": float,
     "decay_boundaries": int,
     "decay_factors": float,
@@ -282,8 +301,11 @@ def other_settings() -> list[tuple[str, list[dataclasses.Field]]]:
 def execute(arguments: Sequence[str]) -> int:
     """Runs the experiment of a command line; gives the exit code. Raises InputError, NonFiniteLossError or Interrupted."""
     config = parse(arguments)
-    if isinstance(config, SaliencyConfig):
-        _saliency(config)
+    if isinstance(config, (SaliencyConfig, FoolConfig)):
+        _classify(config)
+        return 0
+    if isinstance(config, StyleConfig):
+        _style(config)
         return 0
     assert isinstance(config, Config)
     if config.experiment == "diff":
@@ -342,28 +364,50 @@ def _invert(config: Config) -> None:
     print(run_dir.summary())
 
 
-def _saliency(config: SaliencyConfig) -> None:
+def _classify(config: SaliencyConfig | FoolConfig) -> None:
+    """The experiments with the class scores of a network."""
     from tfinvert import imagenet
     from tfinvert.networks import convert
 
-    run_dir = _checked_run(config, config.images or (config.image,))
+    several = config.pictures if isinstance(config, SaliencyConfig) else ()
+    run_dir = _checked_run(config, several or (config.image,))
     for name in config.classes:
         imagenet.find(name)
     with convert.Conversion(convert.request_for(config, config.needed_layers())) as conversion:
         _import_tensorflow()
-        from tfinvert.experiments import saliency
+        from tfinvert.experiments import fool, saliency
 
-        saliency.run(config, conversion, run_dir)
+        if isinstance(config, SaliencyConfig):
+            saliency.run(config, conversion, run_dir)
+        else:
+            fool.run(config, conversion, run_dir)
     _print_result(run_dir)
 
 
-def _checked_run(config: RunConfig, pictures: Sequence[str]) -> RunDirectory:
-    """The run directory of an experiment that is not resumed, and its pictures, found usable."""
+def _style(config: StyleConfig) -> None:
+    starts = ("content", "uniform", *STARTS)
+    run_dir = _checked_run(config, (config.image, *config.style_images, *({config.init} - set(starts))), config.resume)
+    if config.resume and run_dir.is_finished(flagfile(config)):
+        _print_result(run_dir)
+        return
+    from tfinvert.networks.scales import scales
+
+    with contextlib.ExitStack() as stack:
+        prepared = scales(config, stack)
+        _import_tensorflow()
+        from tfinvert.experiments import style
+
+        style.run(config, prepared, run_dir)
+    _print_result(run_dir)
+
+
+def _checked_run(config: RunConfig, pictures: Sequence[str], resume: bool = False) -> RunDirectory:
+    """The run directory of an experiment and its pictures, found usable."""
     from tfinvert import images
     from tfinvert.rundir import RunDirectory
 
     run_dir = RunDirectory(config.run_folder())
-    run_dir.check(flagfile(config), resume=False, overwrite=config.overwrite)
+    run_dir.check(flagfile(config), resume=resume, overwrite=config.overwrite)
     for picture in pictures:
         images.check(picture)
     return run_dir

@@ -21,11 +21,12 @@ CHOICES = {
     "alpha_reduction": ("sum", "mean"),
     "parameterization": ("free", "clip", "bounded", "sigmoid", "fourier", "deep_prior"),
     "precision": ("float32", "bfloat16"),
+    "attack": ("gradient", "fgsm", "pgd"),
 }
 STARTS = ("noise", "grey", "mv2016")  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.
 PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs")
-FILES = ("onnx", "image", "images", "init")  # may be the path of a file, or several
+FILES = ("onnx", "image", "pictures", "style_images", "init")  # may be the path of a file, or several
 METHODS = ("gradient", "smoothgrad", "integrated", "guided", "grad_cam")
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
@@ -188,7 +189,7 @@ class SaliencyConfig(RunConfig):
     experiment: str = "saliency"
     model: str = "squeezenet1.1"
     pool: str = "max"
-    images: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     methods: tuple[str, ...] = METHODS
     layers: tuple[str, ...] = ("last",)
@@ -205,7 +206,7 @@ class SaliencyConfig(RunConfig):
             raise InputError(f"--methods is {','.join(self.methods)!r}; expected some of {', '.join(METHODS)}, each once")
         if len(self.layers) != 1:
             raise InputError(f"--layers names {len(self.layers)} layers; Grad-CAM expects one")
-        pictures = len(self.images) or 1
+        pictures = len(self.pictures) or 1
         if len(self.classes) not in (0, 1, pictures):
             raise InputError(
                 f"--class names {len(self.classes)} classes for {pictures} pictures; expected one, or one for each"
@@ -219,10 +220,125 @@ class SaliencyConfig(RunConfig):
         return ("scores", *(self.layers if "grad_cam" in self.methods else ()))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FoolConfig(RunConfig):
+    """The settings of fooling images. The defaults are the constants of CS231n, assignment 3."""
+
+    experiment: str = "fool"
+    model: str = "squeezenet1.1"
+    pool: str = "max"
+    classes: tuple[str, ...] = ("stingray",)
+    attack: str = "gradient"
+    steps: int = 100
+    learning_rate: float = 1.0
+    bound: float = 8.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least("steps", self.steps, 1)
+        _above_zero("learning_rate", self.learning_rate)
+        if not 1 <= self.bound <= 255:
+            raise InputError(f"--bound is {self.bound}; expected 1 to 255 levels of 1/255")
+
+    def needed_layers(self) -> tuple[str, ...]:
+        """The layers that the network is cut to."""
+        return ("scores",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StyleConfig(RunConfig):
+    """The settings of style transfer. The defaults are CS231n's, assignment 3, for its third pair of pictures."""
+
+    experiment: str = "style"
+    model: str = "squeezenet1.1"
+    pool: str = "max"
+    style_images: tuple[str, ...] = ()
+    style_image_weights: tuple[float, ...] = ()
+    side: int = 192
+    style_side: int = 192
+    layers: tuple[str, ...] = ("features.3",)
+    content_weight: float = 6e-2
+    style_layers: tuple[str, ...] = ("features.1", "features.4", "features.6", "features.7")
+    style_weights: tuple[float, ...] = (300000.0, 1000.0, 15.0, 3.0)
+    tv_weight: float = 2e-2
+    keep_colour: bool = False
+    scales: int = 1
+    init: str = "content"
+    steps: int = 200
+    optimizer: str = "adam"
+    learning_rate: float = 3.0
+    epsilon: float = 1e-8
+    decay_boundaries: tuple[int, ...] = (180,)
+    decay_factors: tuple[float, ...] = (1 / 30,)
+    save_every: int = 20
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("side", "style_side"):
+            if not SMALLEST_SIDE <= getattr(self, name) <= LARGEST_SIDE:
+                raise InputError(f"--{name} is {getattr(self, name)}; expected {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
+        if self.size is not None:
+            raise InputError("--size is no flag of --experiment=style, which keeps proportions; give --side and --style_side")
+        if len(self.layers) != 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; --experiment=style expects one, for the content")
+        if len(self.style_layers) != len(self.style_weights):
+            raise InputError(
+                f"--style_weights has {len(self.style_weights)} numbers for {len(self.style_layers)} --style_layers; "
+                "expected one for each"
+            )
+        if len(set(self.style_layers)) < len(self.style_layers):
+            raise InputError(f"--style_layers names a layer twice: {', '.join(self.style_layers)}; give each once")
+        for weight in self.style_weights:
+            _at_least("style_weights", weight, 0)
+        if any(self.style_weights) and not self.style_images:
+            raise InputError("--style_images is empty; expected at least one picture, or --style_weights of 0")
+        if self.style_image_weights and len(self.style_image_weights) != len(self.style_images):
+            raise InputError(
+                f"--style_image_weights has {len(self.style_image_weights)} numbers for {len(self.style_images)} "
+                "--style_images; expected one for each"
+            )
+        for weight in self.style_image_weights:
+            _above_zero("style_image_weights", weight)
+        _at_least("content_weight", self.content_weight, 0)
+        _at_least("tv_weight", self.tv_weight, 0)
+        if not (self.content_weight or self.tv_weight or any(self.style_weights)):
+            raise InputError("--content_weight, --style_weights and --tv_weight are all 0; expected one above 0")
+        if self.optimizer not in ("adam", "lbfgs"):
+            raise choice_error("--optimizer", self.optimizer, ("adam", "lbfgs"))
+        _at_least("scales", self.scales, 1)
+        if min(self.side, self.style_side) >> (self.scales - 1) < SMALLEST_SIDE:
+            raise InputError(
+                f"--scales is {self.scales}; a side of {min(self.side, self.style_side)} pixels cannot be halved so often"
+            )
+        _at_least("steps", self.steps, 1)
+        _at_least("save_every", self.save_every, 1)
+        _above_zero("learning_rate", self.learning_rate)
+        _above_zero("epsilon", self.epsilon)
+        if list(self.decay_boundaries) != sorted(set(self.decay_boundaries)) or min(self.decay_boundaries, default=1) < 1:
+            raise InputError(f"--decay_boundaries is {list(self.decay_boundaries)}; expected rising steps, such as 180")
+        if len(self.decay_factors) != len(self.decay_boundaries):
+            raise InputError(
+                f"--decay_factors has {len(self.decay_factors)} numbers for {len(self.decay_boundaries)} boundaries; "
+                "expected one for each"
+            )
+        for factor in self.decay_factors:
+            _above_zero("decay_factors", factor)
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
+
+    def shares(self) -> tuple[float, ...]:
+        """The weight of each style picture; they sum to 1."""
+        weights = self.style_image_weights or (1.0,) * len(self.style_images)
+        return tuple(weight / sum(weights) for weight in weights)
+
+
 # Experiment -> its settings. Flags that are no field of them are refused.
 CONFIGS: dict[str, type[RunConfig]] = {
     **dict.fromkeys(("invert", "layers", "suite", "diff", "report", "sweep", "compare"), Config),
     "saliency": SaliencyConfig,
+    "fool": FoolConfig,
+    "style": StyleConfig,
 }
 
 

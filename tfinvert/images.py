@@ -14,6 +14,7 @@ from tfinvert.files import replacing
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 MEAN_COLOUR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
+COLOUR_DEVIATION = (0.229, 0.224, 0.225)  # likewise
 SMALLEST = 8
 LARGEST = 64_000_000
 
@@ -36,6 +37,47 @@ def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     resized = _read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)[None] / np.float32(255)
+
+
+def proportional_size(source: str | Path, side: int) -> tuple[int, int]:
+    """(height, width) of a picture whose shorter side becomes `side` and whose proportions are kept, as the course does.
+
+    The longer side is rounded down. Raises InputError as `load` does.
+    """
+    width, height = _read(source).size
+    return (side, int(side * width / height)) if height <= width else (int(side * height / width), side)
+
+
+def normalized(image: np.ndarray) -> np.ndarray:
+    """[..., 3] in [0, 1], RGB, in units of ImageNet's deviation from its mean: what the course's networks are given."""
+    return (image - np.asarray(MEAN_COLOUR, np.float32)) / np.asarray(COLOUR_DEVIATION, np.float32)
+
+
+# NTSC's luminance and two colour differences (ITU-R BT.470); greys have the latter 0.
+TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
+
+
+def luminance(image: np.ndarray) -> np.ndarray:
+    """The picture in greys of its luminance Y, of its own shape."""
+    return np.repeat(image @ TO_YIQ[:1].T, 3, axis=-1)
+
+
+def with_colour_of(image: np.ndarray, coloured: np.ndarray) -> np.ndarray:
+    """The luminance of one picture with the colour differences of another (Gatys et al. 2016, arXiv 1606.05897, section 5.2).
+
+    Args:
+      image, coloured: [..., 3] of one shape.
+
+    Returns:
+      The same shape; not clipped.
+    """
+    mixed = np.concatenate([image @ TO_YIQ[:1].T, coloured @ TO_YIQ[1:].T], axis=-1)
+    return (mixed @ np.linalg.inv(TO_YIQ).T).astype(np.float32)
+
+
+def with_statistics_of(image: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The picture with the mean and deviation of another, over all its values (the same paper, section 5.2)."""
+    return (image - image.mean()) * (other.std() / max(float(image.std()), 1e-6)) + other.mean()
 
 
 def load_same_size(sources: Sequence[str], size: tuple[int, int]) -> np.ndarray:

@@ -18,7 +18,7 @@ def tiny_file(tmp_path_factory):
 
 
 def test_a_run_writes_maps_overlays_and_a_figure(tiny_file, tmp_path):
-    flags = ["--experiment=saliency", f"--onnx={tiny_file}", "--images=chelsea,coffee", "--class=4,2", "--samples=3"]
+    flags = ["--experiment=saliency", f"--onnx={tiny_file}", "--pictures=chelsea,coffee", "--class=4,2", "--samples=3"]
     done = tfinvert(*flags, f"--output_dir={tmp_path / 'run'}")
     assert (done.returncode, done.stderr) == (0, "")
     assert "classes: index 4, name class 4, probability" in done.stdout
@@ -68,7 +68,7 @@ def test_settings_that_do_not_fit(settings, message):
         (["--class=7"], "--class=7 is beyond the network's classes; expected an index from 0 to 5"),
         (["--layers=fc2"], "--layers=fc2 has no place in the picture"),
         (["--layers=conv7"], "unknown layer 'conv7'"),
-        (["--images=coffee,missing.png"], "no picture 'missing.png'"),
+        (["--pictures=coffee,missing.png"], "no picture 'missing.png'"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(flags, message, tiny_file, tmp_path):

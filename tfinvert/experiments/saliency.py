@@ -40,7 +40,7 @@ def run(
     converted = conversion.result()
     network = load(converted, config.network_name())
     classifier = Classifier(network)
-    names = config.images or (config.image,)
+    names = config.pictures or (config.image,)
     if pictures is None:
         pictures = images.load_same_size(names, network.size)
     image = tf.constant(pictures)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfinvert import images
 from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import topologies
 from tfinvert.networks.graph import LFS_HEADER, Graph, checksum
@@ -39,7 +40,7 @@ def _standardised(mean: tuple[float, ...], deviation: tuple[float, ...]) -> Prep
 
 # The names are those of keras.applications; `caffe` subtracts the mean of BVLC's ilsvrc_2012_mean.npy.
 PREPROCESSING = {
-    "torch": _standardised((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "torch": _standardised(images.MEAN_COLOUR, images.COLOUR_DEVIATION),
     "caffe": Preprocessing((2, 1, 0), (255.0,) * 3, (-104.00698793, -116.66876762, -122.67891434)),
     "tf": Preprocessing((0, 1, 2), (2.0,) * 3, (-1.0,) * 3),
     "none": Preprocessing((0, 1, 2), (1.0,) * 3, (0.0,) * 3),
