@@ -6,7 +6,20 @@ from pathlib import Path
 import tfinvert
 
 PACKAGE = Path(tfinvert.__file__).parent
-EXPERIMENTS = ("invert", "layers", "suite", "sweep", "diff", "report", "compare", "saliency", "fool", "style", "__init__")
+EXPERIMENTS = (
+    "invert",
+    "layers",
+    "suite",
+    "sweep",
+    "diff",
+    "report",
+    "compare",
+    "saliency",
+    "fool",
+    "style",
+    "class_vis",
+    "__init__",
+)
 # The highest first. A file may import from the entries below its own; within a folder, from those listed below it.
 FLOORS = (
     ("__init__", "cli"),

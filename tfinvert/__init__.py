@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Kind = TypeVar("Kind", bound=RunConfig)
 
 __version__ = "0.1.0"
-__all__ = ["fool", "invert", "saliency", "style"]
+__all__ = ["class_vis", "fool", "invert", "saliency", "style"]
 
 
 def invert(
@@ -166,6 +166,45 @@ def style(
         from tfinvert.experiments import style as experiment
 
         return experiment.run(config, prepared, run_dir)
+
+
+def class_vis(
+    classes: str | Sequence[str] = (),
+    network: str | Path = "squeezenet1.1",
+    **settings: Any,
+) -> dict[str, Any]:
+    """Makes pictures of what a network takes for classes, or of what its channels or neurons answer to.
+
+    Args:
+      classes: ImageNet names, indices or WordNet ids; by default the six of CS231n.
+      network: as of `invert`.
+      **settings: any other field of `tfinvert.config.ClassVisConfig`, by the names of the flags (`recipe`, `layers`, ...).
+
+    Returns:
+      `image`: float32 [targets, height, width, 3] in [0, 1]; `targets`: for each its name, `score` and, of classes,
+      `probability`; and the other figures of run.json.
+
+    Raises:
+      InputError: a setting or the network cannot be used.
+      NonFiniteLossError: the loss became NaN or infinite.
+
+    Example:
+      >>> tfinvert.class_vis("gorilla")["targets"][0]["probability"] > 0.99
+      True
+    """
+    from tfinvert.config import ClassVisConfig
+    from tfinvert.networks import convert
+
+    chosen, _ = _chosen("", network, settings)
+    chosen.pop("image")
+    if classes:
+        chosen["classes"] = (classes,) if isinstance(classes, str) else tuple(classes)
+    config = _made(ClassVisConfig, **chosen)
+    run_dir = _run_directory(config)
+    with convert.Conversion(convert.request_for(config, config.needed_layers())) as conversion:
+        from tfinvert.experiments import class_vis as experiment
+
+        return experiment.run(config, conversion, run_dir)
 
 
 def _chosen(

@@ -23,6 +23,7 @@ from tfinvert.config import (
     CONFIGS,
     PLACEMENT,
     STARTS,
+    ClassVisConfig,
     Config,
     FoolConfig,
     RunConfig,
@@ -44,7 +45,7 @@ HELP = {
     "their diffs (diff); make the page again (report); invert every layer of a network (sweep); "
     "run the same in PyTorch and compare (compare); show what a class score depends on (saliency); "
     "change a picture until it is taken for something else (fool); "
-    "paint it like another (style)",
+    "paint it like another (style); make what the network takes for a class (class_vis)",
     "model": "network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet",
     "onnx": "an .onnx file to use instead of the zoo's",
     "weights": "pretrained: from the file, downloaded where needed; random: seeded, with calibrated statistics; auto: "
@@ -58,7 +59,7 @@ HELP = {
     "steps": "updates of the picture",
     "optimizer": "adam; sgd with momentum; mv2016, the rule of Mahendran & Vedaldi 2016; lbfgs, which has no learning rate",
     "learning_rate": "step size at the start, or at the top of the warm-up; of fool the length of a step in normalised "
-    "pixels (gradient) or in 1/255 (pgd)",
+    "pixels (gradient) or in 1/255 (pgd); of class_vis 0 for the recipe's own, 25 (course) and 0.05 (fourier)",
     "epsilon": "Adam's epsilon; 1e-8 as in TensorFlow 1 and PyTorch, which matters with --feature_loss=mse",
     "momentum": "of --optimizer=sgd",
     "momentum_reset": "of --optimizer=sgd: zero the momentum when the learning rate changes",
@@ -110,6 +111,13 @@ HELP = {
     "style_weights": "a weight for each of them; all 0 for no style",
     "keep_colour": "keep the content's colours: transfer luminance alone",
     "scales": "of style: sizes from coarse to fine, each twice the one before, --steps at each",
+    "recipe": "course: normalised ascent on pixels, jitter, blur; fourier: Adam on a decorrelated spectrum, seen through "
+    "jitter, turns and changes of size",
+    "channels": "channels of --layers to visualise instead of classes, comma separated",
+    "neuron": "the middle neuron of each channel instead of all of them",
+    "l2_weight": "of the course's recipe: weight of the sum of squares in normalised pixels",
+    "blur_every": "of the course's recipe: steps between blurs; 0 for none",
+    "blur_deviation": "deviation of that blur in pixels",
     "samples": "noisy copies of SmoothGrad",
     "noise": "deviation of SmoothGrad's noise as a fraction of the picture's range",
     "integration_parts": "parts of the way of integrated gradients; doubled until the attributions add up to 1 %",
@@ -121,7 +129,7 @@ LISTS = {
     **dict.fromkeys(("questions", "runs", "layers", "pictures", "classes", "methods", "style_images", "style_layers"), str),
     **dict.fromkeys(("style_weights", "style_image_weights"), float),
     "layer_weights": float,
-    "decay_boundaries": int,
+    **dict.fromkeys(("decay_boundaries", "channels"), int),
     "decay_factors": float,
 }
 
@@ -301,7 +309,7 @@ def other_settings() -> list[tuple[str, list[dataclasses.Field]]]:
 def execute(arguments: Sequence[str]) -> int:
     """Runs the experiment of a command line; gives the exit code. Raises InputError, NonFiniteLossError or Interrupted."""
     config = parse(arguments)
-    if isinstance(config, (SaliencyConfig, FoolConfig)):
+    if isinstance(config, (SaliencyConfig, FoolConfig, ClassVisConfig)):
         _classify(config)
         return 0
     if isinstance(config, StyleConfig):
@@ -364,23 +372,26 @@ def _invert(config: Config) -> None:
     print(run_dir.summary())
 
 
-def _classify(config: SaliencyConfig | FoolConfig) -> None:
+def _classify(config: SaliencyConfig | FoolConfig | ClassVisConfig) -> None:
     """The experiments with the class scores of a network."""
     from tfinvert import imagenet
     from tfinvert.networks import convert
 
     several = config.pictures if isinstance(config, SaliencyConfig) else ()
-    run_dir = _checked_run(config, several or (config.image,))
+    pictures = () if isinstance(config, ClassVisConfig) else several or (config.image,)
+    run_dir = _checked_run(config, pictures)
     for name in config.classes:
         imagenet.find(name)
     with convert.Conversion(convert.request_for(config, config.needed_layers())) as conversion:
         _import_tensorflow()
-        from tfinvert.experiments import fool, saliency
+        from tfinvert.experiments import class_vis, fool, saliency
 
         if isinstance(config, SaliencyConfig):
             saliency.run(config, conversion, run_dir)
-        else:
+        elif isinstance(config, FoolConfig):
             fool.run(config, conversion, run_dir)
+        else:
+            class_vis.run(config, conversion, run_dir)
     _print_result(run_dir)
 
 

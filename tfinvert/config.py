@@ -22,6 +22,7 @@ CHOICES = {
     "parameterization": ("free", "clip", "bounded", "sigmoid", "fourier", "deep_prior"),
     "precision": ("float32", "bfloat16"),
     "attack": ("gradient", "fgsm", "pgd"),
+    "recipe": ("course", "fourier"),
 }
 STARTS = ("noise", "grey", "mv2016")  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.
@@ -333,12 +334,62 @@ class StyleConfig(RunConfig):
         return tuple(weight / sum(weights) for weight in weights)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassVisConfig(RunConfig):
+    """The settings of class visualisation. The defaults are CS231n's, assignment 3, and its six classes."""
+
+    experiment: str = "class_vis"
+    model: str = "squeezenet1.1"
+    pool: str = "max"
+    recipe: str = "course"
+    classes: tuple[str, ...] = ("tarantula", "tick", "Yorkshire terrier", "oboe", "gorilla", "hourglass")
+    layers: tuple[str, ...] = ()
+    channels: tuple[int, ...] = ()
+    neuron: bool = False
+    steps: int = 100
+    learning_rate: float = 0.0
+    l2_weight: float = 1e-3
+    jitter: int = 17
+    blur_every: int = 10
+    blur_deviation: float = 0.5
+    save_every: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.layers) > 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; --experiment=class_vis expects one, with --channels")
+        if bool(self.layers) != bool(self.channels):
+            raise InputError("--layers and --channels go together, as in --layers=fire8 --channels=12,40; else give --classes")
+        if self.neuron and not self.layers:
+            raise InputError("--neuron expects a layer and its channels, as in --layers=fire8 --channels=12,40")
+        if not (self.layers or self.classes):
+            raise InputError("--classes is empty; expected at least one, such as gorilla")
+        for channel in self.channels:
+            _at_least("channels", channel, 0)
+        _at_least("steps", self.steps, 1)
+        _at_least("save_every", self.save_every, 1)
+        _at_least("learning_rate", self.learning_rate, 0)
+        _at_least("l2_weight", self.l2_weight, 0)
+        _at_least("jitter", self.jitter, 1)
+        _at_least("blur_every", self.blur_every, 0)
+        _above_zero("blur_deviation", self.blur_deviation)
+
+    def needed_layers(self) -> tuple[str, ...]:
+        """The layers that the network is cut to."""
+        return self.layers or ("scores",)
+
+    def rate(self) -> float:
+        """The learning rate; where none is given, the recipe's own."""
+        return self.learning_rate or {"course": 25.0, "fourier": 0.05}[self.recipe]
+
+
 # Experiment -> its settings. Flags that are no field of them are refused.
 CONFIGS: dict[str, type[RunConfig]] = {
     **dict.fromkeys(("invert", "layers", "suite", "diff", "report", "sweep", "compare"), Config),
     "saliency": SaliencyConfig,
     "fool": FoolConfig,
     "style": StyleConfig,
+    "class_vis": ClassVisConfig,
 }
 
 

@@ -53,6 +53,13 @@ def normalized(image: np.ndarray) -> np.ndarray:
     return (image - np.asarray(MEAN_COLOUR, np.float32)) / np.asarray(COLOUR_DEVIATION, np.float32)
 
 
+def blurred(image: np.ndarray, deviation: float) -> np.ndarray:
+    """[batch, H, W, 3] under a Gaussian of a deviation in pixels, reflected at the border."""
+    from scipy.ndimage import gaussian_filter  # takes a second to import
+
+    return gaussian_filter(image, (0, deviation, deviation, 0)).astype(np.float32)
+
+
 # NTSC's luminance and two colour differences (ITU-R BT.470); greys have the latter 0.
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
 
