@@ -91,7 +91,7 @@ HELP = {
     "save_every": "steps between pictures and lines of metrics",
     "precision": "float32 or bfloat16",
     "tensorboard": "also write scalars and pictures for TensorBoard",
-    "output_dir": "run directory; out/<network>-<layers> by default",
+    "output_dir": "run directory; by default out/<network>-<layers>, or out/<experiment>",
     "resume": "go on from the run directory's newest checkpoint",
     "overwrite": "replace the run in the run directory",
     "questions": "of suite and diff: all, a group (q2), names (q2.1,q3.2), or flagfiles",
