@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import tfinvert as package
-from tests.conftest import tfinvert, tiny_graph, write_onnx
-from tfinvert import images
+from tests.conftest import tiny_graph, write_onnx
+from tfinvert import cli, images
 from tfinvert.config import FoolConfig
 from tfinvert.errors import InputError
 
@@ -32,8 +32,7 @@ def test_a_run_writes_pictures_that_still_fool(tiny_file, tmp_path):
         f"--classes={','.join(wanted)}",
         "--learning_rate=0.1",
     ]
-    done = tfinvert(*flags, "--learning_rate=0.1", f"--output_dir={tmp_path / 'run'}")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert cli.execute(["tfinvert", *flags, "--learning_rate=0.1", f"--output_dir={tmp_path / 'run'}"]) == 0
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert info["result"]["fooled"] == "2 of 2"
     original = images.load(tmp_path / "run" / "target.png", (16, 16))
@@ -43,6 +42,8 @@ def test_a_run_writes_pictures_that_still_fool(tiny_file, tmp_path):
         written = images.load(tmp_path / "run" / "images" / f"{row:02d}-fooled.png", (16, 16))
         assert found["largest_change"] == np.rint(255 * np.abs(written - original)).max() > 0
     assert len(list((tmp_path / "run" / "images").glob("*.png"))) == 6
+    with pytest.raises(InputError, match="is a run of --experiment=fool"):
+        cli.execute(["tfinvert", "--experiment=report", f"--runs={tmp_path / 'run'}"])
     assert (tmp_path / "run" / "sheet.png").exists()
 
 

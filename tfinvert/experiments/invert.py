@@ -16,14 +16,13 @@ from tqdm import tqdm
 
 from tfinvert import images, interruption, metrics, optimizers, parameterizations, provenance, terms, transforms
 from tfinvert.config import Config, flagfile
+from tfinvert.drive import CHECKPOINT_SECONDS, restore
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.networks.convert import Conversion
 from tfinvert.networks.network import Network, load
 from tfinvert.optimize import Optimization, Snapshot
 from tfinvert.report import charts, sheet
 from tfinvert.rundir import RunDirectory
-
-CHECKPOINT_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +110,8 @@ def _optimize(
     if run_dir is not None:
         manager = tf.train.CheckpointManager(optimization.checkpoint, str(run_dir.checkpoints), max_to_keep=2)
         if config.resume:
-            _restore(optimization, manager, run_dir)
+            restore(optimization, manager)
+            run_dir.rewind(optimization.step)
     first_step = optimization.step
     history: list[dict[str, Any]] = run_dir.read_metrics() if run_dir is not None and config.resume else []
     stopped: BaseException | None = None
@@ -157,18 +157,6 @@ def _optimize(
 
 def _features(network: Network, image: np.ndarray) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in network.model(tf.constant(image), training=False).items()}
-
-
-def _restore(optimization: Optimization, manager: tf.train.CheckpointManager, run_dir: RunDirectory) -> None:
-    if manager.latest_checkpoint is not None:
-        try:
-            optimization.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"the checkpoint {manager.latest_checkpoint} cannot be read ({reason}); start with --overwrite"
-            ) from None
-    run_dir.rewind(optimization.step)
 
 
 def _line(snapshot: Snapshot, target: np.ndarray) -> dict[str, Any]:
