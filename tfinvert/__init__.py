@@ -200,7 +200,7 @@ def class_vis(
     if classes:
         chosen["classes"] = (classes,) if isinstance(classes, str) else tuple(classes)
     config = _made(ClassVisConfig, **chosen)
-    run_dir = _run_directory(config)
+    run_dir = _run_directory(config, resume=config.resume)
     with convert.Conversion(convert.request_for(config, config.needed_layers())) as conversion:
         from tfinvert.experiments import class_vis as experiment
 

@@ -378,8 +378,13 @@ def _classify(config: SaliencyConfig | FoolConfig | ClassVisConfig) -> None:
     from tfinvert.networks import convert
 
     several = config.pictures if isinstance(config, SaliencyConfig) else ()
-    pictures = () if isinstance(config, ClassVisConfig) else several or (config.image,)
-    run_dir = _checked_run(config, pictures)
+    if isinstance(config, ClassVisConfig):
+        run_dir = _checked_run(config, (), config.resume)
+        if config.resume and run_dir.is_finished(flagfile(config)):
+            _print_result(run_dir)
+            return
+    else:
+        run_dir = _checked_run(config, several or (config.image,))
     for name in config.classes:
         imagenet.find(name)
     with convert.Conversion(convert.request_for(config, config.needed_layers())) as conversion:

@@ -353,6 +353,7 @@ class ClassVisConfig(RunConfig):
     blur_every: int = 10
     blur_deviation: float = 0.5
     save_every: int = 10
+    resume: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -373,6 +374,8 @@ class ClassVisConfig(RunConfig):
         _at_least("jitter", self.jitter, 1)
         _at_least("blur_every", self.blur_every, 0)
         _above_zero("blur_deviation", self.blur_deviation)
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
 
     def needed_layers(self) -> tuple[str, ...]:
         """The layers that the network is cut to."""

@@ -73,6 +73,23 @@ def test_a_run_makes_each_score_large(recipe, rate, tiny_file, tmp_path):
     assert (tmp_path / "run" / "sheet.png").exists()
 
 
+def test_a_stopped_run_ends_with_the_same_bytes(tiny_file, tmp_path):
+    flags = ["--experiment=class_vis", f"--onnx={tiny_file}", "--classes=1,4", "--recipe=fourier", "--jitter=3", "--steps=20"]
+    run = tmp_path / "run"
+    assert cli.execute(["tfinvert", *flags, f"--output_dir={run}"]) == 0
+    finished = {path.name: path.read_bytes() for path in run.glob("images/*")} | {"lines": (run / "metrics.jsonl").read_bytes()}
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({name: value for name, value in info.items() if name != "result"}))
+    for path in run.glob("images/*"):
+        path.unlink()
+    (run / "metrics.jsonl").write_text("".join((run / "metrics.jsonl").read_text().splitlines(keepends=True)[:2]))
+    for name in (run / "checkpoints").iterdir():
+        name.unlink()
+    assert cli.execute(["tfinvert", *flags, "--resume", f"--output_dir={run}"]) == 0
+    again = {path.name: path.read_bytes() for path in run.glob("images/*")} | {"lines": (run / "metrics.jsonl").read_bytes()}
+    assert again == finished
+
+
 def test_pictures_of_a_batch_do_not_disturb_each_other(tiny_file):
     settings = {"steps": 5, "jitter": 3, "learning_rate": 0.5, "recipe": "fourier"}
     alone = package.class_vis(["4"], tiny_file, **settings)["image"][0]

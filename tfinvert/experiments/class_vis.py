@@ -50,7 +50,9 @@ def run(config: ClassVisConfig, conversion: Conversion, run_dir: RunDirectory | 
         if run_dir is not None:
             stack.enter_context(run_dir.locked())
             described = provenance.describe(config, network, conversion.request, np.zeros((1, *network.size, 3), np.float32))
-            run_dir.create(flagfile(config), {k: v for k, v in described.items() if not k.startswith("image")}, resume=False)
+            info = {name: value for name, value in described.items() if not name.startswith("image")}
+            # The course's recipe takes seconds, and starts again.
+            run_dir.create(flagfile(config), info, resume=config.resume and config.recipe == "fourier")
         if config.recipe == "course":
             image = _course(config, network, term, len(indices), run_dir)
         else:
@@ -148,7 +150,7 @@ def _fourier(
         keras.optimizers.Adam(config.rate(), epsilon=1e-8),
         transforms.robust(config.jitter, config.seed),
     )
-    drive(optimization, config.steps, config.save_every, run_dir, label="class_vis")
+    drive(optimization, config.steps, config.save_every, run_dir, resume=config.resume, label="class_vis")
     return optimization.image()
 
 
@@ -182,7 +184,9 @@ def _finish(
         images.save(path, image[row])
         reached = f"probability {found['probability']:.4f}" if "probability" in found else f"{found['score']:.3g}"
         cells.append((path, f"{found['target']}: {reached}"))
-    run_dir.write_info({**run_dir.read_info(), "result": figures})
+    info = run_dir.read_info()
+    info.pop("stopped", None)
+    run_dir.write_info({**info, "result": figures})
     header = [f"{network.name}: what it takes for each, {config.recipe}, {config.steps} steps"]
     header.append(f"weights: {network.weights_origin}")
     sheet.write_side_by_side(run_dir.sheet, header, cells, min(len(cells), 3 if len(cells) in (3, 5, 6, 9) else 4))
