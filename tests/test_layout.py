@@ -18,6 +18,9 @@ EXPERIMENTS = (
     "fool",
     "style",
     "class_vis",
+    "train_decoder",
+    "decode",
+    "compare_decoders",
     "__init__",
 )
 # The highest first. A file may import from the entries below its own; within a folder, from those listed below it.
@@ -25,8 +28,9 @@ FLOORS = (
     ("__init__", "cli"),
     tuple(f"experiments/{n}" for n in EXPERIMENTS),
     ("report/page", "drive"),
-    ("report/sheet", "report/charts", "report/__init__", "optimize", "series", "torch_port"),
-    ("rundir", "questions", "networks/classifier", "networks/scales", "provenance"),
+    ("report/sheet", "report/charts", "report/__init__", "optimize", "series", "torch_port", "training"),
+    ("rundir", "questions", "networks/classifier", "networks/scales", "provenance", "feature_cache"),
+    ("decoders", "pictures"),
     ("networks/network",),
     ("networks/convert",),
     ("networks/random_weights", "networks/naming", "networks/zoo"),
@@ -44,6 +48,7 @@ HEAVY = {
     "jinja2": {"report/page"},
     "torch": {"torch_port", "experiments/compare"},
     "pooch": {"networks/zoo"},
+    "tf2onnx": {"decoders"},
 }
 
 

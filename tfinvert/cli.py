@@ -24,7 +24,10 @@ from tfinvert.config import (
     PLACEMENT,
     STARTS,
     ClassVisConfig,
+    CompareDecodersConfig,
     Config,
+    DecodeConfig,
+    DecoderConfig,
     FoolConfig,
     RunConfig,
     SaliencyConfig,
@@ -45,7 +48,9 @@ HELP = {
     "their diffs (diff); make the page again (report); invert every layer of a network (sweep); "
     "run the same in PyTorch and compare (compare); show what a class score depends on (saliency); "
     "change a picture until it is taken for something else (fool); "
-    "paint it like another (style); make what the network takes for a class (class_vis)",
+    "paint it like another (style); make what the network takes for a class (class_vis); "
+    "train a decoder of a layer's features (train_decoder); invert a picture with one, in one pass (decode); "
+    "both ways beside one another (compare_decoders)",
     "model": "network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet",
     "onnx": "an .onnx file to use instead of the zoo's",
     "weights": "pretrained: from the file, downloaded where needed; random: seeded, with calibrated statistics; auto: "
@@ -121,12 +126,38 @@ HELP = {
     "samples": "noisy copies of SmoothGrad",
     "noise": "deviation of SmoothGrad's noise as a fraction of the picture's range",
     "integration_parts": "parts of the way of integrated gradients; doubled until the attributions add up to 1 %",
+    "data": "pictures to train on: samples for scikit-image's photographs, tiny-imagenet to download it, or a folder, "
+    "laid out as Tiny ImageNet or not",
+    "class_count": "classes of Tiny ImageNet, drawn with the seed",
+    "held_out": "fraction of the pictures, or of each class, that is tested with and never trained on",
+    "augment": "train on random crops, mirrored half of the time, instead of the centre of each picture",
+    "cache_features": "keep the encoder's features of the pictures on disk instead of making them in each epoch; needs "
+    "--noaugment",
+    "upsampling": "of the decoder: transposed for 4x4 transposed convolutions of stride 2, resize for nearest neighbours "
+    "and a 3x3 convolution",
+    "width": "channels of the decoder at half the picture's size, twice as many at each further halving, up to 256",
+    "picture_loss": "mse for squared or l1 for absolute differences of pixels",
+    "feature_weight": "weight of the normalised feature error of the decoded picture in the loss; 0 for none",
+    "epochs": "passes over the pictures",
+    "epoch_pictures": "pictures in an epoch; 0 for as many as there are, or 512 where there are fewer",
+    "batch_size": "pictures in an update, of all devices and workers together",
+    "halve_every": "epochs after which the learning rate is halved; 0 for a cosine down to 0 instead",
+    "beta_1": "Adam's decay of the mean gradient",
+    "beta_2": "Adam's decay of the mean squared gradient",
+    "weight_decay": "this times each weight is added to its gradient",
+    "patience": "epochs without progress on the held-out pictures after which the training ends; 0 for none",
+    "decoders": "of compare_decoders: what --decoder takes, several comma separated, each for another layer of one network",
+    "fewer_steps": "of compare_decoders: this many times fewer steps where the optimisation starts from what the decoder gives",
+    "warm_rate": "of compare_decoders: factor of the learning rate there",
+    "decoder": "what decodes: a run of --experiment=train_decoder, or its decoder.keras or decoder.onnx",
 }
 HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 ALL_LAYERS: dict[str, tuple[str, ...]] = {"layers": (), "sweep": ("all",)}  # what these take where no --layers are given
 ALIASES = {"class": "classes"}
 LISTS = {
-    **dict.fromkeys(("questions", "runs", "layers", "pictures", "classes", "methods", "style_images", "style_layers"), str),
+    **dict.fromkeys(
+        ("questions", "runs", "layers", "pictures", "classes", "methods", "style_images", "style_layers", "decoders"), str
+    ),
     **dict.fromkeys(("style_weights", "style_image_weights"), float),
     "layer_weights": float,
     **dict.fromkeys(("decay_boundaries", "channels"), int),
@@ -192,6 +223,8 @@ def _config(given: flags.FlagValues) -> RunConfig:
             values[name] = parse_size(value)
     if experiment in ALL_LAYERS:
         values.setdefault("layers", ALL_LAYERS[experiment])
+    if values.get("decoder") or values.get("decoders"):
+        values = _with_encoder(values, values.get("decoders") or (values["decoder"],))
     return kind(**values)
 
 
@@ -221,6 +254,18 @@ def _baseline() -> Baseline:
     config = parse(["tfinvert", f"--flagfile={path}"])
     assert isinstance(config, Config)
     return Baseline(path.read_text(encoding="utf-8"), config)
+
+
+def _with_encoder(values: dict[str, Any], sources: Sequence[str]) -> dict[str, Any]:
+    """The settings with the encoder of the decoders where they name none."""
+    from tfinvert import decoders
+
+    encoders = [decoders.encoder_of(source) for source in sources]
+    known = encoders[0].settings()
+    known["layers"] = tuple(encoder.layer for encoder in encoders)
+    if "model" in values:  # another network than the decoder's file
+        known.pop("onnx", None)
+    return {**known, **values}
 
 
 def _parse_list(name: str, texts: Sequence[str]) -> tuple:
@@ -314,6 +359,15 @@ def execute(arguments: Sequence[str]) -> int:
         return 0
     if isinstance(config, StyleConfig):
         _style(config)
+        return 0
+    if isinstance(config, DecoderConfig):
+        _train_decoder(config)
+        return 0
+    if isinstance(config, DecodeConfig):
+        _decode(config)
+        return 0
+    if isinstance(config, CompareDecodersConfig):
+        _compare_decoders(config)
         return 0
     assert isinstance(config, Config)
     if config.experiment == "diff":
@@ -415,6 +469,60 @@ def _style(config: StyleConfig) -> None:
 
         style.run(config, prepared, run_dir)
     _print_result(run_dir)
+
+
+def _train_decoder(config: DecoderConfig) -> None:
+    from tfinvert import pictures
+    from tfinvert.networks import convert
+    from tfinvert.rundir import RunDirectory
+
+    run_dir = RunDirectory(config.run_folder())
+    writes = pictures.Share.told().is_chief  # the other workers find here what the first has begun
+    if writes:
+        run_dir.check(flagfile(config), resume=config.resume, overwrite=config.overwrite)
+    if config.resume and run_dir.flags.exists() and run_dir.is_finished(flagfile(config)):
+        _print_result(run_dir)
+        return
+    data = config.data
+    if data == pictures.TINY_IMAGENET and not os.path.exists(data):
+        data = str(pictures.tiny_imagenet(convert.cache_folder() / "data"))
+    split = pictures.find(data, class_count=config.class_count, held_out=config.held_out, seed=config.seed)
+    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
+        _import_tensorflow()
+        from tfinvert.experiments import train_decoder
+
+        train_decoder.run(config, conversion, run_dir, split)
+    if writes:
+        _print_result(run_dir)
+
+
+def _decode(config: DecodeConfig) -> None:
+    from tfinvert import decoders
+    from tfinvert.networks import convert
+
+    run_dir = _checked_run(config, (config.image,))
+    request = convert.request_for(config, config.layers)
+    decoders.encoder_of(config.decoder).refuse_request(config, request, config.decoder)
+    with convert.Conversion(request) as conversion:
+        _import_tensorflow()
+        from tfinvert.experiments import decode
+
+        decode.run(config, conversion, run_dir)
+    _print_result(run_dir)
+
+
+def _compare_decoders(config: CompareDecodersConfig) -> None:
+    from tfinvert import decoders
+    from tfinvert.networks import convert
+
+    run_dir = _checked_run(config, config.pictures or (config.image,))
+    for source, layer in zip(config.decoders, config.layers, strict=True):
+        decoders.encoder_of(source).refuse_request(config, convert.request_for(config, (layer,)), source)
+    _import_tensorflow()
+    from tfinvert.experiments import compare_decoders
+
+    compare_decoders.run(config, run_dir)
+    print(f"{run_dir.table.read_text(encoding='utf-8')}table: {run_dir.table}\npictures: {run_dir.sheet}, {run_dir.images}")
 
 
 def _checked_run(config: RunConfig, pictures: Sequence[str], resume: bool = False) -> RunDirectory:

@@ -23,11 +23,22 @@ CHOICES = {
     "precision": ("float32", "bfloat16"),
     "attack": ("gradient", "fgsm", "pgd"),
     "recipe": ("course", "fourier"),
+    "upsampling": ("transposed", "resize"),
+    "picture_loss": ("mse", "l1"),
 }
 STARTS = ("noise", "grey", "mv2016")  # --init is one of these or a picture file
 # Where a run goes and how it is continued: not part of what the run is.
 PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs")
-FILES = ("onnx", "image", "pictures", "style_images", "init")  # may be the path of a file, or several
+FILES = (
+    "onnx",
+    "image",
+    "pictures",
+    "style_images",
+    "init",
+    "data",
+    "decoder",
+    "decoders",
+)  # may be the path of a file, or several
 METHODS = ("gradient", "smoothgrad", "integrated", "guided", "grad_cam")
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
@@ -386,6 +397,114 @@ class ClassVisConfig(RunConfig):
         return self.learning_rate or {"course": 25.0, "fourier": 0.05}[self.recipe]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecoderConfig(RunConfig):
+    """The settings of a decoder's training."""
+
+    experiment: str = "train_decoder"
+    model: str = "alexnet"
+    pool: str = "max"
+    layers: tuple[str, ...] = ("conv2",)
+    data: str = "samples"
+    class_count: int = 20
+    held_out: float = 0.1
+    augment: bool = True
+    cache_features: bool = False
+    upsampling: str = "transposed"
+    width: int = 32
+    picture_loss: str = "mse"
+    feature_weight: float = 0.0
+    epochs: int = 20
+    epoch_pictures: int = 0
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    halve_every: int = 0
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+    patience: int = 0
+    precision: str = "float32"
+    tensorboard: bool = False
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.layers) != 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; a decoder is trained for one, such as conv2")
+        for name in ("class_count", "width", "epochs", "batch_size"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("epoch_pictures", "halve_every", "patience", "weight_decay", "feature_weight"):
+            _at_least(name, getattr(self, name), 0)
+        _above_zero("learning_rate", self.learning_rate)
+        for name in ("beta_1", "beta_2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"--{name} is {getattr(self, name)}; expected a number from 0 to below 1")
+        if not 0 < self.held_out < 1:
+            raise InputError(f"--held_out is {self.held_out}; expected a fraction between 0 and 1")
+        if self.cache_features and self.augment:
+            raise InputError("--cache_features needs --noaugment: the features of random crops cannot be kept")
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
+
+    def run_folder(self) -> Path:
+        """The run directory: `output_dir`, or out/decoder-<network>-<layer>."""
+        if self.output_dir:
+            return super().run_folder()
+        return Path("out") / re.sub(r"[^A-Za-z0-9._+-]", "_", f"decoder-{self.network_name()}-{self.layers[0]}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodeConfig(RunConfig):
+    """The settings of decoding; the encoder's are those of the decoder where they are not given."""
+
+    experiment: str = "decode"
+    decoder: str = ""
+    layers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.decoder:
+            raise InputError("--experiment=decode expects --decoder, a run of --experiment=train_decoder or its file")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompareDecodersConfig(RunConfig):
+    """The settings of a comparison of decoders with optimisation; the encoder's as of decoding."""
+
+    experiment: str = "compare_decoders"
+    decoders: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
+    steps: int = 300
+    learning_rate: float = 0.1
+    tv_weight: float = 3.0
+    fewer_steps: int = 5
+    warm_rate: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.decoders or len(self.layers) != len(self.decoders):
+            raise InputError(
+                f"--decoders names {len(self.decoders)} decoders for {len(self.layers)} layers; expected at least one, "
+                "each for a layer of its own"
+            )
+        if len(set(self.layers)) < len(self.layers):
+            raise InputError(f"--layers names a layer twice: {', '.join(self.layers)}; give one decoder for each")
+        _at_least("fewer_steps", self.fewer_steps, 1)
+        _above_zero("warm_rate", self.warm_rate)
+        self.inversion(self.layers[0])
+
+    def inversion(self, layer: str, *, warm: bool = False) -> Config:
+        """The settings of the optimisation for one layer; `warm` where it starts from what the decoder gives."""
+        names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "seed", "tv_weight")
+        return Config(
+            **{name: getattr(self, name) for name in names},
+            layers=(layer,),
+            steps=max(self.steps // self.fewer_steps, 1) if warm else self.steps,
+            learning_rate=self.learning_rate * (self.warm_rate if warm else 1),
+        )
+
+
 # Experiment -> its settings. Flags that are no field of them are refused.
 CONFIGS: dict[str, type[RunConfig]] = {
     **dict.fromkeys(("invert", "layers", "suite", "diff", "report", "sweep", "compare"), Config),
@@ -393,6 +512,9 @@ CONFIGS: dict[str, type[RunConfig]] = {
     "fool": FoolConfig,
     "style": StyleConfig,
     "class_vis": ClassVisConfig,
+    "train_decoder": DecoderConfig,
+    "decode": DecodeConfig,
+    "compare_decoders": CompareDecodersConfig,
 }
 
 

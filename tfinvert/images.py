@@ -35,7 +35,7 @@ def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
       InputError: no such file, no picture, or fewer than 8 or more than 64 million pixels.
     """
     height, width = size
-    resized = _read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
+    resized = read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)[None] / np.float32(255)
 
 
@@ -44,7 +44,7 @@ def proportional_size(source: str | Path, side: int) -> tuple[int, int]:
 
     The longer side is rounded down. Raises InputError as `load` does.
     """
-    width, height = _read(source).size
+    width, height = read(source).size
     return (side, int(side * width / height)) if height <= width else (int(side * height / width), side)
 
 
@@ -110,10 +110,11 @@ def overlay(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def check(source: str | Path) -> None:
     """Raises InputError, as `load` would, for a picture that cannot be read."""
-    _read(source)
+    read(source)
 
 
-def _read(source: str | Path) -> PillowImage.Image:
+def read(source: str | Path) -> PillowImage.Image:
+    """A picture at its own size, RGB of 8 bits, as `load` reads it; raises InputError as `load` does."""
     path = sample(str(source)) if str(source) in SAMPLES and not os.path.exists(source) else Path(source)
     try:
         with warnings.catch_warnings():

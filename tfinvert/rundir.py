@@ -28,7 +28,8 @@ class RunDirectory:
 
     Attributes:
       path: the folder.
-      flags, info, metrics, target, final, sheet, curves, maps, checkpoints, tensorboard: paths inside.
+      flags, info, metrics, target, final, sheet, curves, maps, table, decoder, decoder_onnx, checkpoints,
+        tensorboard: paths inside.
     """
 
     def __init__(self, path: Path):
@@ -42,6 +43,9 @@ class RunDirectory:
         self.curves = path / "curves.png"
         self.maps = path / "maps.npz"
         self.images = path / "images"
+        self.table = path / "table.md"
+        self.decoder = path / "decoder.keras"
+        self.decoder_onnx = path / "decoder.onnx"
         self.checkpoints = path / "checkpoints"
         self.tensorboard = path / "tensorboard"
         self._queue: queue.Queue[tuple[Path, np.ndarray] | None] = queue.Queue(QUEUED_PICTURES)
@@ -108,6 +112,8 @@ class RunDirectory:
     def _remove_run(self) -> None:
         for file in (self.flags, self.info, self.metrics, self.target, self.final, self.sheet, self.curves, self.maps):
             file.unlink(missing_ok=True)
+        for file in (self.table, self.decoder, self.decoder_onnx):
+            file.unlink(missing_ok=True)
         for folder in (self.images, self.checkpoints, self.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -144,6 +150,10 @@ class RunDirectory:
         """Writes maps.npz: the numbers behind pictures whose range is stretched to be seen."""
         with replacing(self.maps) as part, open(part, "wb") as file:
             np.savez_compressed(file, **arrays)
+
+    def write_table(self, text: str) -> None:
+        """Replaces table.md."""
+        write_text(self.table, text)
 
     def picture_path(self, step: int) -> Path:
         """Where the picture of a step is."""

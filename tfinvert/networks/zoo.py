@@ -4,7 +4,7 @@ import dataclasses
 import errno
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -161,11 +161,25 @@ def pretrained_file(model: ZooModel, folder: Path) -> Path:
                 "delete it to download it again, or use it as it is with --onnx"
             )
         return path
+    return fetch(path, model.sources, f"sha256:{model.sha256}", "or run with --weights=random")
+
+
+def fetch(path: Path, sources: Sequence[str], known_hash: str, otherwise: str) -> Path:
+    """Downloads a file from the first of several addresses that has it.
+
+    Args:
+      path: where it goes.
+      sources, known_hash: as in `download`.
+      otherwise: what else the user can do, for the error.
+
+    Raises:
+      InputError: it is not to be had, or cannot be written; the message says where to get it and where to put it.
+    """
     reasons = []
-    for source in model.sources:
-        log.info("%s is not in %s: downloading %s", model.file, folder, source)
+    for source in sources:
+        log.info("%s is not in %s: downloading %s", path.name, path.parent, source)
         try:
-            download(source, model.sha256, path)
+            download(source, known_hash, path)
             return path
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
@@ -174,13 +188,18 @@ def pretrained_file(model: ZooModel, folder: Path) -> Path:
         except ValueError as error:  # the checksum
             reasons.append(f"{source}: {_reason(error)}")
     raise InputError(
-        f"{model.file} could not be downloaded ({'; '.join(reasons)}): get it from there yourself and put it at {path}, "
-        "or run with --weights=random"
+        f"{path.name} could not be downloaded ({'; '.join(reasons)}): get it from there yourself and put it at {path}, "
+        f"{otherwise}"
     )
 
 
-def download(source: str, sha256: str, path: Path) -> None:
+def download(source: str, known_hash: str, path: Path) -> None:
     """Fetches an address to `path`, with a progress bar; the file appears there whole and checked, or not at all.
+
+    Args:
+      source: the address.
+      known_hash: "sha256:..." or "md5:...".
+      path: the file.
 
     Raises:
       OSError: no connection, an error of the server, or the disk.
@@ -192,7 +211,7 @@ def download(source: str, sha256: str, path: Path) -> None:
     pooch.get_logger().setLevel("ERROR")
     pooch.retrieve(
         source,
-        known_hash=f"sha256:{sha256}",
+        known_hash=known_hash,
         fname=path.name,
         path=path.parent,
         downloader=pooch.HTTPDownloader(progressbar=True, timeout=CONNECT_TIMEOUT),
@@ -212,5 +231,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.exceptions.ConnectionError):
         return "no connection"
     if isinstance(error, ValueError):
-        return "what came has another SHA-256"
+        return "what came has another checksum"
     return " ".join(str(error).split())[:160] or type(error).__name__
