@@ -92,3 +92,42 @@ def test_save_clips_and_does_not_stretch(tmp_path):
     assert pixels[0, 0].tolist() == [255] * 3
     assert pixels[1, 1].tolist() == [128] * 3
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_sizes_that_keep_proportions(tmp_path):
+    for size, expected in (((1024, 768), (192, 256)), ((300, 500), (320, 192)), ((100, 100), (192, 192))):
+        Image.new("RGB", size).save(tmp_path / "picture.png")
+        assert images.proportional_size(tmp_path / "picture.png", 192) == expected
+
+
+def test_colour_of_one_and_luminance_of_the_other():
+    rng = np.random.default_rng(0)
+    one, other = rng.uniform(0.2, 0.8, (2, 1, 5, 6, 3)).astype(np.float32)
+    mixed = images.with_colour_of(one, other)
+    weights = np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(mixed @ weights, one @ weights, atol=1e-5)
+    rest = images.TO_YIQ[1:].T
+    np.testing.assert_allclose(mixed @ rest, other @ rest, atol=1e-5)
+    grey = images.luminance(one)
+    np.testing.assert_allclose(grey[..., 0], one @ weights, atol=1e-6)
+    np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
+    np.testing.assert_allclose(images.with_colour_of(grey, one), one, atol=1e-5)
+
+
+def test_statistics_of_another():
+    rng = np.random.default_rng(0)
+    moved = images.with_statistics_of(rng.uniform(0, 1, (1, 9, 9, 3)), np.array([0.0, 1.0, 0.5, 0.5]))
+    assert moved.mean() == pytest.approx(0.5)
+    assert moved.std() == pytest.approx(np.std([0, 1, 0.5, 0.5]))
+
+
+def test_heat_goes_from_black_to_white_and_overlays_stay_in_range():
+    values = np.linspace(0, 1, 10000).reshape(100, 100)
+    heat = images.heat(values)
+    np.testing.assert_array_equal(heat[0, 0], [0, 0, 0])
+    np.testing.assert_array_equal(heat[-1, -1], [1, 1, 1])
+    assert (np.diff(heat.sum(axis=-1).ravel()) >= -1e-6).all()
+    over = images.overlay(np.ones((100, 100, 3)), values)
+    assert over.min() >= 0
+    assert over.max() <= 1
+    np.testing.assert_array_equal(images.heat(np.zeros((4, 4))), np.zeros((4, 4, 3)))

@@ -6,13 +6,31 @@ from pathlib import Path
 import tfinvert
 
 PACKAGE = Path(tfinvert.__file__).parent
+EXPERIMENTS = (
+    "invert",
+    "layers",
+    "suite",
+    "sweep",
+    "diff",
+    "report",
+    "compare",
+    "saliency",
+    "fool",
+    "style",
+    "class_vis",
+    "train_decoder",
+    "decode",
+    "compare_decoders",
+    "__init__",
+)
 # The highest first. A file may import from the entries below its own; within a folder, from those listed below it.
 FLOORS = (
     ("__init__", "cli"),
-    tuple(f"experiments/{n}" for n in ("invert", "layers", "suite", "sweep", "diff", "report", "compare", "__init__")),
-    ("report/page",),
-    ("report/sheet", "report/charts", "report/__init__", "optimize", "series", "torch_port"),
-    ("rundir", "questions", "presets"),
+    tuple(f"experiments/{n}" for n in EXPERIMENTS),
+    ("report/page", "drive"),
+    ("report/sheet", "report/charts", "report/__init__", "optimize", "series", "torch_port", "training"),
+    ("rundir", "questions", "presets", "networks/classifier", "networks/scales", "provenance", "feature_cache"),
+    ("decoders", "pictures"),
     ("networks/network",),
     ("networks/convert",),
     ("networks/random_weights", "networks/naming", "networks/zoo"),
@@ -20,8 +38,9 @@ FLOORS = (
     ("networks/graph", "networks/__init__"),
     ("optimizers",),
     ("terms", "parameterizations", "schedules", "transforms", "precision"),
-    ("metrics", "images", "interruption", "config"),
-    ("errors", "files"),
+    ("adversarial",),
+    ("metrics", "images", "interruption", "config", "imagenet", "attribution"),
+    ("errors", "files", "quiet"),
 )
 HEAVY = {
     "onnx2tf": {"networks/convert"},
@@ -29,6 +48,7 @@ HEAVY = {
     "jinja2": {"report/page"},
     "torch": {"torch_port"},
     "pooch": {"networks/zoo"},
+    "tf2onnx": {"decoders"},
 }
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from tfinvert import images
 from tfinvert.config import CHOICES
-from tfinvert.parameterizations import COLOUR_CORRELATION, bounded, initial_image, parameterization
+from tfinvert.parameterizations import COLOUR_CORRELATION, bounded, initial_image, normalized, parameterization
 
 INVERTIBLE = [name for name in CHOICES["parameterization"] if name != "deep_prior"]
 
@@ -141,3 +141,13 @@ def test_a_picture_can_be_the_start(tmp_path):
     Image.new("RGB", (32, 32), (255, 0, 51)).save(tmp_path / "start.png")
     image = initial_image(str(tmp_path / "start.png"), (16, 16), 0)
     np.testing.assert_allclose(image[0, 3, 3], [1, 0, 0.2])
+
+
+def test_normalized_pixels_are_clamped_in_units_of_the_deviation():
+    image = np.random.default_rng(0).uniform(0, 1, (1, 4, 4, 3)).astype(np.float32)
+    made = normalized()
+    (start,) = made.start(image)
+    np.testing.assert_allclose(start, (image - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(made.image([tf.constant(start)]), image, atol=1e-6)
+    (clamped,) = made.project([tf.constant([-3.0, 0.5, 1.6])])
+    np.testing.assert_array_equal(clamped, [-1.5, 0.5, 1.5])

@@ -132,3 +132,35 @@ def test_the_terms_of_a_run_are_those_that_have_a_weight():
     assert [term.weight for term in made[:2]] == [0.5, 1.5]
     assert float(made[3].weight(tf.constant(150, tf.int64))) == pytest.approx(0.2)
     assert made[3].final_weight == pytest.approx(0.2)
+
+
+def test_content_loss_is_a_sum():
+    expected = ((FEATURES - TARGET) ** 2).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(terms.content_loss(FEATURES, TARGET), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="expected the same"):
+        terms.content_loss(FEATURES, TARGET[:, :2])
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_gram_matrix_against_numpy(normalize):
+    flat = FEATURES.reshape(2, 20, 3)
+    expected = np.stack([one.T @ one for one in flat]) / (4 * 5 * 3 if normalize else 1)
+    np.testing.assert_allclose(terms.gram_matrix(FEATURES, normalize=normalize), expected, rtol=1e-5)
+
+
+def test_style_loss_sums_the_layers_by_their_weights():
+    grams = [terms.gram_matrix(TARGET), terms.gram_matrix(TARGET[:, :2])]
+    found = terms.style_loss([FEATURES, FEATURES[:, :2]], grams, [3.0, 0.5])
+    expected = 0.0
+    for features, target, weight in ((FEATURES, TARGET, 3.0), (FEATURES[:, :2], TARGET[:, :2], 0.5)):
+        own, wanted = (x.reshape(len(x), -1, 3) for x in (features, target))
+        difference = np.einsum("bpi,bpj->bij", own, own) - np.einsum("bpi,bpj->bij", wanted, wanted)
+        expected = expected + weight * np.square(difference / features[0].size).sum(axis=(1, 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    with pytest.raises(ValueError, match="zip"):
+        terms.style_loss([FEATURES], grams, [3.0, 0.5])
+
+
+def test_style_does_not_depend_on_places():
+    shuffled = FEATURES[:, ::-1, ::-1]
+    np.testing.assert_allclose(terms.style_loss([shuffled], [terms.gram_matrix(FEATURES)], [1.0]), [0, 0], atol=1e-10)

@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.config import Config
-from tfinvert.transforms import jitter, random_offsets, run_transform, shift
+from tfinvert.transforms import jitter, random_offsets, robust, run_transform, shift, turned
 
 IMAGE = np.random.default_rng(0).uniform(size=(2, 5, 6, 3)).astype(np.float32)
 
@@ -37,3 +37,23 @@ def test_a_run_jitters_for_as_long_as_it_is_told():
     moved = [bool(np.any(transform(tf.constant(IMAGE), tf.constant(step, tf.int64)).numpy() != IMAGE)) for step in range(30)]
     assert sum(moved[:20]) > 10
     assert not any(moved[20:])
+
+
+def test_turning_by_a_right_angle_and_enlarging():
+    image = np.random.default_rng(0).uniform(0, 1, (1, 5, 5, 3)).astype(np.float32)
+    quarter = turned(tf.constant(image), tf.constant(np.pi / 2, tf.float32), tf.constant(1.0))
+    np.testing.assert_allclose(quarter[0], np.rot90(image[0]), atol=1e-5)
+    double = turned(tf.constant(image), tf.constant(0.0), tf.constant(2.0))
+    np.testing.assert_allclose(double[0, ::2, ::2], image[0, 1:4, 1:4], atol=1e-5)  # the middle, twice as large
+    np.testing.assert_allclose(double[0, 2, 1], (image[0, 2, 1] + image[0, 2, 2]) / 2, atol=1e-5)
+
+
+def test_feature_visualisation_s_transform_moves_the_picture_and_passes_gradients():
+    transform = robust(5, seed=1)
+    image = tf.constant(np.random.default_rng(0).uniform(0, 1, (2, 16, 16, 3)).astype(np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        first = transform(image, tf.constant(3, tf.int64))
+    assert tape.gradient(first, image).shape == image.shape
+    np.testing.assert_array_equal(first, transform(image, tf.constant(3, tf.int64)))  # of the seed and the step alone
+    assert np.abs(first - transform(image, tf.constant(4, tf.int64))).max() > 0.01

@@ -5,28 +5,53 @@ TensorFlow is imported after the flags have been read and the conversion has bee
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from tfinvert import interruption, questions, series
-from tfinvert.config import CHOICES, CONFIGS, PLACEMENT, STARTS, Config, RunConfig, flag_text, flagfile, parse_size, with_preset
+from tfinvert import interruption, questions, quiet, series
+from tfinvert.config import (
+    CHOICES,
+    CONFIGS,
+    PLACEMENT,
+    STARTS,
+    ClassVisConfig,
+    CompareDecodersConfig,
+    Config,
+    DecodeConfig,
+    DecoderConfig,
+    FoolConfig,
+    RunConfig,
+    SaliencyConfig,
+    StyleConfig,
+    flag_text,
+    flagfile,
+    parse_size,
+    with_preset,
+)
 from tfinvert.errors import InputError, NonFiniteLossError, choice_error
 from tfinvert.questions import Baseline, Question
+
+if TYPE_CHECKING:
+    from tfinvert.rundir import RunDirectory
 
 # One sentence for each setting.
 HELP = {
     "experiment": "what to do: invert a picture; list the layers of a network; run the homework's questions (suite); print "
     "their diffs (diff); make the page again (report); invert every layer of a network (sweep); "
-    "run the same in PyTorch and compare (compare)",
+    "run the same in PyTorch and compare (compare); show what a class score depends on (saliency); "
+    "change a picture until it is taken for something else (fool); "
+    "paint it like another (style); make what the network takes for a class (class_vis); "
+    "train a decoder of a layer's features (train_decoder); invert a picture with one, in one pass (decode); "
+    "both ways beside one another (compare_decoders)",
     "model": "network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet",
     "onnx": "an .onnx file to use instead of the zoo's",
     "weights": "pretrained: from the file, downloaded where needed; random: seeded, with calibrated statistics; auto: "
@@ -41,7 +66,9 @@ HELP = {
     "pool": "avg replaces max pools by average pools as the homework does; max keeps the network as it was trained",
     "steps": "updates of the picture",
     "optimizer": "adam; sgd with momentum; mv2016, the rule of Mahendran & Vedaldi 2016; lbfgs, which has no learning rate",
-    "learning_rate": "step size at the start, or at the top of the warm-up; 0 for what the depth of the layers wants",
+    "learning_rate": "step size at the start, or at the top of the warm-up; 0 for what the depth of the layers wants; of "
+    "fool the length of a step in normalised pixels (gradient) or in 1/255 (pgd); of class_vis 0 for the recipe's own, 25 "
+    "(course) and 0.05 (fourier)",
     "epsilon": "Adam's epsilon; 1e-8 as in TensorFlow 1 and PyTorch, which matters with --feature_loss=mse",
     "momentum": "of --optimizer=sgd",
     "momentum_reset": "of --optimizer=sgd: zero the momentum when the learning rate changes",
@@ -70,30 +97,77 @@ HELP = {
     "pyramid (a sum of resolutions), sigmoid, fourier (decorrelated colours), deep_prior (a convolutional generator)",
     "pyramid_levels": "resolutions below the full one; -1 for what the depth of the layers wants",
     "init": "start: noise as the homework, grey with a little noise, mv2015 or mv2016 (noise around the mean colour), or a "
-    "picture file",
+    "picture file; of style also content, for the picture itself, or uniform, for the course's noise",
     "seed": "of the start",
     "seeds": "starts that are run in one batch, from --seed on; the one with the smallest feature error is kept",
     "images": "of sweep: a folder of pictures, each of which is inverted",
     "save_every": "steps between pictures and lines of metrics",
     "precision": "float32; tf32 on a GPU; bfloat16 on a processor, with a tenth of the steps in float32 at the end",
     "tensorboard": "also write scalars and pictures for TensorBoard",
-    "output_dir": "run directory; out/<network>-<layers> by default",
+    "output_dir": "run directory; by default out/<network>-<layers>, or out/<experiment>",
     "resume": "go on from the run directory's newest checkpoint",
     "overwrite": "replace the run in the run directory",
     "questions": "of suite and diff: all, a group (q2), names (q2.1,q3.2), or flagfiles",
     "runs": "of report: run directories, comma separated",
     "torch_variants": "of compare: ways to run PyTorch; the first makes all steps, the others 30 to show their speed",
+    "pictures": "several pictures, comma separated, instead of --image",
+    "classes": "ImageNet classes by name, index or WordNet id, comma separated; --class is the same flag; "
+    "of saliency by default what the network sees in each picture, of fool the targets (none: anything else)",
+    "attack": "gradient: along the target's score, normalised, as in CS231n; fgsm: one signed step; pgd: many, within --bound",
+    "bound": "of fgsm and pgd: how far any value may move, in 1/255; the picture that is written keeps to it",
+    "methods": "maps to make: gradient, smoothgrad, integrated, guided, grad_cam",
+    "style_images": "pictures whose style to take, comma separated",
+    "style_image_weights": "a weight for each of them; equal by default",
+    "side": "pixels of the shorter side of the picture, whose proportions are kept",
+    "style_side": "the same of the style pictures",
+    "content_weight": "weight of the sum of squared differences of the features of --layers; 0 for the texture alone",
+    "style_layers": "layers whose Gram matrices to match, comma separated",
+    "style_weights": "a weight for each of them; all 0 for no style",
+    "keep_colour": "keep the content's colours: transfer luminance alone",
+    "scales": "of style: sizes from coarse to fine, each twice the one before, --steps at each",
+    "recipe": "course: normalised ascent on pixels, jitter, blur; fourier: Adam on a decorrelated spectrum, seen through "
+    "jitter, turns and changes of size",
+    "channels": "channels of --layers to visualise instead of classes, comma separated",
+    "neuron": "the middle neuron of each channel instead of all of them",
+    "l2_weight": "of the course's recipe: weight of the sum of squares in normalised pixels",
+    "blur_every": "of the course's recipe: steps between blurs; 0 for none",
+    "blur_deviation": "deviation of that blur in pixels",
+    "samples": "noisy copies of SmoothGrad",
+    "noise": "deviation of SmoothGrad's noise as a fraction of the picture's range",
+    "integration_parts": "parts of the way of integrated gradients; doubled until the attributions add up to 1 %",
+    "data": "pictures to train on: samples for scikit-image's photographs, tiny-imagenet to download it, or a folder, "
+    "laid out as Tiny ImageNet or not",
+    "class_count": "classes of Tiny ImageNet, drawn with the seed",
+    "held_out": "fraction of the pictures, or of each class, that is tested with and never trained on",
+    "augment": "train on random crops, mirrored half of the time, instead of the centre of each picture",
+    "cache_features": "keep the encoder's features of the pictures on disk instead of making them in each epoch; needs "
+    "--noaugment",
+    "upsampling": "of the decoder: transposed for 4x4 transposed convolutions of stride 2, resize for nearest neighbours "
+    "and a 3x3 convolution",
+    "width": "channels of the decoder at half the picture's size, twice as many at each further halving, up to 256",
+    "picture_loss": "mse for squared or l1 for absolute differences of pixels",
+    "feature_weight": "weight of the normalised feature error of the decoded picture in the loss; 0 for none",
+    "epochs": "passes over the pictures",
+    "epoch_pictures": "pictures in an epoch; 0 for as many as there are, or 512 where there are fewer",
+    "batch_size": "pictures in an update, of all devices and workers together",
+    "halve_every": "epochs after which the learning rate is halved; 0 for a cosine down to 0 instead",
+    "beta_1": "Adam's decay of the mean gradient",
+    "beta_2": "Adam's decay of the mean squared gradient",
+    "weight_decay": "this times each weight is added to its gradient",
+    "patience": "epochs without progress on the held-out pictures after which the training ends; 0 for none",
+    "decoders": "of compare_decoders: what --decoder takes, several comma separated, each for another layer of one network",
+    "fewer_steps": "of compare_decoders: this many times fewer steps where the optimisation starts from what the decoder gives",
+    "warm_rate": "of compare_decoders: factor of the learning rate there",
+    "decoder": "what decodes: a run of --experiment=train_decoder, or its decoder.keras or decoder.onnx",
 }
 HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 ALL_LAYERS: dict[str, tuple[str, ...]] = {"layers": (), "sweep": ("all",)}  # what these take where no --layers are given
+ALIASES = {"class": "classes"}
 LISTS = {
-    "questions": str,
-    "runs": str,
-    "torch_variants": str,
-    "layers": str,
-    "layer_weights": float,
-    "decay_boundaries": int,
-    "decay_factors": float,
+    **dict.fromkeys(("questions", "runs", "torch_variants", "decoders", "pictures", "style_images"), str),
+    **dict.fromkeys(("layers", "style_layers", "classes", "methods"), str),
+    **dict.fromkeys(("layer_weights", "style_weights", "style_image_weights", "decay_factors"), float),
+    **dict.fromkeys(("decay_boundaries", "channels"), int),
 }
 
 
@@ -156,6 +230,9 @@ def _config(given: flags.FlagValues) -> RunConfig:
     if experiment in ALL_LAYERS:
         values.setdefault("layers", ALL_LAYERS[experiment])
     return kind(**(with_preset(values) if kind is Config else values))
+    if values.get("decoder") or values.get("decoders"):
+        values = _with_encoder(values, values.get("decoders") or (values["decoder"],))
+    return kind(**values)
 
 
 def asked_questions(arguments: Sequence[str]) -> list[Question]:
@@ -186,6 +263,18 @@ def _baseline() -> Baseline:
     return Baseline(path.read_text(encoding="utf-8"), config)
 
 
+def _with_encoder(values: dict[str, Any], sources: Sequence[str]) -> dict[str, Any]:
+    """The settings with the encoder of the decoders where they name none."""
+    from tfinvert import decoders
+
+    encoders = [decoders.encoder_of(source) for source in sources]
+    known = encoders[0].settings()
+    known["layers"] = tuple(encoder.layer for encoder in encoders)
+    if "model" in values:  # another network than the decoder's file
+        known.pop("onnx", None)
+    return {**known, **values}
+
+
 def _parse_list(name: str, texts: Sequence[str]) -> tuple:
     texts = [text.strip() for text in texts if text.strip()]
     try:
@@ -206,7 +295,8 @@ def _with_flagfiles(arguments: list[str], including: tuple[str, ...] = ()) -> li
         argument = pending.pop(0)
         name, equals, value = argument.partition("=")
         if name not in ("--flagfile", "-flagfile"):
-            expanded.append(argument)
+            bare = name.lstrip("-")
+            expanded.append(f"--{ALIASES[bare]}{equals}{value}" if name.startswith("-") and bare in ALIASES else argument)
             continue
         if not equals:
             if not pending:
@@ -261,7 +351,11 @@ def other_settings() -> list[tuple[str, list[dataclasses.Field]]]:
     return [
         (
             ", ".join(name for name, one in CONFIGS.items() if one is kind),
-            [f for f in dataclasses.fields(kind) if f.name not in common or f.default != common[f.name]],
+            [
+                field
+                for field in dataclasses.fields(kind)
+                if field.name != "experiment" and (field.name not in common or field.default != common[field.name])
+            ],
         )
         for kind in dict.fromkeys(CONFIGS.values())
         if kind is not Config
@@ -271,6 +365,21 @@ def other_settings() -> list[tuple[str, list[dataclasses.Field]]]:
 def execute(arguments: Sequence[str]) -> int:
     """Runs the experiment of a command line; gives the exit code. Raises InputError, NonFiniteLossError or Interrupted."""
     config = parse(arguments)
+    if isinstance(config, (SaliencyConfig, FoolConfig, ClassVisConfig)):
+        _classify(config)
+        return 0
+    if isinstance(config, StyleConfig):
+        _style(config)
+        return 0
+    if isinstance(config, DecoderConfig):
+        _train_decoder(config)
+        return 0
+    if isinstance(config, DecodeConfig):
+        _decode(config)
+        return 0
+    if isinstance(config, CompareDecodersConfig):
+        _compare_decoders(config)
+        return 0
     assert isinstance(config, Config)
     if config.experiment == "diff":
         from tfinvert.experiments import diff
@@ -327,26 +436,137 @@ def _invert(config: Config) -> None:
     print(run_dir.summary())
 
 
+def _classify(config: SaliencyConfig | FoolConfig | ClassVisConfig) -> None:
+    """The experiments with the class scores of a network."""
+    from tfinvert import imagenet
+    from tfinvert.networks import convert
+
+    several = config.pictures if isinstance(config, SaliencyConfig) else ()
+    if isinstance(config, ClassVisConfig):
+        run_dir = _checked_run(config, (), config.resume)
+        if config.resume and run_dir.is_finished(flagfile(config)):
+            _print_result(run_dir)
+            return
+    else:
+        run_dir = _checked_run(config, several or (config.image,))
+    for name in config.classes:
+        imagenet.find(name)
+    with convert.Conversion(convert.request_for(config, config.needed_layers())) as conversion:
+        _import_tensorflow()
+        from tfinvert.experiments import class_vis, fool, saliency
+
+        if isinstance(config, SaliencyConfig):
+            saliency.run(config, conversion, run_dir)
+        elif isinstance(config, FoolConfig):
+            fool.run(config, conversion, run_dir)
+        else:
+            class_vis.run(config, conversion, run_dir)
+    _print_result(run_dir)
+
+
+def _style(config: StyleConfig) -> None:
+    starts = ("content", "uniform", *STARTS)
+    run_dir = _checked_run(config, (config.image, *config.style_images, *({config.init} - set(starts))), config.resume)
+    if config.resume and run_dir.is_finished(flagfile(config)):
+        _print_result(run_dir)
+        return
+    from tfinvert.networks.scales import scales
+
+    with contextlib.ExitStack() as stack:
+        prepared = scales(config, stack)
+        _import_tensorflow()
+        from tfinvert.experiments import style
+
+        style.run(config, prepared, run_dir)
+    _print_result(run_dir)
+
+
+def _train_decoder(config: DecoderConfig) -> None:
+    from tfinvert import pictures
+    from tfinvert.networks import convert
+    from tfinvert.rundir import RunDirectory
+
+    run_dir = RunDirectory(config.run_folder())
+    writes = pictures.Share.told().is_chief  # the other workers find here what the first has begun
+    if writes:
+        run_dir.check(flagfile(config), resume=config.resume, overwrite=config.overwrite)
+    if config.resume and run_dir.flags.exists() and run_dir.is_finished(flagfile(config)):
+        _print_result(run_dir)
+        return
+    data = config.data
+    if data == pictures.TINY_IMAGENET and not os.path.exists(data):
+        data = str(pictures.tiny_imagenet(convert.cache_folder() / "data"))
+    split = pictures.find(data, class_count=config.class_count, held_out=config.held_out, seed=config.seed)
+    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
+        _import_tensorflow()
+        from tfinvert.experiments import train_decoder
+
+        train_decoder.run(config, conversion, run_dir, split)
+    if writes:
+        _print_result(run_dir)
+
+
+def _decode(config: DecodeConfig) -> None:
+    from tfinvert import decoders
+    from tfinvert.networks import convert
+
+    run_dir = _checked_run(config, (config.image,))
+    request = convert.request_for(config, config.layers)
+    decoders.encoder_of(config.decoder).refuse_request(config, request, config.decoder)
+    with convert.Conversion(request) as conversion:
+        _import_tensorflow()
+        from tfinvert.experiments import decode
+
+        decode.run(config, conversion, run_dir)
+    _print_result(run_dir)
+
+
+def _compare_decoders(config: CompareDecodersConfig) -> None:
+    from tfinvert import decoders
+    from tfinvert.networks import convert
+
+    run_dir = _checked_run(config, config.pictures or (config.image,))
+    for source, layer in zip(config.decoders, config.layers, strict=True):
+        decoders.encoder_of(source).refuse_request(config, convert.request_for(config, (layer,)), source)
+    _import_tensorflow()
+    from tfinvert.experiments import compare_decoders
+
+    compare_decoders.run(config, run_dir)
+    print(f"{run_dir.table.read_text(encoding='utf-8')}table: {run_dir.table}\npictures: {run_dir.sheet}, {run_dir.images}")
+
+
+def _checked_run(config: RunConfig, pictures: Sequence[str], resume: bool = False) -> RunDirectory:
+    """The run directory of an experiment and its pictures, found usable."""
+    from tfinvert import images
+    from tfinvert.rundir import RunDirectory
+
+    run_dir = RunDirectory(config.run_folder())
+    run_dir.check(flagfile(config), resume=resume, overwrite=config.overwrite)
+    for picture in pictures:
+        images.check(picture)
+    return run_dir
+
+
+def _print_result(run_dir: RunDirectory) -> None:
+    info = run_dir.read_info()
+    for name, value in info["result"].items():
+        for one in value if isinstance(value, list) else [value]:
+            text = ", ".join(f"{k} {_short(v)}" for k, v in one.items()) if isinstance(one, dict) else _short(one)
+            print(f"{name.replace('_', ' ')}: {text}")
+    print(f"weights: {info['weights']}\npictures: {run_dir.sheet}, {run_dir.images}")
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _import_tensorflow() -> None:
     """Imports TensorFlow without what its C++ says on standard error where there is no GPU, unless the import fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if os.environ["TF_CPP_MIN_LOG_LEVEL"] < "2":
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            import tensorflow as tf
+    with quiet.standard_error_held_back():
+        import tensorflow as tf
 
-            tf.config.list_physical_devices()  # says most of it
-        except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+        tf.config.list_physical_devices()  # says most of it
 
 
 def main(arguments: Sequence[str]) -> int:

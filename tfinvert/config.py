@@ -23,6 +23,10 @@ CHOICES = {
     "alpha_reduction": ("sum", "mean"),
     "parameterization": ("free", "clip", "bounded", "sigmoid", "pyramid", "fourier", "deep_prior"),
     "precision": ("float32", "tf32", "bfloat16"),
+    "attack": ("gradient", "fgsm", "pgd"),
+    "recipe": ("course", "fourier"),
+    "upsampling": ("transposed", "resize"),
+    "picture_loss": ("mse", "l1"),
 }
 STARTS = ("noise", "grey", "mv2015", "mv2016")  # --init is one of these or a picture file
 # What a preset sets where the user does not, in units of images in [0, 1]. `presets.at_depth` adds what depends on the layer.
@@ -74,7 +78,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs", "torch_variants")
 TORCH_VARIANTS = ("channels_last", "eager", "compile")
 FLOAT32_FINISH = 10  # a run in a reduced precision ends with this part of its steps in float32
-FILES = ("onnx", "image", "init", "images")  # may be the path of a file
+# What may be the path of a file, or several.
+FILES = ("onnx", "image", "images", "pictures", "style_images", "init", "data", "decoder", "decoders")
+METHODS = ("gradient", "smoothgrad", "integrated", "guided", "grad_cam")
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 
 
@@ -249,8 +255,330 @@ class Config(RunConfig):
         return Path("out") / re.sub(r"[^A-Za-z0-9._+-]", "_", f"{self.network_name()}-{'+'.join(self.layers)}")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SaliencyConfig(RunConfig):
+    """The settings of saliency maps."""
+
+    experiment: str = "saliency"
+    model: str = "squeezenet1.1"
+    pool: str = "max"
+    pictures: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = METHODS
+    layers: tuple[str, ...] = ("last",)
+    samples: int = 32
+    noise: float = 0.15
+    integration_parts: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for method in self.methods:
+            if method not in METHODS:
+                raise choice_error("--methods", method, METHODS)
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise InputError(f"--methods is {','.join(self.methods)!r}; expected some of {', '.join(METHODS)}, each once")
+        if len(self.layers) != 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; Grad-CAM expects one")
+        pictures = len(self.pictures) or 1
+        if len(self.classes) not in (0, 1, pictures):
+            raise InputError(
+                f"--class names {len(self.classes)} classes for {pictures} pictures; expected one, or one for each"
+            )
+        _at_least("samples", self.samples, 1)
+        _at_least("integration_parts", self.integration_parts, 1)
+        _above_zero("noise", self.noise)
+
+    def needed_layers(self) -> tuple[str, ...]:
+        """The layers that the network is cut to."""
+        return ("scores", *(self.layers if "grad_cam" in self.methods else ()))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FoolConfig(RunConfig):
+    """The settings of fooling images. The defaults are the constants of CS231n, assignment 3."""
+
+    experiment: str = "fool"
+    model: str = "squeezenet1.1"
+    pool: str = "max"
+    classes: tuple[str, ...] = ("stingray",)
+    attack: str = "gradient"
+    steps: int = 100
+    learning_rate: float = 1.0
+    bound: float = 8.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least("steps", self.steps, 1)
+        _above_zero("learning_rate", self.learning_rate)
+        if not 1 <= self.bound <= 255:
+            raise InputError(f"--bound is {self.bound}; expected 1 to 255 levels of 1/255")
+
+    def needed_layers(self) -> tuple[str, ...]:
+        """The layers that the network is cut to."""
+        return ("scores",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StyleConfig(RunConfig):
+    """The settings of style transfer. The defaults are CS231n's, assignment 3, for its third pair of pictures."""
+
+    experiment: str = "style"
+    model: str = "squeezenet1.1"
+    pool: str = "max"
+    style_images: tuple[str, ...] = ()
+    style_image_weights: tuple[float, ...] = ()
+    side: int = 192
+    style_side: int = 192
+    layers: tuple[str, ...] = ("features.3",)
+    content_weight: float = 6e-2
+    style_layers: tuple[str, ...] = ("features.1", "features.4", "features.6", "features.7")
+    style_weights: tuple[float, ...] = (300000.0, 1000.0, 15.0, 3.0)
+    tv_weight: float = 2e-2
+    keep_colour: bool = False
+    scales: int = 1
+    init: str = "content"
+    steps: int = 200
+    optimizer: str = "adam"
+    learning_rate: float = 3.0
+    epsilon: float = 1e-8
+    decay_boundaries: tuple[int, ...] = (180,)
+    decay_factors: tuple[float, ...] = (1 / 30,)
+    save_every: int = 20
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("side", "style_side"):
+            if not SMALLEST_SIDE <= getattr(self, name) <= LARGEST_SIDE:
+                raise InputError(f"--{name} is {getattr(self, name)}; expected {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
+        if self.size is not None:
+            raise InputError("--size is no flag of --experiment=style, which keeps proportions; give --side and --style_side")
+        if len(self.layers) != 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; --experiment=style expects one, for the content")
+        if len(self.style_layers) != len(self.style_weights):
+            raise InputError(
+                f"--style_weights has {len(self.style_weights)} numbers for {len(self.style_layers)} --style_layers; "
+                "expected one for each"
+            )
+        if len(set(self.style_layers)) < len(self.style_layers):
+            raise InputError(f"--style_layers names a layer twice: {', '.join(self.style_layers)}; give each once")
+        for weight in self.style_weights:
+            _at_least("style_weights", weight, 0)
+        if any(self.style_weights) and not self.style_images:
+            raise InputError("--style_images is empty; expected at least one picture, or --style_weights of 0")
+        if self.style_image_weights and len(self.style_image_weights) != len(self.style_images):
+            raise InputError(
+                f"--style_image_weights has {len(self.style_image_weights)} numbers for {len(self.style_images)} "
+                "--style_images; expected one for each"
+            )
+        for weight in self.style_image_weights:
+            _above_zero("style_image_weights", weight)
+        _at_least("content_weight", self.content_weight, 0)
+        _at_least("tv_weight", self.tv_weight, 0)
+        if not (self.content_weight or self.tv_weight or any(self.style_weights)):
+            raise InputError("--content_weight, --style_weights and --tv_weight are all 0; expected one above 0")
+        if self.optimizer not in ("adam", "lbfgs"):
+            raise choice_error("--optimizer", self.optimizer, ("adam", "lbfgs"))
+        _at_least("scales", self.scales, 1)
+        if min(self.side, self.style_side) >> (self.scales - 1) < SMALLEST_SIDE:
+            raise InputError(
+                f"--scales is {self.scales}; a side of {min(self.side, self.style_side)} pixels cannot be halved so often"
+            )
+        _at_least("steps", self.steps, 1)
+        _at_least("save_every", self.save_every, 1)
+        _above_zero("learning_rate", self.learning_rate)
+        _above_zero("epsilon", self.epsilon)
+        if list(self.decay_boundaries) != sorted(set(self.decay_boundaries)) or min(self.decay_boundaries, default=1) < 1:
+            raise InputError(f"--decay_boundaries is {list(self.decay_boundaries)}; expected rising steps, such as 180")
+        if len(self.decay_factors) != len(self.decay_boundaries):
+            raise InputError(
+                f"--decay_factors has {len(self.decay_factors)} numbers for {len(self.decay_boundaries)} boundaries; "
+                "expected one for each"
+            )
+        for factor in self.decay_factors:
+            _above_zero("decay_factors", factor)
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
+
+    def shares(self) -> tuple[float, ...]:
+        """The weight of each style picture; they sum to 1."""
+        weights = self.style_image_weights or (1.0,) * len(self.style_images)
+        return tuple(weight / sum(weights) for weight in weights)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassVisConfig(RunConfig):
+    """The settings of class visualisation. The defaults are CS231n's, assignment 3, and its six classes."""
+
+    experiment: str = "class_vis"
+    model: str = "squeezenet1.1"
+    pool: str = "max"
+    recipe: str = "course"
+    classes: tuple[str, ...] = ("tarantula", "tick", "Yorkshire terrier", "oboe", "gorilla", "hourglass")
+    layers: tuple[str, ...] = ()
+    channels: tuple[int, ...] = ()
+    neuron: bool = False
+    steps: int = 100
+    learning_rate: float = 0.0
+    l2_weight: float = 1e-3
+    jitter: int = 17
+    blur_every: int = 10
+    blur_deviation: float = 0.5
+    save_every: int = 10
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.layers) > 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; --experiment=class_vis expects one, with --channels")
+        if bool(self.layers) != bool(self.channels):
+            raise InputError("--layers and --channels go together, as in --layers=fire8 --channels=12,40; else give --classes")
+        if self.neuron and not self.layers:
+            raise InputError("--neuron expects a layer and its channels, as in --layers=fire8 --channels=12,40")
+        if not (self.layers or self.classes):
+            raise InputError("--classes is empty; expected at least one, such as gorilla")
+        for channel in self.channels:
+            _at_least("channels", channel, 0)
+        _at_least("steps", self.steps, 1)
+        _at_least("save_every", self.save_every, 1)
+        _at_least("learning_rate", self.learning_rate, 0)
+        _at_least("l2_weight", self.l2_weight, 0)
+        _at_least("jitter", self.jitter, 1)
+        _at_least("blur_every", self.blur_every, 0)
+        _above_zero("blur_deviation", self.blur_deviation)
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
+
+    def needed_layers(self) -> tuple[str, ...]:
+        """The layers that the network is cut to."""
+        return self.layers or ("scores",)
+
+    def rate(self) -> float:
+        """The learning rate; where none is given, the recipe's own."""
+        return self.learning_rate or {"course": 25.0, "fourier": 0.05}[self.recipe]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecoderConfig(RunConfig):
+    """The settings of a decoder's training."""
+
+    experiment: str = "train_decoder"
+    model: str = "alexnet"
+    pool: str = "max"
+    layers: tuple[str, ...] = ("conv2",)
+    data: str = "samples"
+    class_count: int = 20
+    held_out: float = 0.1
+    augment: bool = True
+    cache_features: bool = False
+    upsampling: str = "transposed"
+    width: int = 32
+    picture_loss: str = "mse"
+    feature_weight: float = 0.0
+    epochs: int = 20
+    epoch_pictures: int = 0
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    halve_every: int = 0
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+    patience: int = 0
+    precision: str = "float32"
+    tensorboard: bool = False
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.layers) != 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; a decoder is trained for one, such as conv2")
+        for name in ("class_count", "width", "epochs", "batch_size"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("epoch_pictures", "halve_every", "patience", "weight_decay", "feature_weight"):
+            _at_least(name, getattr(self, name), 0)
+        _above_zero("learning_rate", self.learning_rate)
+        for name in ("beta_1", "beta_2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"--{name} is {getattr(self, name)}; expected a number from 0 to below 1")
+        if not 0 < self.held_out < 1:
+            raise InputError(f"--held_out is {self.held_out}; expected a fraction between 0 and 1")
+        if self.cache_features and self.augment:
+            raise InputError("--cache_features needs --noaugment: the features of random crops cannot be kept")
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
+
+    def run_folder(self) -> Path:
+        """The run directory: `output_dir`, or out/decoder-<network>-<layer>."""
+        if self.output_dir:
+            return super().run_folder()
+        return Path("out") / re.sub(r"[^A-Za-z0-9._+-]", "_", f"decoder-{self.network_name()}-{self.layers[0]}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodeConfig(RunConfig):
+    """The settings of decoding; the encoder's are those of the decoder where they are not given."""
+
+    experiment: str = "decode"
+    decoder: str = ""
+    layers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.decoder:
+            raise InputError("--experiment=decode expects --decoder, a run of --experiment=train_decoder or its file")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompareDecodersConfig(RunConfig):
+    """The settings of a comparison of decoders with optimisation; the encoder's as of decoding."""
+
+    experiment: str = "compare_decoders"
+    decoders: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
+    steps: int = 300
+    learning_rate: float = 0.1
+    tv_weight: float = 3.0
+    fewer_steps: int = 5
+    warm_rate: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.decoders or len(self.layers) != len(self.decoders):
+            raise InputError(
+                f"--decoders names {len(self.decoders)} decoders for {len(self.layers)} layers; expected at least one, "
+                "each for a layer of its own"
+            )
+        if len(set(self.layers)) < len(self.layers):
+            raise InputError(f"--layers names a layer twice: {', '.join(self.layers)}; give one decoder for each")
+        _at_least("fewer_steps", self.fewer_steps, 1)
+        _above_zero("warm_rate", self.warm_rate)
+        self.inversion(self.layers[0])
+
+    def inversion(self, layer: str, *, warm: bool = False) -> Config:
+        """The settings of the optimisation for one layer; `warm` where it starts from what the decoder gives."""
+        names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "seed", "tv_weight")
+        return Config(
+            **{name: getattr(self, name) for name in names},
+            layers=(layer,),
+            steps=max(self.steps // self.fewer_steps, 1) if warm else self.steps,
+            learning_rate=self.learning_rate * (self.warm_rate if warm else 1),
+            # A pyramid would start from the decoded picture with its coarse levels at rest: pixels go on from it.
+            parameterization="clip",
+        )
+
+
 # Experiment -> its settings. Flags that are no field of them are refused.
-CONFIGS: dict[str, type[RunConfig]] = dict.fromkeys(("invert", "layers", "suite", "diff", "report", "sweep", "compare"), Config)
+CONFIGS: dict[str, type[RunConfig]] = {
+    **dict.fromkeys(("invert", "layers", "suite", "diff", "report", "sweep", "compare"), Config),
+    "saliency": SaliencyConfig,
+    "fool": FoolConfig,
+    "style": StyleConfig,
+    "class_vis": ClassVisConfig,
+    "train_decoder": DecoderConfig,
+    "decode": DecodeConfig,
+    "compare_decoders": CompareDecodersConfig,
+}
 
 
 def with_preset(settings: dict[str, Any]) -> dict[str, Any]:
@@ -268,10 +596,14 @@ def flagfile(config: RunConfig) -> str:
         value = getattr(config, field.name)
         if field.name in PLACEMENT or value is None:
             continue
-        if field.name in FILES and Path(value).exists():
-            value = str(Path(value).absolute())  # the run can be repeated from any folder
+        if field.name in FILES:  # the run can be repeated from any folder
+            value = tuple(map(_absolute, value)) if isinstance(value, tuple) else _absolute(value)
         lines.append(f"--{field.name}={flag_text(field.name, value)}")
     return "\n".join(lines) + "\n"
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute()) if Path(path).exists() else path
 
 
 def flag_text(name: str, value: object) -> str:

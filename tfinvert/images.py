@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tfinvert.files import replacing
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 MEAN_COLOUR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
+COLOUR_DEVIATION = (0.229, 0.224, 0.225)  # likewise
 SMALLEST = 8
 LARGEST = 64_000_000
 
@@ -33,16 +35,86 @@ def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
       InputError: no such file, no picture, or fewer than 8 or more than 64 million pixels.
     """
     height, width = size
-    resized = _read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
+    resized = read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)[None] / np.float32(255)
+
+
+def proportional_size(source: str | Path, side: int) -> tuple[int, int]:
+    """(height, width) of a picture whose shorter side becomes `side` and whose proportions are kept, as the course does.
+
+    The longer side is rounded down. Raises InputError as `load` does.
+    """
+    width, height = read(source).size
+    return (side, int(side * width / height)) if height <= width else (int(side * height / width), side)
+
+
+def normalized(image: np.ndarray) -> np.ndarray:
+    """[..., 3] in [0, 1], RGB, in units of ImageNet's deviation from its mean: what the course's networks are given."""
+    return (image - np.asarray(MEAN_COLOUR, np.float32)) / np.asarray(COLOUR_DEVIATION, np.float32)
+
+
+def blurred(image: np.ndarray, deviation: float) -> np.ndarray:
+    """[batch, H, W, 3] under a Gaussian of a deviation in pixels, reflected at the border."""
+    from scipy.ndimage import gaussian_filter  # takes a second to import
+
+    return gaussian_filter(image, (0, deviation, deviation, 0)).astype(np.float32)
+
+
+# NTSC's luminance and two colour differences (ITU-R BT.470); greys have the latter 0.
+TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
+
+
+def luminance(image: np.ndarray) -> np.ndarray:
+    """The picture in greys of its luminance Y, of its own shape."""
+    return np.repeat(image @ TO_YIQ[:1].T, 3, axis=-1)
+
+
+def with_colour_of(image: np.ndarray, coloured: np.ndarray) -> np.ndarray:
+    """The luminance of one picture with the colour differences of another (Gatys et al. 2016, arXiv 1606.05897, section 5.2).
+
+    Args:
+      image, coloured: [..., 3] of one shape.
+
+    Returns:
+      The same shape; not clipped.
+    """
+    mixed = np.concatenate([image @ TO_YIQ[:1].T, coloured @ TO_YIQ[1:].T], axis=-1)
+    return (mixed @ np.linalg.inv(TO_YIQ).T).astype(np.float32)
+
+
+def with_statistics_of(image: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The picture with the mean and deviation of another, over all its values (the same paper, section 5.2)."""
+    return (image - image.mean()) * (other.std() / max(float(image.std()), 1e-6)) + other.mean()
+
+
+def load_same_size(sources: Sequence[str], size: tuple[int, int]) -> np.ndarray:
+    """Several pictures as `load` reads them, [len(sources), height, width, 3]."""
+    return np.concatenate([load(source, size) for source in sources])
+
+
+def heat(values: np.ndarray) -> np.ndarray:
+    """A map [H, W] as colours from black over red and yellow to white, [H, W, 3].
+
+    Every map has a scale of its own, from 0 to its 99.9th percentile, so that a few pixels do not darken all the others;
+    two maps can be compared in their shape only.
+    """
+    scaled = np.clip(values / max(float(np.percentile(values, 99.9)), 1e-12), 0, 1)[..., None]
+    return np.clip(3 * scaled - np.arange(3), 0, 1).astype(np.float32)
+
+
+def overlay(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The heat of a map [H, W] over the picture [H, W, 3] made grey, [H, W, 3]."""
+    grey = np.mean(picture, axis=-1, keepdims=True)
+    return np.clip(0.45 * grey + 0.75 * heat(values), 0, 1)
 
 
 def check(source: str | Path) -> None:
     """Raises InputError, as `load` would, for a picture that cannot be read."""
-    _read(source)
+    read(source)
 
 
-def _read(source: str | Path) -> PillowImage.Image:
+def read(source: str | Path) -> PillowImage.Image:
+    """A picture at its own size, RGB of 8 bits, as `load` reads it; raises InputError as `load` does."""
     path = sample(str(source)) if str(source) in SAMPLES and not os.path.exists(source) else Path(source)
     try:
         with warnings.catch_warnings():

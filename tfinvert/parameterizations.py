@@ -12,6 +12,7 @@ from tfinvert import images
 from tfinvert.config import SIGMA
 from tfinvert.images import MEAN_COLOUR
 
+NORMALIZED_BOUND = 1.5
 SIGMOID_MARGIN = 1e-3  # an image file's 0 and 1 would be infinitely far out
 BOUND = 160 / 255  # Mahendran & Vedaldi 2016: twice B = 80 grey levels
 # How the colours of photographs vary together: the symmetric square root of the covariance of logit(RGB) over all pixels
@@ -77,6 +78,16 @@ def parameterization(name: str, size: tuple[int, int], seed: int = 0, levels: in
         ),
         "sigmoid": Parameterization(lambda image: [_logit(image)], lambda logits: tf.sigmoid(logits[0])),
     }[name]
+
+
+def normalized() -> Parameterization:
+    """CS231n's: the pixels in units of ImageNet's deviation from its mean, clamped to 1.5 there; black lies beyond."""
+    return Parameterization(
+        lambda image: [images.normalized(image)],
+        lambda pixels: pixels[0] * images.COLOUR_DEVIATION + MEAN_COLOUR,
+        lambda pixels: [tf.clip_by_value(pixels[0], -NORMALIZED_BOUND, NORMALIZED_BOUND)],
+        box=(-NORMALIZED_BOUND, NORMALIZED_BOUND),
+    )
 
 
 def bounded(image: tf.Tensor, bound: float = BOUND) -> tf.Tensor:

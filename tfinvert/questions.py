@@ -51,7 +51,7 @@ def flags_folder() -> Path:
 def flagfiles(wanted: Iterable[str]) -> dict[str, Path]:
     """Name -> flagfile, for names (q2.1), groups (q2), paths of flagfiles, or `all`, in the order of the homework."""
     folder = flags_folder()
-    known = {path.stem: path for path in sorted(folder.glob("*.flags"), key=_order) if path.stem not in NO_QUESTIONS}
+    known = {path.stem: path for path in sorted(folder.glob("*.flags"), key=_order) if _is_question(path)}
     found: dict[str, Path] = {}
     for name in wanted:
         if name == "all":
@@ -65,6 +65,13 @@ def flagfiles(wanted: Iterable[str]) -> dict[str, Path]:
         else:
             raise choice_error("question", name, ["all", *known])
     return found
+
+
+def _is_question(path: Path) -> bool:
+    """Whether a flagfile asks for an inversion, as the homework does: one of another experiment says so in a line."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    others = [line for line in lines if line.startswith("--experiment=") and line != "--experiment=invert"]
+    return path.stem not in NO_QUESTIONS and not others
 
 
 def _order(path: Path) -> tuple[bool, str]:

@@ -8,7 +8,7 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from tfinvert import images, metrics
 from tfinvert.errors import InputError
-from tfinvert.files import write_text
+from tfinvert.files import replacing, write_text
 
 QUEUED_PICTURES = 16
 LOCK_SECONDS = 10.0  # a run that was told to end is gone by then
@@ -28,7 +28,8 @@ class RunDirectory:
 
     Attributes:
       path: the folder.
-      flags, info, metrics, target, final, sheet, curves, checkpoints, tensorboard: paths inside.
+      flags, info, metrics, target, final, sheet, curves, maps, table, decoder, decoder_onnx, checkpoints,
+        tensorboard: paths inside.
     """
 
     def __init__(self, path: Path):
@@ -40,7 +41,11 @@ class RunDirectory:
         self.final = path / "final.png"
         self.sheet = path / "sheet.png"
         self.curves = path / "curves.png"
+        self.maps = path / "maps.npz"
         self.images = path / "images"
+        self.table = path / "table.md"
+        self.decoder = path / "decoder.keras"
+        self.decoder_onnx = path / "decoder.onnx"
         self.checkpoints = path / "checkpoints"
         self.tensorboard = path / "tensorboard"
         self._queue: queue.Queue[tuple[Path, np.ndarray] | None] = queue.Queue(QUEUED_PICTURES)
@@ -105,7 +110,9 @@ class RunDirectory:
             raise InputError(f"cannot write to {self.path}: {error.strerror or error}") from None
 
     def _remove_run(self) -> None:
-        for file in (self.flags, self.info, self.metrics, self.target, self.final, self.sheet, self.curves):
+        for file in (self.flags, self.info, self.metrics, self.target, self.final, self.sheet, self.curves, self.maps):
+            file.unlink(missing_ok=True)
+        for file in (self.table, self.decoder, self.decoder_onnx):
             file.unlink(missing_ok=True)
         for folder in (self.images, self.checkpoints, self.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)
@@ -141,6 +148,15 @@ class RunDirectory:
     def write_info(self, info: dict[str, Any]) -> None:
         """Replaces run.json."""
         write_text(self.info, json.dumps(info, indent=2) + "\n")
+
+    def save_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes maps.npz: the numbers behind pictures whose range is stretched to be seen."""
+        with replacing(self.maps) as part, open(part, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    def write_table(self, text: str) -> None:
+        """Replaces table.md."""
+        write_text(self.table, text)
 
     def picture_path(self, step: int) -> Path:
         """Where the picture of a step is."""

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfinvert.config import Config
+from tfinvert.config import Config, DecoderConfig
 
 
 def schedule(config: Config) -> keras.optimizers.schedules.LearningRateSchedule | float:
@@ -33,3 +33,11 @@ def schedule(config: Config) -> keras.optimizers.schedules.LearningRateSchedule 
         warmup_target=rate,
         warmup_steps=config.warmup_steps,
     )
+
+
+def decoder_rate(config: DecoderConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Halved every `halve_every` epochs, as the published decoders were trained; where that is 0, down a cosine to 0."""
+    if config.halve_every:
+        steps = config.halve_every * steps_per_epoch
+        return keras.optimizers.schedules.ExponentialDecay(config.learning_rate, steps, 0.5, staircase=True)
+    return keras.optimizers.schedules.CosineDecay(config.learning_rate, config.epochs * steps_per_epoch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -50,8 +50,7 @@ def mean_squared_error(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: the shapes differ in more than the batch: nothing is broadcast silently.
     """
-    if features.shape[1:] != target.shape[1:] or target.shape[0] not in (1, features.shape[0]):
-        raise ValueError(f"features of shape {features.shape} have a target of shape {target.shape}; expected the same")
+    _same_shape(features, target)
     return tf.reduce_mean(tf.math.squared_difference(features, target), axis=_all_but_batch(features))
 
 
@@ -128,6 +127,59 @@ def _reduced(value: tf.Tensor, image: tf.Tensor, reduction: str) -> tf.Tensor:
     return value
 
 
+def content_loss(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """sum((F - P)^2), CS231n's content loss without its weight: half of it is Gatys et al. 2016, eq. 1.
+
+    Args:
+      features: [batch, ...], of the picture.
+      target: [1, ...] or [batch, ...], of the content.
+
+    Returns:
+      [batch].
+
+    Raises:
+      ValueError: the shapes differ in more than the batch.
+    """
+    features, target = tf.convert_to_tensor(features), tf.convert_to_tensor(target)
+    _same_shape(features, target)
+    return tf.reduce_sum(tf.math.squared_difference(features, target), axis=_all_but_batch(features))
+
+
+def gram_matrix(features: tf.Tensor, *, normalize: bool = True) -> tf.Tensor:
+    """G_ij = sum over positions of F_i F_j (Gatys et al. 2016, eq. 3), divided by H W C as CS231n does.
+
+    Args:
+      features: [batch, H, W, C].
+      normalize: False for the sum itself.
+
+    Returns:
+      [batch, C, C].
+    """
+    features = tf.convert_to_tensor(features)
+    gram = tf.einsum("bhwi,bhwj->bij", features, features)
+    return gram / tf.cast(tf.reduce_prod(tf.shape(features)[1:]), gram.dtype) if normalize else gram
+
+
+def style_loss(features: Sequence[tf.Tensor], grams: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.Tensor:
+    """sum over layers of w_l sum((G_l - A_l)^2), CS231n's style loss.
+
+    Args:
+      features: of each layer, [batch, H, W, C].
+      grams: of each layer, the style's Gram matrix [1, C, C] or [batch, C, C].
+      weights: of each layer.
+
+    Returns:
+      [batch].
+
+    Raises:
+      ValueError: not as many of each, or a Gram matrix of another layer's shape.
+    """
+    losses = [
+        weight * content_loss(gram_matrix(layer), gram) for layer, gram, weight in zip(features, grams, weights, strict=True)
+    ]
+    return tf.add_n(losses)
+
+
 def feature_term(layer: str, target: tf.Tensor, weight: float = 1.0, loss: str = "mse") -> Term:
     """The term that draws a layer's features to a target; `loss` is "mse" or "normalized"."""
     function = {"mse": mean_squared_error, "normalized": normalized_squared_error}[loss]
@@ -167,6 +219,11 @@ def run_terms(config: Config, targets: Mapping[str, tf.Tensor]) -> list[Term]:
     if config.regularizer_final != 1:
         regularizers = [annealed(term, config.steps, config.regularizer_final) for term in regularizers]
     return made + regularizers
+
+
+def _same_shape(features: tf.Tensor, target: tf.Tensor) -> None:
+    if features.shape[1:] != target.shape[1:] or target.shape[0] not in (1, features.shape[0]):
+        raise ValueError(f"features of shape {features.shape} have a target of shape {target.shape}; expected the same")
 
 
 def _all_but_batch(tensor: tf.Tensor) -> list[int]:

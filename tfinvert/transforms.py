@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -47,5 +48,56 @@ def run_transform(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
     def transform(image: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         return tf.cond(step < steps, lambda: jitter(image, config.jitter, config.seed, step), lambda: image)
+
+    return transform
+
+
+def turned(image: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """The image turned about its middle by an angle (radians, counterclockwise) and made `scale` times as large.
+
+    Its size stays; what comes in from outside is the image reflected at its border. Bilinear.
+
+    Args:
+      image: [batch, H, W, channels].
+      angle, scale: scalars.
+    """
+    height, width = image.shape[1:3]
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    cosine, sine = tf.cos(angle) / scale, tf.sin(angle) / scale
+    # Where each pixel of the result comes from: x' = c x - s y + ..., y' = s x + c y + ..., with y pointing down.
+    row = [
+        *(cosine, -sine, middle_x - cosine * middle_x + sine * middle_y),
+        *(sine, cosine, middle_y - sine * middle_x - cosine * middle_y),
+        *(0.0, 0.0),
+    ]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=image,
+        transforms=tf.cast(tf.stack(row), tf.float32)[None],
+        output_shape=[height, width],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+    )
+
+
+def robust(pixels: int, seed: int, degrees: float = 5.0, zoom: float = 0.1) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The transform of feature visualisation: each step the picture jitters, and is turned and scaled a little.
+
+    What is left is what the network sees from everywhere (Olah, Mordvintsev & Schubert 2017, "Feature Visualization").
+
+    Args:
+      pixels, seed: as of `jitter`.
+      degrees: largest angle to either side.
+      zoom: largest change of size, up or down, as a fraction.
+
+    Returns:
+      (image, step) -> image.
+    """
+
+    def transform(image: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        # Another seed than the jitter's, whose two numbers would go with the angle and the size.
+        pair = tf.stack([tf.constant(seed + 1, tf.int64), tf.cast(step, tf.int64)])
+        uniform = tf.random.stateless_uniform([2], pair, -1.0, 1.0)
+        return turned(jitter(image, pixels, seed, step), uniform[0] * degrees * math.pi / 180, 1 + zoom * uniform[1])
 
     return transform

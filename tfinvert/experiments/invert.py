@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import math
-import platform
-import resource
 import sys
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfinvert import images, interruption, metrics, optimizers, parameterizations, precision, presets, terms, transforms
+from tfinvert import (
+    images,
+    interruption,
+    metrics,
+    optimizers,
+    parameterizations,
+    precision,
+    presets,
+    provenance,
+    terms,
+    transforms,
+)
 from tfinvert.config import Config, flagfile
+from tfinvert.drive import CHECKPOINT_SECONDS, restore
 from tfinvert.errors import InputError, NonFiniteLossError
-from tfinvert.networks.convert import Conversion, Request
+from tfinvert.networks.convert import Conversion
 from tfinvert.networks.network import Network, load
 from tfinvert.optimize import Optimization, Snapshot
 from tfinvert.report import charts, sheet
 from tfinvert.rundir import RunDirectory
-
-CHECKPOINT_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +111,7 @@ def run(
     with contextlib.ExitStack() as stack:
         if run_dir is not None:
             stack.enter_context(run_dir.locked())
-            info = {**_info(config, network, conversion.request, target), "settings": _chosen(given, config)}
+            info = {**provenance.describe(given, network, conversion.request, target), "settings": _chosen(given, config)}
             run_dir.create(flagfile(given), info, resume=config.resume)
             images.save(run_dir.target, target)
         return _optimize(config, network, target, initial, run_dir, _chosen(given, config))
@@ -133,7 +139,8 @@ def _optimize(
     if run_dir is not None:
         manager = tf.train.CheckpointManager(optimization.checkpoint, str(run_dir.checkpoints), max_to_keep=2)
         if config.resume:
-            _restore(optimization, manager, run_dir)
+            restore(optimization, manager)
+            run_dir.rewind(optimization.step)
     first_step = optimization.step
     history: list[dict[str, Any]] = run_dir.read_metrics() if run_dir is not None and config.resume else []
     stopped: BaseException | None = None
@@ -191,18 +198,6 @@ def _features(network: Network, image: np.ndarray) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in network.model(tf.constant(image), training=False).items()}
 
 
-def _restore(optimization: Optimization, manager: tf.train.CheckpointManager, run_dir: RunDirectory) -> None:
-    if manager.latest_checkpoint is not None:
-        try:
-            optimization.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"the checkpoint {manager.latest_checkpoint} cannot be read ({reason}); start with --overwrite"
-            ) from None
-    run_dir.rewind(optimization.step)
-
-
 def _line(snapshot: Snapshot, target: np.ndarray) -> dict[str, Any]:
     assert snapshot.image is not None
     return {
@@ -249,7 +244,7 @@ def _result(
         ),
         seconds=seconds,
         steps_per_second=(optimization.step - first_step) / max(seconds, 1e-9),
-        peak_memory_mb=_peak_memory_mb(),
+        peak_memory_mb=provenance.peak_memory_mb(),
         history=tuple(history),
         weights=network.weights_origin,
         starts=tuple(starts),
@@ -274,33 +269,9 @@ def _finish(run_dir: RunDirectory, result: Result, stopped: str | None) -> None:
     charts.write_curves(run_dir)
 
 
-def _info(config: Config, network: Network, request: Request, target: np.ndarray) -> dict[str, Any]:
-    packages = ("tfinvert", "tensorflow", "keras", "onnx", "onnx2tf", "onnxruntime", "numpy", "pillow")
-    return {
-        "experiment": config.experiment,
-        "network": network.name,
-        "weights": network.weights_origin,
-        "onnx_sha256": request.sha256,
-        "preprocessing": request.preprocessing,
-        "pool": config.pool,
-        "image": config.image,
-        "image_sha256": hashlib.sha256(target.tobytes()).hexdigest(),  # of the pixels as they are optimised for
-        "size": list(network.size),
-        "seed": config.seed,
-        "layers": {name: dataclasses.asdict(layer) for name, layer in network.layers.items()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "devices": [device.name for device in tf.config.list_logical_devices()],
-    }
-
-
 def _finite(value: float) -> float:
     # JSON has no infinity; 200 dB is beyond what float32 can tell apart.
     return min(value, 200.0) if not math.isnan(value) else value
-
-
-def _peak_memory_mb() -> float:
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / unit
 
 
 def _progress(config: Config, first_step: int) -> tqdm:

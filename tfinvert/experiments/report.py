@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfinvert.config import Config
+from tfinvert.config import CONFIGS, Config
 from tfinvert.errors import InputError
 from tfinvert.report import page
 from tfinvert.rundir import RunDirectory
@@ -15,6 +15,9 @@ def run(config: Config) -> None:
     for path in config.runs:
         if not RunDirectory(Path(path)).info.is_file():
             raise InputError(f"{path} is no run directory: there is no run.json in it")
+        experiment = RunDirectory(Path(path)).read_info().get("experiment", "invert")
+        if CONFIGS.get(experiment, Config) is not Config:
+            raise InputError(f"{path} is a run of --experiment={experiment}, which has a sheet.png; expected inversions")
     folder = config.run_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -98,19 +98,21 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """A finished conversion: the SavedModel's folder, its layers, the picture size."""
+    """A finished conversion: the SavedModel's folder, its layers, the picture size, whose training the weights are."""
 
     folder: Path
     layers: tuple[Layer, ...]
     size: tuple[int, int]
     request: Request
+    training: str = ""
 
     @property
     def weights_origin(self) -> str:
         """Where the weights came from, in words."""
         if self.request.weights == "random":
             return "seeded random weights, calibrated statistics"
-        return f"{Path(self.request.file or '').name} (SHA-256 {(self.request.sha256 or '')[:12]})"
+        training = f"{self.training}, " if self.training else ""
+        return f"{Path(self.request.file or '').name} ({training}SHA-256 {(self.request.sha256 or '')[:12]})"
 
 
 def request(
@@ -344,7 +346,7 @@ def _read_entry(folder: Path, request: Request) -> Converted | None:
         for name, length in entry["files"].items():
             if (folder / name).stat().st_size != length:
                 return None
-        return Converted(folder, layers, tuple(entry["size"]), request)
+        return Converted(folder, layers, tuple(entry["size"]), request, entry["training"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -380,9 +382,10 @@ def _source(request: Request) -> Graph:
 
 def _resolve(graph: Graph, wanted: tuple[str, ...]) -> dict[str, str]:
     """Layer name -> tensor, for the layers that were asked for."""
-    from tfinvert.networks.naming import layer_names
+    from tfinvert.networks import naming
 
-    names = layer_names(graph)
+    names = naming.layer_names(graph)
+    by_purpose = {naming.SCORES: naming.scores, naming.LAST: naming.last_features}
     tensors = set(graph.tensors()) | set(graph.aliases)
     found = {}
     for name in wanted or names:
@@ -390,6 +393,8 @@ def _resolve(graph: Graph, wanted: tuple[str, ...]) -> dict[str, str]:
             found[name] = names[name]
         elif name in tensors:
             found[name] = graph.resolve(name)
+        elif name in by_purpose:
+            found[name] = by_purpose[name](graph)
         else:
             raise choice_error("layer", name, names)
     return found
@@ -468,7 +473,8 @@ def _convert(request: Request, folder: Path, say) -> None:
         described.append(Layer(name, tensor, actual.shape[1:], place.stride, place.receptive_field, error))
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.features})
     files = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    entry = {"size": part.size, "layers": [dataclasses.asdict(one) for one in described], "files": files}
+    training = zoo.training(part) if request.weights != "random" else ""
+    entry = {"size": part.size, "training": training, "layers": [dataclasses.asdict(one) for one in described], "files": files}
     (folder / "layers.json").write_text(json.dumps(entry, indent=1))
     say(event="converted")
 

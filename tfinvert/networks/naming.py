@@ -11,16 +11,20 @@ Three families are told apart:
   `norm{n}` and `pool{n}` as in AlexNet; then `fc{n}`.
 
 A convolution's name means the value after its batch norm and ReLU, as in Caffe's in-place layers and in the homework;
-`fc` names are the linear outputs. Every tensor of the file can also be named as the file spells it.
+`fc` names are the linear outputs. Every tensor of the file can also be named as the file spells it, and two by what they
+are for: `scores`, the class scores before any softmax, and `last`, the last features with a place in the picture.
 """
 
 import onnx
 
+from tfinvert.errors import InputError
 from tfinvert.networks.graph import Graph, attributes
 
 ACTIVATIONS = frozenset("Relu LeakyRelu Clip Elu Selu Sigmoid HardSwish HardSigmoid Tanh Softplus".split())
 POOLS = frozenset("MaxPool AveragePool GlobalAveragePool GlobalMaxPool ReduceMean".split())
 DENSE = frozenset(("Gemm", "MatMul"))
+RESHAPING = frozenset("Flatten Reshape Squeeze Unsqueeze".split())
+SCORES, LAST = "scores", "last"
 
 
 def layer_names(graph: Graph) -> dict[str, str]:
@@ -37,6 +41,40 @@ def layer_names(graph: Graph) -> dict[str, str]:
         names = _chain_names(walk)
     order = {tensor: position for position, tensor in enumerate(graph.tensors())}
     return dict(sorted(names.items(), key=lambda item: order[item[1]]))
+
+
+def scores(graph: Graph) -> str:
+    """The tensor of the unnormalised class scores: the graph's output, before a softmax if it ends with one.
+
+    Raises:
+      InputError: the graph ends before it has sorted anything into classes.
+    """
+    producers = graph.producers()
+    output = tensor = graph.resolve(graph.outputs[0])
+    while (node := producers[tensor]).op_type in {"Softmax", *RESHAPING}:
+        tensor = node.input[0]
+        if node.op_type == "Softmax":
+            output = tensor
+    with_bias = node.op_type == "Add" and any(i in producers and producers[i].op_type in DENSE for i in node.input)
+    if not (node.op_type in DENSE or with_bias or node.op_type in POOLS - {"MaxPool"}):
+        raise InputError(f"the network has no class scores: it ends with {tensor!r} ({node.op_type}), not with a classifier")
+    return output
+
+
+def last_features(graph: Graph) -> str:
+    """What the last pooling before the class scores reads: the last features that have a place in the picture.
+
+    Raises:
+      InputError: there are no class scores, or no pooling before them.
+    """
+    producers = graph.producers()
+    tensor = scores(graph)
+    while tensor in producers:
+        node = producers[tensor]
+        if node.op_type in POOLS:
+            return node.input[0]
+        tensor = next((i for i in node.input if i in producers), "")
+    raise InputError("the network has no pooling before its class scores; name a layer with --layers")
 
 
 class _Walk:

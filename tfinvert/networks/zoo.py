@@ -2,10 +2,14 @@
 
 import dataclasses
 import errno
+import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from tfinvert import images
 from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import topologies
 from tfinvert.networks.graph import LFS_HEADER, Graph, checksum
@@ -36,7 +40,7 @@ def _standardised(mean: tuple[float, ...], deviation: tuple[float, ...]) -> Prep
 
 # The names are those of keras.applications; `caffe` subtracts the mean of BVLC's ilsvrc_2012_mean.npy.
 PREPROCESSING = {
-    "torch": _standardised((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "torch": _standardised(images.MEAN_COLOUR, images.COLOUR_DEVIATION),
     "caffe": Preprocessing((2, 1, 0), (255.0,) * 3, (-104.00698793, -116.66876762, -122.67891434)),
     "tf": Preprocessing((0, 1, 2), (2.0,) * 3, (-1.0,) * 3),
     "none": Preprocessing((0, 1, 2), (1.0,) * 3, (0.0,) * 3),
@@ -112,6 +116,25 @@ MODELS = {
 }
 
 
+# First eight bytes of the SHA-256 of the first kernel, float32 in ONNX's layout -> whose training it comes from. The same
+# network has been trained more than once, and the files' names do not tell.
+TRAININGS = {
+    "59f2b41660aef251": "the training of the ONNX model zoo (GluonCV)",
+    "08239221c2dd98ef": "the training of torchvision (IMAGENET1K_V1)",
+    "773e4bd41d838a8f": "the training of torchvision (IMAGENET1K_V1)",
+    "03c02e0544ea3b2a": "the training of torchvision (IMAGENET1K_V1)",
+}
+
+
+def training(graph: Graph) -> str:
+    """Whose training the weights of SqueezeNet 1.1 and some other files come from; empty where it is not known."""
+    kernel = next((graph.weights.get(node.input[1]) for node in graph.nodes if node.op_type == "Conv"), None)
+    if kernel is None:
+        return ""
+    found = hashlib.sha256(np.ascontiguousarray(kernel, np.float32).tobytes()).hexdigest()
+    return TRAININGS.get(found[:16], "")
+
+
 def model(name: str) -> ZooModel:
     """The zoo model of that name; raises InputError with the valid names."""
     if name not in MODELS:
@@ -138,11 +161,25 @@ def pretrained_file(model: ZooModel, folder: Path) -> Path:
                 "delete it to download it again, or use it as it is with --onnx"
             )
         return path
+    return fetch(path, model.sources, f"sha256:{model.sha256}", "or run with --weights=random")
+
+
+def fetch(path: Path, sources: Sequence[str], known_hash: str, otherwise: str) -> Path:
+    """Downloads a file from the first of several addresses that has it.
+
+    Args:
+      path: where it goes.
+      sources, known_hash: as in `download`.
+      otherwise: what else the user can do, for the error.
+
+    Raises:
+      InputError: it is not to be had, or cannot be written; the message says where to get it and where to put it.
+    """
     reasons = []
-    for source in model.sources:
-        log.info("%s is not in %s: downloading %s", model.file, folder, source)
+    for source in sources:
+        log.info("%s is not in %s: downloading %s", path.name, path.parent, source)
         try:
-            download(source, model.sha256, path)
+            download(source, known_hash, path)
             return path
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
@@ -151,13 +188,18 @@ def pretrained_file(model: ZooModel, folder: Path) -> Path:
         except ValueError as error:  # the checksum
             reasons.append(f"{source}: {_reason(error)}")
     raise InputError(
-        f"{model.file} could not be downloaded ({'; '.join(reasons)}): get it from there yourself and put it at {path}, "
-        "or run with --weights=random"
+        f"{path.name} could not be downloaded ({'; '.join(reasons)}): get it from there yourself and put it at {path}, "
+        f"{otherwise}"
     )
 
 
-def download(source: str, sha256: str, path: Path) -> None:
+def download(source: str, known_hash: str, path: Path) -> None:
     """Fetches an address to `path`, with a progress bar; the file appears there whole and checked, or not at all.
+
+    Args:
+      source: the address.
+      known_hash: "sha256:..." or "md5:...".
+      path: the file.
 
     Raises:
       OSError: no connection, an error of the server, or the disk.
@@ -169,7 +211,7 @@ def download(source: str, sha256: str, path: Path) -> None:
     pooch.get_logger().setLevel("ERROR")
     pooch.retrieve(
         source,
-        known_hash=f"sha256:{sha256}",
+        known_hash=known_hash,
         fname=path.name,
         path=path.parent,
         downloader=pooch.HTTPDownloader(progressbar=True, timeout=CONNECT_TIMEOUT),
@@ -189,5 +231,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.exceptions.ConnectionError):
         return "no connection"
     if isinstance(error, ValueError):
-        return "what came has another SHA-256"
+        return "what came has another checksum"
     return " ".join(str(error).split())[:160] or type(error).__name__

@@ -33,10 +33,11 @@ def write_curves(run: RunDirectory) -> None:
     if not lines:
         return
     steps = [line["step"] for line in lines]
+    has_target = "psnr" in lines[-1]
     figure = Figure(figsize=(13, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
-    loss, quality, rate = figure.subplots(1, 3)
-    known = {"step", "loss", "learning_rate", "psnr"}
+    loss, *quality, rate = figure.subplots(1, 3 if has_target else 2)
+    known = {"step", "loss", "learning_rate", "psnr", "scale"}
     for name in [key for key in lines[-1] if key not in known]:
         loss.plot(steps, [line.get(name) for line in lines], label=name, linewidth=1)
     loss.plot(steps, [line["loss"] for line in lines], label="loss", color="black")
@@ -44,11 +45,12 @@ def write_curves(run: RunDirectory) -> None:
         loss.set_yscale("log")
     loss.set_title("loss, and its terms without their weights")
     loss.legend()
-    quality.plot(steps, [line.get("psnr") for line in lines], color="black")
-    quality.set_title("PSNR (dB)")
+    for axes in quality:
+        axes.plot(steps, [line.get("psnr") for line in lines], color="black")
+        axes.set_title("PSNR (dB)")
     rate.plot(steps, [line.get("learning_rate") for line in lines], color="black")
     rate.set_title("learning rate")
-    for axes in (loss, quality, rate):
+    for axes in (loss, *quality, rate):
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
     with replacing(run.curves) as part:

@@ -52,9 +52,9 @@ def write_depth(path: Path, title: str, runs: Sequence[RunDirectory]) -> None:
     images.save(path, _compose([title, second], cells, columns))
 
 
-def write_side_by_side(path: Path, lines: Sequence[str], cells: Sequence[tuple[Path, str]]) -> None:
-    """Writes captioned pictures in one row under a title."""
-    images.save(path, _compose(lines, cells, len(cells)))
+def write_side_by_side(path: Path, lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int | None = None) -> None:
+    """Writes captioned pictures under a title, in one row or in rows of `columns`."""
+    images.save(path, _compose(lines, cells, columns or len(cells)))
 
 
 def _compose(lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int) -> np.ndarray:

@@ -1,0 +1,27 @@
+"""Every flagfile of the image-gradient family runs, shortened and with random weights."""
+
+import json
+
+import pytest
+
+from tests.test_cli import FLAGFILES, parsed
+from tfinvert import cli
+
+SHORTER = {
+    "saliency": ["--pictures=coffee", "--samples=2", "--methods=gradient,smoothgrad,guided,grad_cam"],
+    "fool": ["--steps=2"],
+    "class_vis": ["--steps=2", "--class=gorilla,tick"],
+    "style": ["--steps=2", "--image=chelsea", "--side=64", "--style_side=64", "--style_images=coffee"],
+}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FLAGFILES if parsed(f"--flagfile={path}").experiment in SHORTER], ids=lambda path: path.stem
+)
+def test_a_flagfile_runs(path, tmp_path):
+    flags = [f"--flagfile={path}", *SHORTER[parsed(f"--flagfile={path}").experiment], "--weights=random"]
+    assert cli.execute(["tfinvert", *flags, f"--output_dir={tmp_path / 'run'}"]) == 0
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["network"] == "squeezenet1.1"
+    assert info["result"]["seconds"] > 0
+    assert (tmp_path / "run" / "sheet.png").exists()

@@ -1,0 +1,31 @@
+"""The notebook runs from the first cell to the last: with the real network where it is there, else with random weights."""
+
+import json
+
+import numpy as np
+
+from tests.conftest import ROOT, SHARED
+
+NOTEBOOK = ROOT / "notebooks" / "gradients.ipynb"
+
+
+def test_every_cell_runs_and_the_committed_ones_have_run():
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert cells[0]["metadata"]["tags"] == ["parameters"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert sum("image/jpeg" in output.get("data", {}) for cell in cells for output in cell["outputs"]) >= 8
+    assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+    real = SHARED / "models" / "squeezenet1_1-torchvision.onnx"
+    names: dict = {}
+    for number, cell in enumerate(cells):
+        exec(compile("".join(cell["source"]), f"cell {number + 1}", "exec"), names)
+        if number == 0:
+            names.update({"network": str(real)} if real.exists() else {"settings": {"weights": "random"}}, quick=True)
+    assert set(names["maps"]) == {"gradient", "smoothgrad", "integrated", "guided", "grad_cam", "guided_grad_cam"}
+    assert names["change"] <= 2
+    assert names["course"]["image"].shape == names["modern"]["image"].shape == (3, 224, 224, 3)
+    assert names["painted"]["image"].shape[0] == names["texture"]["image"].shape[0] == 64
+    np.testing.assert_allclose(names["gram"][0], np.transpose(names["gram"][0]), rtol=1e-6)
+    if real.exists():
+        assert names["fooled"]["fooled"] == "3 of 3"
+        assert names["found"]["classes"] == [285]

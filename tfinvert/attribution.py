@@ -1,0 +1,97 @@
+"""Which pixels a class score depends on: saliency, SmoothGrad, integrated gradients, Grad-CAM.
+
+A `Score` is a function from images [batch, H, W, 3] to one number per picture, [batch]; a gradient is that of each picture's
+own score to its own pixels, in units of the score per unit of brightness in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+Score = Callable[[tf.Tensor], tf.Tensor]
+
+
+def gradient(score: Score, value: tf.Tensor) -> tf.Tensor:
+    """d score / d value, of the shape of `value`: an image, or the features that the score is computed from."""
+    value = tf.convert_to_tensor(value)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(value)
+        total = tf.reduce_sum(score(value))
+    return tape.gradient(total, value)
+
+
+def saliency_map(pixel_gradient: tf.Tensor) -> tf.Tensor:
+    """max over channels of |d score / d pixel| (Simonyan et al. 2014, arXiv 1312.6034, section 3.1), [batch, H, W]."""
+    return tf.reduce_max(tf.abs(pixel_gradient), axis=-1)
+
+
+def smoothgrad(score: Score, image: tf.Tensor, samples: int, noise: float, seed: int) -> tf.Tensor:
+    """The mean gradient over noisy copies of the image (Smilkov et al. 2017, arXiv 1706.03825).
+
+    Args:
+      score, image: as above.
+      samples: number of copies.
+      noise: deviation of the normal noise as a fraction of each picture's range, max - min.
+      seed: of the noise.
+
+    Returns:
+      [batch, H, W, 3].
+    """
+    image = tf.convert_to_tensor(image)
+    axes = list(range(1, image.shape.rank))
+    deviation = noise * (tf.reduce_max(image, axes, keepdims=True) - tf.reduce_min(image, axes, keepdims=True))
+    total = tf.zeros_like(image)
+    for sample in range(samples):
+        shift = deviation * tf.random.stateless_normal(image.shape, (seed, sample))
+        total += gradient(score, image + shift)
+    return total / samples
+
+
+def integrated_gradients(
+    score: Score, image: tf.Tensor, baseline: tf.Tensor, points: int, *, tolerance: float = 0.01, most: int = 1024
+) -> tuple[tf.Tensor, np.ndarray, int]:
+    """(x - x') times the mean gradient on the straight way from x' to x (Sundararajan et al. 2017, arXiv 1703.01365, eq. 1).
+
+    The mean is taken at the middles of `points` equal parts of the way. Completeness (their proposition 1) says that the
+    attributions sum to score(x) - score(x'); where they do not within `tolerance` for every picture, the parts are halved.
+
+    Args:
+      score, image: as above.
+      baseline: x', of the image's shape or one that broadcasts to it.
+      points: parts of the way at first.
+      tolerance: largest |sum - difference| / |difference|.
+      most: parts of the way at last.
+
+    Returns:
+      attributions [batch, H, W, 3], the completeness error of each picture [batch], the number of parts.
+    """
+    image = tf.convert_to_tensor(image)
+    baseline = tf.broadcast_to(tf.convert_to_tensor(baseline), image.shape)
+    difference = (score(image) - score(baseline)).numpy()
+    while True:
+        total = tf.zeros_like(image)
+        for part in range(points):
+            total += gradient(score, baseline + (part + 0.5) / points * (image - baseline))
+        attributions = (image - baseline) * total / points
+        sums = tf.reduce_sum(attributions, axis=list(range(1, image.shape.rank))).numpy()
+        errors = np.abs(sums - difference) / np.maximum(np.abs(difference), 1e-12)
+        if errors.max() <= tolerance or points >= most:
+            return attributions, errors, points
+        points *= 2
+
+
+def grad_cam(features: tf.Tensor, feature_gradient: tf.Tensor) -> tf.Tensor:
+    """ReLU of the channels, each weighted by the mean of its gradient (Selvaraju et al. 2017, arXiv 1610.02391, eqs. 1 and 2).
+
+    Args:
+      features: [batch, h, w, channels] of a layer.
+      feature_gradient: d score / d features, of the same shape.
+
+    Returns:
+      [batch, h, w].
+    """
+    weights = tf.reduce_mean(feature_gradient, axis=[1, 2], keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))

@@ -1,0 +1,336 @@
+"""Decoders: networks that map a layer's features back to the picture in one pass (Dosovitskiy & Brox 2016, arXiv 1506.02753).
+
+A decoder belongs to one layer of one encoder. What that encoder is goes with it into its files, and it is refused with any
+other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfinvert import quiet
+from tfinvert.config import RunConfig
+from tfinvert.errors import InputError
+from tfinvert.files import replacing
+from tfinvert.networks.convert import Layer, Request
+
+if TYPE_CHECKING:
+    import keras
+
+RECORD = "tfinvert.json"  # inside the .keras file
+LARGEST_CHANNELS = 256
+SLOPE = 0.2  # of the leaky ReLUs
+HALVINGS_OF_VECTORS = 5  # the picture's size over the size that a vector is given
+RESIZE_BEYOND = 1.3  # how far from a power of two the layer's stride may be before its features are resized
+ONNX_TOLERANCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """The layer that a decoder inverts.
+
+    Attributes:
+      layer, tensor, shape: its name, its name in the .onnx file, [height, width, channels] or [channels].
+      size: (height, width) of the encoder's pictures.
+      network, onnx: the encoder as a run is told of it; the file may have moved since.
+      sha256: of the .onnx file; None for a zoo model's graph with random weights.
+      weights, pool, preprocessing: as in `Request`.
+    """
+
+    layer: str
+    tensor: str
+    shape: tuple[int, ...]
+    size: tuple[int, int]
+    network: str
+    onnx: str | None
+    sha256: str | None
+    weights: str
+    pool: str
+    preprocessing: str
+
+    @staticmethod
+    def of(config: RunConfig, layer: Layer, size: tuple[int, int], request: Request) -> Encoder:
+        """The encoder of a run."""
+        return Encoder(
+            layer=layer.name,
+            tensor=layer.tensor,
+            shape=layer.shape,
+            size=size,
+            network=config.model,
+            onnx=str(Path(config.onnx).absolute()) if config.onnx else None,
+            sha256=request.sha256,
+            weights=request.weights,
+            pool=request.pool,
+            preprocessing=request.preprocessing,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """The flags that name this encoder."""
+        onnx = {"onnx": self.onnx} if self.onnx else {}
+        names = ("weights", "pool", "preprocessing", "size")
+        return {"model": self.network, **onnx, "layers": (self.layer,), **{name: getattr(self, name) for name in names}}
+
+    def refuse_other(self, found: Mapping[str, object], source: str) -> None:
+        """Refuses features that a decoder of this encoder, read from `source`, was not made for.
+
+        Args:
+          found: what is known of the features' encoder, by the names of the attributes.
+          source: for the message.
+
+        Raises:
+          InputError: one of them differs, other than where the file lies.
+        """
+        ignored = {"onnx", "network" if self.sha256 else "sha256"}
+        wrong = [
+            f"{name} {_short(getattr(self, name))}, not {_short(value)}"
+            for name, value in found.items()
+            if name not in ignored and value != getattr(self, name)
+        ]
+        if wrong:
+            raise InputError(f"the decoder {source} is for another encoder: {'; '.join(wrong)}")
+
+    def refuse_request(self, config: RunConfig, request: Request, source: str) -> None:
+        """As `refuse_other`, by what is known before the encoder is converted."""
+        names = ("sha256", "weights", "pool", "preprocessing")
+        known: dict[str, object] = {name: getattr(request, name) for name in names}
+        if request.size is not None:
+            known["size"] = request.size
+        self.refuse_other({"layer": ", ".join(request.layers), "network": config.model, **known}, source)
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @staticmethod
+    def parse(text: str, source: str) -> Encoder:
+        """The reverse of `text`; raises InputError."""
+        try:
+            fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in json.loads(text).items()}
+            return Encoder(**fields)
+        except (ValueError, TypeError, AttributeError):
+            raise InputError(f"{source} says nothing readable of the layer that it decodes") from None
+
+
+def _short(value: object) -> str:
+    return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)
+
+
+def build(
+    shape: tuple[int, ...],
+    size: tuple[int, int],
+    *,
+    upsampling: str = "transposed",
+    width: int = 32,
+    scale: float = 1.0,
+    precision: str = "float32",
+    seed: int = 0,
+) -> keras.Model:
+    """A decoder for features of a shape.
+
+    Spatial features: two 3x3 convolutions, then one up-sampling by 2 after another, the last of which gives the RGB picture;
+    vectors go through two dense layers to a grid first. Leaky ReLUs of slope 0.2 between them.
+
+    The grid is padded beyond the picture and the result cropped about its centre, so that features stay over the pixels
+    that they came from.
+
+    Args:
+      shape: [height, width, channels] or [channels], without the batch.
+      size: (height, width) of the picture.
+      upsampling: "transposed" for 4x4 transposed convolutions of stride 2 as in the paper, "resize" for nearest neighbours
+        and a 3x3 convolution, which has no checkerboard.
+      width: channels at half the picture's size; twice as many at each further halving, up to 256.
+      scale: what features are divided by, such as their root mean square.
+      precision: "float32", or "bfloat16" for bfloat16 arithmetic with float32 variables and output.
+      seed: of the initial weights.
+
+    Returns:
+      features [batch, *shape] -> RGB [batch, height, width, 3], about [0, 1], not clipped.
+    """
+    import keras
+
+    layers = keras.layers
+    policy = keras.DTypePolicy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    seeds = iter(range(seed * 100, seed * 100 + 100))
+
+    def weighted(layer: type[keras.Layer], *arguments: Any, slope: float | None = SLOPE, **options: Any) -> keras.Layer:
+        # He's deviation for what follows, a leaky ReLU or nothing.
+        gain = 2.0 / (1 + slope**2) if slope is not None else 1.0
+        initializer = keras.initializers.VarianceScaling(gain, "fan_in", "untruncated_normal", seed=next(seeds))
+        return layer(*arguments, kernel_initializer=initializer, **{"dtype": policy, **options})
+
+    def active(value: keras.KerasTensor) -> keras.KerasTensor:
+        return layers.LeakyReLU(negative_slope=SLOPE, dtype=policy)(value)
+
+    def doubled(value: keras.KerasTensor, count: int, **options: Any) -> keras.KerasTensor:
+        if upsampling == "transposed":
+            return weighted(layers.Conv2DTranspose, count, 4, 2, padding="same", **options)(value)
+        return weighted(layers.Conv2D, count, 3, padding="same", **options)(layers.UpSampling2D(2, dtype=policy)(value))
+
+    features = keras.Input(shape, name="features")
+    value = layers.Rescaling(1.0 / scale, dtype=policy)(features)
+    halvings = HALVINGS_OF_VECTORS if len(shape) == 1 else _halvings(shape, size)
+    channels = [min(width * 2**i, LARGEST_CHANNELS) for i in reversed(range(max(halvings, 1)))]
+    cells = tuple(math.ceil(side / 2**halvings) for side in size)
+    if len(shape) == 1:
+        value = active(weighted(layers.Dense, 32 * width)(value))
+        value = active(weighted(layers.Dense, math.prod(cells) * channels[0])(value))
+        value = layers.Reshape((*cells, channels[0]), dtype=policy)(value)
+    else:
+        if not all(
+            1 / RESIZE_BEYOND < side * 2**halvings / whole < RESIZE_BEYOND for side, whole in zip(shape, size, strict=False)
+        ):
+            value = layers.Resizing(*cells, interpolation="bilinear", dtype=policy)(value)
+        padding = [max(math.ceil((cell - side) / 2), 0) for cell, side in zip(cells, value.shape[1:3], strict=True)]
+        if any(padding):
+            value = layers.ZeroPadding2D(tuple(padding), dtype=policy)(value)
+        for _ in range(2):
+            value = active(weighted(layers.Conv2D, channels[0], 3, padding="same")(value))
+    for count in channels[1:]:
+        value = active(doubled(value, count))
+    last: dict[str, Any] = {"slope": None, "dtype": "float32"}
+    value = doubled(value, 3, **last) if halvings else weighted(layers.Conv2D, 3, 3, padding="same", **last)(value)
+    beyond = [side - whole for side, whole in zip(value.shape[1:3], size, strict=True)]
+    if any(beyond):
+        value = layers.Cropping2D(tuple((n // 2, n - n // 2) for n in beyond))(value)
+    return keras.Model(features, layers.Rescaling(0.5, 0.5, name="picture")(value), name="decoder")
+
+
+def _halvings(shape: tuple[int, ...], size: tuple[int, int]) -> int:
+    """How often the picture was halved on the way to these features, to the nearest whole number."""
+    return max(round(sum(math.log2(whole / side) for side, whole in zip(shape, size, strict=False)) / 2), 0)
+
+
+def save(decoder: keras.Model, encoder: Encoder, path: Path) -> None:
+    """Writes a .keras file with the encoder's record in it; it appears whole or not at all. Raises OSError."""
+    with replacing(path) as part:
+        # Keras looks at the suffix.
+        whole = part.with_name(f"{part.name}.keras")
+        try:
+            decoder.save(whole)
+            with zipfile.ZipFile(whole, "a") as archive:
+                archive.writestr(RECORD, encoder.text())
+            os.replace(whole, part)
+        finally:
+            whole.unlink(missing_ok=True)
+
+
+def file_of(source: str) -> Path:
+    """The file that --decoder means: a .keras or .onnx file, or that of a run directory; raises InputError."""
+    path = Path(source)
+    if path.is_dir():
+        path = path / "decoder.keras"
+        if not path.is_file():
+            raise InputError(
+                f"{source} holds no decoder.keras; --decoder expects a run of --experiment=train_decoder, or a file"
+            )
+    if not path.is_file():
+        raise InputError(f"there is no decoder {source!r}; expected a run directory, a .keras or an .onnx file")
+    if path.suffix not in (".keras", ".onnx"):
+        raise InputError(f"--decoder is {source!r}; expected a run directory, a .keras or an .onnx file")
+    return path
+
+
+def encoder_of(source: str) -> Encoder:
+    """The encoder that a decoder's files name. TensorFlow is not needed for it.
+
+    Raises:
+      InputError: there is no such decoder, or it names no encoder.
+    """
+    path = file_of(source)
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                return Encoder.parse(archive.read(RECORD).decode(), source)
+        import onnx
+
+        found = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+        return Encoder.parse(found["tfinvert"], source)
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
+        raise InputError(f"{path} is no decoder of tfinvert's, or it is damaged") from None
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except Exception as error:  # of protobuf
+        raise InputError(f"{path} is no .onnx file ({type(error).__name__})") from None
+
+
+def load(source: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The decoder of a run or file: features [batch, ...] -> RGB [batch, height, width, 3]; raises InputError."""
+    path = file_of(source)
+    if path.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return lambda features: session.run(None, {"features": np.asarray(features, np.float32)})[0]
+    import tensorflow as tf
+
+    decoder = load_model(path)
+    decode = tf.function(lambda features: decoder(features, training=False))
+    return lambda features: decode(tf.constant(features)).numpy()
+
+
+def load_model(path: Path) -> keras.Model:
+    """The decoder of a .keras file; raises InputError."""
+    import keras
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # of zipfile, h5py, JSON and Keras
+        raise InputError(f"cannot read the decoder {path}: {' '.join(str(error).split())[:200]}") from None
+
+
+def _in_float32(decoder: keras.Model) -> keras.Model:
+    """The decoder with its own weights and float32 arithmetic: onnxruntime has no bfloat16 on most devices."""
+    import keras
+
+    if all(layer.compute_dtype == "float32" for layer in decoder.layers):
+        return decoder
+    made = keras.models.clone_model(
+        decoder, clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+    )
+    made.set_weights(decoder.get_weights())
+    return made
+
+
+def export(decoder: keras.Model, encoder: Encoder, path: Path) -> float:
+    """Writes a decoder as ONNX, from features in TensorFlow's order of axes, and checks it with onnxruntime.
+
+    Returns:
+      The largest difference between the two on random features, for pictures in [0, 1].
+
+    Raises:
+      InputError: the two differ.
+      OSError: of the disk.
+    """
+    import onnx
+    import onnxruntime
+    import tensorflow as tf
+
+    decoder = _in_float32(decoder)
+    signature = [tf.TensorSpec((None, *encoder.shape), tf.float32, name="features")]
+    function = tf.function(lambda features: tf.identity(decoder(features, training=False), name="picture"))
+    with quiet.standard_error_held_back():
+        import tf2onnx
+
+        proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=17)
+    onnx.helper.set_model_props(proto, {"tfinvert": encoder.text()})
+    data = proto.SerializeToString()
+    features = np.abs(np.random.default_rng(0).standard_normal((2, *encoder.shape))).astype(np.float32)
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    expected = decoder(tf.constant(features), training=False).numpy()
+    difference = float(np.abs(session.run(None, {"features": features})[0] - expected).max())
+    if not difference <= ONNX_TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise InputError(f"the decoder's ONNX differs from it by {difference:.1e}; expected at most {ONNX_TOLERANCE:.0e}")
+    with replacing(path) as part:
+        part.write_bytes(data)
+    return difference
