@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from tfinvert.config import Config
 from tfinvert.networks.convert import Layer
 
+SHALLOW = 4  # pixels of stride up to which `auto` takes few levels and large steps
 WHOLE = 64  # counts as the stride of a layer that sees the whole picture
 
 
@@ -41,9 +42,9 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     if not config.learning_rate:
         # 0.05 B^2 / alpha for each pixel, B = 80 grey levels and alpha = 6; for images in [0, 1].
         journal = 0.05 * 80**2 / 6 / 255**2 * size[0] * size[1]
-        changes["learning_rate"] = journal if config.preset == "mv2016" else 0.1 if stride <= 8 else 0.02
+        changes["learning_rate"] = journal if config.preset == "mv2016" else 0.1 if stride <= SHALLOW else 0.03
     if config.pyramid_levels < 0:
-        changes["pyramid_levels"] = round(math.log2(stride)) if stride <= 8 else 6
+        changes["pyramid_levels"] = round(math.log2(stride)) if stride <= SHALLOW else 6
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 
 
