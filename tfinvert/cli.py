@@ -229,10 +229,9 @@ def _config(given: flags.FlagValues) -> RunConfig:
             values[name] = parse_size(value)
     if experiment in ALL_LAYERS:
         values.setdefault("layers", ALL_LAYERS[experiment])
-    return kind(**(with_preset(values) if kind is Config else values))
     if values.get("decoder") or values.get("decoders"):
         values = _with_encoder(values, values.get("decoders") or (values["decoder"],))
-    return kind(**values)
+    return kind(**(with_preset(values) if kind is Config else values))
 
 
 def asked_questions(arguments: Sequence[str]) -> list[Question]:
