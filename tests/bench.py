@@ -408,6 +408,7 @@ def scale(measured=contextlib.nullcontext) -> list[dict[str, float]]:
             rate = statistics.median(one.rate() for _ in range(REPEATS))
         row = {"pictures": batch, "pixels a side": size, "threads": threads or os.cpu_count(), "steps/s": rate}
         row["ms per picture"] = 1000 / (rate * batch)
+        row["processor ms per picture"] = 1000 * statistics.median(one.processor) / batch
         row["ns per picture and pixel"] = 1e9 / (rate * batch * size**2)
         rows.append({**row, "memory (MB)": one.close()})
     return rows
