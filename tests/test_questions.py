@@ -23,9 +23,9 @@ def test_names_and_groups(wanted, names):
     assert list(questions.flagfiles(wanted)) == names
 
 
-def test_every_flagfile_of_an_inversion_but_the_quickstart_is_a_question():
+def test_every_flagfile_of_an_inversion_but_the_quickstart_and_the_presets_is_a_question():
     inversions = [path.stem for path in FLAGFILES if "--experiment=" not in path.read_text()]
-    assert sorted([*ALL, "quickstart"]) == sorted(inversions)
+    assert sorted([*ALL, "quickstart", "auto", "mv2015", "mv2016"]) == sorted(inversions)
 
 
 def test_a_flagfile_of_one_s_own_is_a_question(tmp_path):
