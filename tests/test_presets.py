@@ -73,7 +73,14 @@ def test_the_regularisers_and_rate_of_2016():
 
 @pytest.mark.parametrize(
     ("layers", "levels", "rate"),
-    [([layer(1, 3)], 0, 0.1), ([layer(4, 24)], 2, 0.1), ([layer(2, 12)], 1, 0.1), ([CONV2], 6, 0.03), ([CONV5], 6, 0.03), ([layer(4, 24), FC6], 2, 0.1)],
+    [
+        ([layer(1, 3)], 0, 0.1),
+        ([layer(4, 24)], 2, 0.1),
+        ([layer(2, 12)], 1, 0.1),
+        ([CONV2], 6, 0.03),
+        ([CONV5], 6, 0.03),
+        ([layer(4, 24), FC6], 2, 0.1),
+    ],
 )
 def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate):
     config = resolved("auto", *layers)
