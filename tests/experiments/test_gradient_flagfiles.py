@@ -15,9 +15,11 @@ SHORTER = {
 }
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in FLAGFILES if parsed(f"--flagfile={path}").experiment in SHORTER], ids=lambda path: path.stem
-)
+def of_the_family(path):
+    return any(f"--experiment={name}\n" in path.read_text() for name in SHORTER)
+
+
+@pytest.mark.parametrize("path", [path for path in FLAGFILES if of_the_family(path)], ids=lambda path: path.stem)
 def test_a_flagfile_runs(path, tmp_path):
     flags = [f"--flagfile={path}", *SHORTER[parsed(f"--flagfile={path}").experiment], "--weights=random"]
     assert cli.execute(["tfinvert", *flags, f"--output_dir={tmp_path / 'run'}"]) == 0
