@@ -84,12 +84,13 @@ def test_the_regularisers_and_rate_of_2016():
 )
 def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate):
     config = resolved("auto", *layers)
-    assert (config.pyramid_levels, config.learning_rate, config.jitter) == (levels, rate, 1)
+    assert (config.pyramid_levels, config.learning_rate, config.jitter, config.backoff) == (levels, rate, 1, True)
 
 
 def test_what_the_user_sets_stays():
     config = resolved("mv2016", CONV5, learning_rate=3.0, jitter=2, steps=7)
     assert (config.learning_rate, config.jitter, config.steps) == (3.0, 2, 7)
-    assert resolved("auto", CONV5, pyramid_levels=1, learning_rate=0.5).pyramid_levels == 1
+    own = resolved("auto", CONV5, pyramid_levels=1, learning_rate=0.5)
+    assert (own.pyramid_levels, own.learning_rate, own.backoff) == (1, 0.5, False)
     with pytest.raises(InputError, match="--preset"):
         with_preset({"preset": "mv2017"})

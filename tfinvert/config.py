@@ -537,8 +537,8 @@ class CompareDecodersConfig(RunConfig):
     layers: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
     steps: int = 300
-    learning_rate: float = 0.1
-    tv_weight: float = 3.0
+    learning_rate: float = 0.0
+    tv_weight: float = 0.1
     fewer_steps: int = 5
     warm_rate: float = 0.2
 
@@ -555,17 +555,20 @@ class CompareDecodersConfig(RunConfig):
         _above_zero("warm_rate", self.warm_rate)
         self.inversion(self.layers[0])
 
-    def inversion(self, layer: str, *, warm: bool = False) -> Config:
-        """The settings of the optimisation for one layer; `warm` where it starts from what the decoder gives."""
+    def inversion(self, layer: str) -> Config:
+        """The settings of the optimisation for one layer."""
         names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "seed", "tv_weight")
         return Config(
             **{name: getattr(self, name) for name in names},
             layers=(layer,),
-            steps=max(self.steps // self.fewer_steps, 1) if warm else self.steps,
-            learning_rate=self.learning_rate * (self.warm_rate if warm else 1),
-            # A pyramid would start from the decoded picture with its coarse levels at rest: pixels go on from it.
-            parameterization="clip",
+            steps=self.steps,
+            learning_rate=self.learning_rate,
         )
+
+    def warm(self, config: Config) -> Config:
+        """The same where it starts from what the decoder gives: fewer and smaller steps."""
+        steps = max(config.steps // self.fewer_steps, 1)
+        return dataclasses.replace(config, steps=steps, learning_rate=config.learning_rate * self.warm_rate)
 
 
 # Experiment -> its settings. Flags that are no field of them are refused.

@@ -16,7 +16,8 @@ WHOLE = 64  # counts as the stride of a layer that sees the whole picture
 def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int]) -> Config:
     """The config with its preset's numbers for these layers; what the user has set stays.
 
-    - auto: the pyramid's levels and the learning rate, by the stride of the shallowest layer (docs/quality.md);
+    - auto: the pyramid's levels and the learning rate, by the stride of the shallowest layer (docs/quality.md), and
+      backing off where that rate should be too large;
     - mv2015: the weight of total variation is 1, 10 or 100 times what is given, by depth as in the paper's CaffeNet
       (table 1: up to conv2, up to conv4, beyond);
     - mv2016: the weight C of the features, by depth as in the paper's AlexNet and VGG; jitter of a quarter of the stride;
@@ -43,6 +44,8 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
         # 0.05 B^2 / alpha for each pixel, B = 80 grey levels and alpha = 6; for images in [0, 1].
         journal = 0.05 * 80**2 / 6 / 255**2 * size[0] * size[1]
         changes["learning_rate"] = journal if config.preset == "mv2016" else 0.1 if stride <= SHALLOW else 0.03
+        if config.preset == "auto":
+            changes["backoff"] = True  # whoever chooses the rate watches over it
     if config.pyramid_levels < 0:
         changes["pyramid_levels"] = round(math.log2(stride)) if stride <= SHALLOW else 6
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from tfinvert import (
     parameterizations,
     pictures,
     precision,
+    presets,
     provenance,
     terms,
     transforms,
@@ -93,7 +94,8 @@ def _compared(
     decoded = np.clip(decode(wanted), 0, 1).astype(np.float32)
     instant = time.perf_counter() - began
     grey = np.concatenate([parameterizations.initial_image("grey", network.size, config.seed)] * len(targets))
-    settings, fewer = config.inversion(layer), config.inversion(layer, warm=True)
+    settings = presets.at_depth(config.inversion(layer), {layer: network.layers[layer]}, network.size)
+    fewer = config.warm(settings)
     cold = _optimised(settings, network, wanted, targets, grey)
     warm = _optimised(fewer, network, wanted, targets, decoded)
     found = {
@@ -131,7 +133,7 @@ def _optimised(
     optimization = Optimization(
         network.model,
         terms.run_terms(config, {config.layers[0]: tf.constant(wanted)}),
-        parameterizations.parameterization(config.parameterization, network.size, config.seed),
+        parameterizations.parameterization(config.parameterization, network.size, config.seed, config.pyramid_levels),
         initial,
         optimizers.optimizer(config),
         transforms.run_transform(config),

@@ -1,0 +1,135 @@
+"""How good the pictures are: the measurements of docs/quality.md. Not a test; needs real networks.
+
+    python -m tests.quality peers FOLDER RESULTS   # --preset=auto beside the papers' and the homework's settings
+    python -m tests.quality grid FOLDER RESULTS    # parameterisations, optimisers, schedules and regularisers
+    python -m tests.quality tables RESULTS         # Markdown of what RESULTS holds
+
+FOLDER has the networks' files, as in `NETWORKS`. RESULTS is a file of JSON lines; what it holds is not run again. The
+pictures are written into a folder beside it.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+NETWORKS = {
+    "resnet18": "resnet18-torchvision-trunk.onnx",
+    "squeezenet": "squeezenet1_1-torchvision.onnx",
+    "alexnet": "alexnet-torchvision-trunk.onnx",
+    "vgg16-bn": None,  # the zoo's, with random weights and average pools
+}
+LAYERS = [
+    *(("resnet18", f"res{number}") for number in range(1, 7)),
+    *(("squeezenet", f"fire{number}") for number in range(2, 10)),
+    *(("alexnet", layer) for layer in ("conv1", "conv2", "conv3", "conv4", "conv5", "pool5")),
+    *(("vgg16-bn", layer) for layer in ("conv1_1", "conv3_1", "pool5", "fc6", "fc8")),
+]
+REPORTED = ("astronaut", "rocket")  # photographs that nothing was tuned on
+TUNED = "chelsea"
+# At least as many steps as auto's 200, whose steps are dearer by the pyramid, so that nobody has less time.
+HOMEWORK = {
+    "optimizer": "adam",
+    "learning_rate": 0.05,
+    "schedule": "cosine",
+    "feature_loss": "mse",
+    "tv_weight": 0.0,
+    "parameterization": "free",
+    "init": "noise",
+    "steps": 300,
+}
+WAYS = {"auto": {}, "mv2015": {"preset": "mv2015"}, "mv2016": {"preset": "mv2016"}, "homework": HOMEWORK}
+RATES = {"clip": 0.1, "sigmoid": 0.2, "fourier": 0.1, "pyramid": 0.0, "deep_prior": 0.02}
+
+
+def grid() -> dict[str, dict]:
+    """One change at a time from Adam with a falling rate and a little total variation."""
+    ways: dict[str, dict] = {}
+    for name, rate in RATES.items():
+        ways[f"{name}, adam, cosine"] = {"parameterization": name, "learning_rate": rate}
+        if name != "deep_prior":
+            ways[f"{name}, lbfgs"] = {"parameterization": name, "optimizer": "lbfgs", "steps": 150}
+    pyramid = {"parameterization": "pyramid"}
+    ways["pyramid, adam, constant"] = {**pyramid, "schedule": "constant"}
+    ways["pyramid, adam, warmup_cosine"] = {**pyramid, "schedule": "warmup_cosine", "warmup_steps": 20}
+    ways["pyramid, mv2016's rule"] = {**pyramid, "optimizer": "mv2016", "learning_rate": 41.0, "schedule": "constant"}
+    ways["pyramid, no total variation"] = {**pyramid, "tv_weight": 0.0}
+    ways["pyramid, ten times the total variation"] = {**pyramid, "tv_weight": 1.0}
+    ways["pyramid, that annealed to a hundredth"] = {**pyramid, "tv_weight": 1.0, "regularizer_final": 0.01}
+    ways["pyramid, squared total variation"] = {**pyramid, "tv_weight": 1.0, "tv_kind": "l2"}
+    ways["pyramid, alpha norm"] = {**pyramid, "alpha_weight": 1.0}
+    ways["pyramid, jitter of 3"] = {**pyramid, "jitter": 3}
+    return ways
+
+
+def run(folder: Path, results: Path, jobs: list[tuple[str, str, str, str, dict]]) -> None:
+    """Runs each (network, layer, picture, way, settings) that `results` does not hold, and adds a line for it."""
+    from tfinvert import images
+    from tfinvert.config import Config, with_preset
+    from tfinvert.experiments import invert
+    from tfinvert.networks import convert
+
+    results.with_suffix("").mkdir(parents=True, exist_ok=True)
+    known = {tuple(line[name] for name in ("network", "layer", "picture", "way")) for line in read(results)}
+    for network, layer, picture, way, settings in jobs:
+        if (network, layer, picture, way) in known:
+            continue
+        file = NETWORKS[network]
+        source = {"onnx": str(folder / file), "pool": "max"} if file else {"model": network, "weights": "random", "pool": "avg"}
+        config = Config(**with_preset({**source, "layers": (layer,), "image": picture, "save_every": 10**6, **settings}))
+        with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
+            result = invert.run(config, conversion)
+        found = result.figures()
+        name = f"{network}-{layer}-{picture}-{way}.png".replace(" ", "_")
+        images.save(results.with_suffix("") / name, result.image)
+        line = {"network": network, "layer": layer, "picture": picture, "way": way, "steps": config.steps, **found}
+        with open(results, "a") as out:
+            out.write(json.dumps(line) + "\n")
+        print(f"{network} {layer} {picture} {way}: {found['psnr']:.2f} dB, {found['normalized_feature_error']:.3g}", flush=True)
+
+
+def read(results: Path) -> list[dict]:
+    """The lines of a file of results."""
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+
+
+def tables(results: Path) -> str:
+    """A table for each picture: a row for each layer, a column for each way with PSNR and normalised feature error."""
+    lines = read(results)
+    text = []
+    for picture in dict.fromkeys(line["picture"] for line in lines):
+        chosen = [line for line in lines if line["picture"] == picture]
+        ways = list(dict.fromkeys(line["way"] for line in chosen))
+        places = list(dict.fromkeys((line["network"], line["layer"]) for line in chosen))
+        cells = {(line["way"], line["network"], line["layer"]): line for line in chosen}
+        if len(ways) > len(places):  # the grid: ways down, layers across
+            text += [
+                f"\n{picture}\n",
+                f"| | {' | '.join(' '.join(place) for place in places)} |",
+                "|---|" + "---|" * len(places),
+            ]
+            text += [f"| {way} | {' | '.join(_cell(cells.get((way, *place))) for place in places)} |" for way in ways]
+        else:
+            text += [f"\n{picture}\n", f"| | {' | '.join(ways)} |", "|---|" + "---|" * len(ways)]
+            text += [
+                f"| {' '.join(place)} | {' | '.join(_cell(cells.get((way, *place))) for way in ways)} |" for place in places
+            ]
+    return "\n".join(text)
+
+
+def _cell(line: dict | None) -> str:
+    return f"{line['psnr']:.1f} dB, {line['normalized_feature_error']:.2g}" if line else ""
+
+
+if __name__ == "__main__":
+    what, *paths = sys.argv[1:]
+    if what == "tables":
+        print(tables(Path(paths[0])))
+    elif what == "peers":
+        asked = [(*place, picture, way, settings) for picture in REPORTED for place in LAYERS for way, settings in WAYS.items()]
+        run(Path(paths[0]), Path(paths[1]), asked)
+    else:
+        places = (("resnet18", "res2"), ("squeezenet", "fire4"), ("squeezenet", "fire9"))
+        run(Path(paths[0]), Path(paths[1]), [(*place, TUNED, way, one) for place in places for way, one in grid().items()])
