@@ -130,7 +130,7 @@ def test_the_terms_of_a_run_are_those_that_have_a_weight():
     made = terms.run_terms(Config(layers=("a", "b"), layer_weights=(1, 3), alpha_weight=2.0, regularizer_final=0.1), targets)
     assert [term.name for term in made] == ["a", "b", "tv", "alpha_norm"]
     assert [term.weight for term in made[:2]] == [0.5, 1.5]
-    assert float(made[3].weight(tf.constant(150, tf.int64))) == pytest.approx(0.2)
+    assert float(made[3].weight(tf.constant(300, tf.int64))) == pytest.approx(0.2)
     assert made[3].final_weight == pytest.approx(0.2)
 
 

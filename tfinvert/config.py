@@ -134,7 +134,7 @@ class Config(RunConfig):
     preset: str = "auto"
     layers: tuple[str, ...] = ("conv3_1",)
     layer_weights: tuple[float, ...] = ()
-    steps: int = 200
+    steps: int = 300
     optimizer: str = "adam"
     learning_rate: float = 0.0
     epsilon: float = 1e-8

@@ -43,12 +43,17 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     if not config.learning_rate:
         # 0.05 B^2 / alpha for each pixel, B = 80 grey levels and alpha = 6; for images in [0, 1].
         journal = 0.05 * 80**2 / 6 / 255**2 * size[0] * size[1]
-        changes["learning_rate"] = journal if config.preset == "mv2016" else 0.1 if stride <= SHALLOW else 0.03
+        changes["learning_rate"] = journal if config.preset == "mv2016" else _rate(stride)
         if config.preset == "auto":
             changes["backoff"] = True  # whoever chooses the rate watches over it
     if config.pyramid_levels < 0:
         changes["pyramid_levels"] = round(math.log2(stride)) if stride <= SHALLOW else 6
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def _rate(stride: int) -> float:
+    """Adam's, for a pyramid: measured on photographs that docs/quality.md does not report on."""
+    return 0.1 if stride <= SHALLOW else 0.06 if stride == 8 else 0.04
 
 
 def _receptive_field(layers: Mapping[str, Layer]) -> float:

@@ -253,7 +253,9 @@ def test_of_several_starts_the_one_with_the_smallest_error_is_kept(tmp_path):
 @pytest.mark.parametrize("preset", ["auto", "mv2015", "mv2016"])
 def test_presets_run_and_say_what_they_chose(tmp_path, preset):
     path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
-    flags = (f"--onnx={path}", "--preprocessing=none", "--layers=pool1", f"--preset={preset}")
+    flags = [f"--onnx={path}", "--preprocessing=none", "--layers=pool1", f"--preset={preset}"]
+    if preset == "mv2015":
+        flags.append("--learning_rate=0.5")  # the paper's is for pictures of 227 pixels
     done = tfinvert(*flags, f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
     info = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -163,7 +163,7 @@ def _optimize(
                     bar.set_postfix(loss=f"{snapshot.loss:.3g}", psnr=f"{line['psnr']:.1f} dB", refresh=False)
                     if run_dir is not None:
                         run_dir.append_metrics(line)
-                        run_dir.save_picture(run_dir.picture_path(snapshot.step), snapshot.image)
+                        run_dir.save_picture(run_dir.picture_path(snapshot.step), snapshot.image[0])
                         log(line, snapshot.image)
                 bar.update(min(snapshot.step + 1, config.steps) - bar.n)
                 if optimization.step > snapshot.step + 1:
