@@ -540,7 +540,7 @@ class CompareDecodersConfig(RunConfig):
     learning_rate: float = 0.0
     tv_weight: float = 0.1
     fewer_steps: int = 5
-    warm_rate: float = 0.2
+    warm_rate: float = 0.6
 
     def __post_init__(self) -> None:
         super().__post_init__()

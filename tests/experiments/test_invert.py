@@ -255,7 +255,7 @@ def test_presets_run_and_say_what_they_chose(tmp_path, preset):
     path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
     flags = [f"--onnx={path}", "--preprocessing=none", "--layers=pool1", f"--preset={preset}"]
     if preset == "mv2015":
-        flags.append("--learning_rate=0.5")  # the paper's is for pictures of 227 pixels
+        flags.append("--learning_rate=0.02")  # the paper's is for pictures of 227 pixels
     done = tfinvert(*flags, f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
     info = json.loads((tmp_path / "run" / "run.json").read_text())
