@@ -50,7 +50,7 @@ def test_different_shapes_are_refused(function):
 def test_the_distance_of_pairs_is_the_mean_over_all_of_them():
     features = np.random.default_rng(0).standard_normal((5, 1, 3, 4)).astype(np.float32)
     pairs = [np.sum((a - b) ** 2) for n, a in enumerate(features) for b in features[n + 1 :]]
-    assert metrics.mean_pairwise_distance(features) == pytest.approx(np.mean(pairs), rel=1e-5)
+    assert metrics.mean_pairwise_distances({"a": one} for one in features)["a"] == pytest.approx(np.mean(pairs), rel=1e-5)
 
 
 def test_the_errors_of_both_papers():

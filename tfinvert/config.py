@@ -117,6 +117,8 @@ class RunConfig:
             raise InputError(
                 f"--size is {self.size[0]}x{self.size[1]}; expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels"
             )
+        if getattr(self, "resume", False) and self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
 
     def network_name(self) -> str:
         """The network in words: the name of the zoo's model, or of the file."""
@@ -241,8 +243,6 @@ class Config(RunConfig):
         for variant in self.torch_variants or ("",):
             if variant not in TORCH_VARIANTS:
                 raise choice_error("--torch_variants", variant, TORCH_VARIANTS)
-        if self.resume and self.overwrite:
-            raise InputError("--resume and --overwrite exclude each other; give one")
 
     def reduced_steps(self) -> int:
         """The number of steps in `precision`, where that is not float32; the rest is in float32."""
@@ -397,8 +397,6 @@ class StyleConfig(RunConfig):
             )
         for factor in self.decay_factors:
             _above_zero("decay_factors", factor)
-        if self.resume and self.overwrite:
-            raise InputError("--resume and --overwrite exclude each other; give one")
 
     def shares(self) -> tuple[float, ...]:
         """The weight of each style picture; they sum to 1."""
@@ -446,8 +444,6 @@ class ClassVisConfig(RunConfig):
         _at_least("jitter", self.jitter, 1)
         _at_least("blur_every", self.blur_every, 0)
         _above_zero("blur_deviation", self.blur_deviation)
-        if self.resume and self.overwrite:
-            raise InputError("--resume and --overwrite exclude each other; give one")
 
     def needed_layers(self) -> tuple[str, ...]:
         """The layers that the network is cut to."""
@@ -504,8 +500,6 @@ class DecoderConfig(RunConfig):
             raise InputError(f"--held_out is {self.held_out}; expected a fraction between 0 and 1")
         if self.cache_features and self.augment:
             raise InputError("--cache_features needs --noaugment: the features of random crops cannot be kept")
-        if self.resume and self.overwrite:
-            raise InputError("--resume and --overwrite exclude each other; give one")
 
     def run_folder(self) -> Path:
         """The run directory: `output_dir`, or out/decoder-<network>-<layer>."""

@@ -15,6 +15,8 @@ from tfinvert.files import replacing
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 MEAN_COLOUR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
 COLOUR_DEVIATION = (0.229, 0.224, 0.225)  # likewise
+# Of the files in a folder of pictures.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 SMALLEST = 8
 LARGEST = 64_000_000
 

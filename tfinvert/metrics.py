@@ -1,6 +1,6 @@
 """How near a picture is to the one it was made from. Plain NumPy; nothing is rescaled before it is measured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -34,14 +34,21 @@ def ssim(image: np.ndarray, target: np.ndarray) -> float:
     return float(structural_similarity(first, second, channel_axis=-1, data_range=1.0, **options))
 
 
-def mean_pairwise_distance(features: Iterable[np.ndarray]) -> float:
-    """The mean of ||phi(a) - phi(b)||^2 over pairs of different pictures, from the features of at least two."""
-    count, squares, total = 0, 0.0, np.zeros(())
-    for one in features:
-        values = one.astype(np.float64)
-        count, squares, total = count + 1, squares + float(np.sum(values**2)), total + values
+def mean_pairwise_distances(pictures: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
+    """For each layer, the mean of ||phi(a) - phi(b)||^2 over pairs of different pictures.
+
+    Args:
+      pictures: the features of at least two pictures by layer; they are not kept.
+    """
+    count, squares, totals = 0, dict[str, float](), dict[str, np.ndarray]()
+    for features in pictures:
+        count += 1
+        for name, one in features.items():
+            values = one.astype(np.float64)
+            squares[name] = squares.get(name, 0.0) + float(np.sum(values**2))
+            totals[name] = totals.get(name, np.zeros(())) + values
     # Twice the unbiased variance, summed over the features.
-    return 2 * (squares - float(np.sum(total**2)) / count) / (count - 1)
+    return {name: 2 * (squares[name] - float(np.sum(total**2)) / count) / (count - 1) for name, total in totals.items()}
 
 
 def mv2015_error(features: np.ndarray, target: np.ndarray, distance: float) -> float:

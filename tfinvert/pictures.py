@@ -32,7 +32,6 @@ TRAINING_SAMPLES = tuple(
 HELD_OUT_SAMPLES = ("astronaut", "chelsea")
 TINY_IMAGENET_SOURCES = ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",)
 TINY_IMAGENET_HASH = "md5:90528d7ca1a48142e341f4ef8d21d0de"
-SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .png .ppm .tif .tiff .webp".split())
 MEMORY = 2**31  # bytes of decoded pictures that are kept
 SMALLEST_CROP = 0.4  # side of a random crop, as a fraction of the shorter side of the picture
 CORNER_CROP = 0.6  # likewise of the crops of a held-out sample photograph
@@ -77,7 +76,7 @@ def find(data: str, *, class_count: int, held_out: float, seed: int) -> Split:
     rng = np.random.default_rng(seed)
     if (root / "words.txt").is_file() or (root / "wnids.txt").is_file():
         return _tiny_imagenet(root, class_count, held_out, rng)
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in images.SUFFIXES and path.is_file())
     if len(files) < 2:
         raise InputError(f"{root} holds {len(files)} pictures; expected at least 2: one to train on and one to test with")
     train, test = _divided(files, held_out, rng)
@@ -99,7 +98,7 @@ def _tiny_imagenet(root: Path, class_count: int, held_out: float, rng: np.random
         folder = root / "train" / name / "images"
         if not folder.is_dir():
             raise InputError(f"{wanted}: there is no folder {folder}")
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
         if len(files) < 2:
             raise InputError(
                 f"the class {name} ({words.get(name, '?')}) has {len(files)} pictures in {folder}; expected 2 at least"

@@ -233,7 +233,7 @@ def _result(
         )
     best = min(range(len(starts)), key=lambda number: starts[number]["normalized_feature_error"])
     others = [quadrant for name in images.SAMPLES for quadrant in _quadrants(name, network.size)]
-    distances = {n: metrics.mean_pairwise_distance(_features(network, one[None])[n] for one in others) for n in wanted}
+    distances = metrics.mean_pairwise_distances(_features(network, one[None]) for one in others)
     return Result(
         image=images_found[best],
         target=target[0],

@@ -14,8 +14,6 @@ from tfinvert.networks import convert
 from tfinvert.report import page, sheet
 from tfinvert.rundir import RunDirectory
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-
 
 def run(config: Config) -> int:
     """Runs one inversion for each layer, of each picture; gives 1 if one failed, else 0.
@@ -67,9 +65,11 @@ def _pictures(config: Config) -> dict[str, str]:
     folder = Path(config.images)
     if not folder.is_dir():
         raise InputError(f"--images is {config.images!r}; expected a folder of pictures")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith("."))
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
+    )
     if not files:
-        raise InputError(f"there is no picture in {folder}; expected files such as {', '.join(PICTURES[:3])}")
+        raise InputError(f"there is no picture in {folder}; expected files such as {', '.join(images.SUFFIXES[:3])}")
     names = [path.stem for path in files]
     for path in files:
         images.check(path)
