@@ -147,16 +147,13 @@ def _write(
             found["fools_when_read_back"] = found["fooled"] and classifier.name(again) == found["seen"]
             difference = fooled - original
             captions = {
-                "fooled": f"{found['seen']} {found['probability_after']:.3f}",
+                "fooled": f"{found['seen']} {found['probability_after']:.3f} (from {found['probability_before']:.0e})",
                 "difference": f"difference: {found['largest_change']}/255 at most",
                 "difference-x10": f"difference x 10; {found['steps']} steps",
             }
             images.save(run_dir.images / f"{row:02d}-difference.png", 0.5 + difference)
             images.save(run_dir.images / f"{row:02d}-difference-x10.png", 0.5 + 10 * difference)
-            name = (
-                f"{seen['name']}, probability {seen['probability']:.3f}; {found['target']}: {found['probability_before']:.1g}"
-            )
-            cells.append((run_dir.target, name))
+            cells.append((run_dir.target, f"{seen['name']} {seen['probability']:.3f}"))
             cells += [(run_dir.images / f"{row:02d}-{part}.png", caption) for part, caption in captions.items()]
         header = [
             f"{network.name}: fooled {figures['fooled']} ({config.attack}); probabilities below",
