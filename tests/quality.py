@@ -2,14 +2,15 @@
 
     python -m tests.quality peers FOLDER RESULTS   # --preset=auto beside the papers' and the homework's settings
     python -m tests.quality grid FOLDER RESULTS    # parameterisations, optimisers, schedules and regularisers
-    python -m tests.quality tables RESULTS         # Markdown of what RESULTS holds
+    python -m tests.quality tables RESULTS         # Markdown of what RESULTS holds: medians over the photographs
 
-FOLDER has the networks' files, as in `NETWORKS`. RESULTS is a file of JSON lines; what it holds is not run again. The
-pictures are written into a folder beside it.
+FOLDER has the networks' files in models/, as in `NETWORKS`, and the photographs that do not come with tfinvert in images/.
+RESULTS is a file of JSON lines; what it holds is not run again. The pictures are written into a folder beside it.
 """
 
 import json
 import os
+import statistics
 import sys
 from pathlib import Path
 
@@ -27,8 +28,8 @@ LAYERS = [
     *(("alexnet", layer) for layer in ("conv1", "conv2", "conv3", "conv4", "conv5", "pool5")),
     *(("vgg16-bn", layer) for layer in ("conv1_1", "conv3_1", "pool5", "fc6", "fc8")),
 ]
-REPORTED = ("astronaut", "rocket")  # photographs that nothing was tuned on
-TUNED = "chelsea"
+REPORTED = ("astronaut", "rocket", "tubingen.jpg")  # photographs that nothing was tuned on
+TUNED = ("chelsea", "coffee")
 # More steps than auto's 300, which are dearer by the pyramid, so that the homework has as much time.
 HOMEWORK = {
     "optimizer": "adam",
@@ -41,7 +42,7 @@ HOMEWORK = {
     "steps": 450,
 }
 WAYS = {"auto": {}, "mv2015": {"preset": "mv2015"}, "mv2016": {"preset": "mv2016"}, "homework": HOMEWORK}
-RATES = {"clip": 0.1, "sigmoid": 0.2, "fourier": 0.1, "pyramid": 0.0, "deep_prior": 0.02}
+RATES = {"clip": 0.1, "sigmoid": 0.2, "fourier": 0.1, "pyramid": 0.0, "sigmoid_pyramid": 0.0, "deep_prior": 0.02}
 
 
 def grid() -> dict[str, dict]:
@@ -51,7 +52,7 @@ def grid() -> dict[str, dict]:
         ways[f"{name}, adam, cosine"] = {"parameterization": name, "learning_rate": rate}
         if name != "deep_prior":
             ways[f"{name}, lbfgs"] = {"parameterization": name, "optimizer": "lbfgs", "steps": 150}
-    pyramid = {"parameterization": "pyramid"}
+    pyramid = {"parameterization": "auto"}
     ways["pyramid, adam, constant"] = {**pyramid, "schedule": "constant"}
     ways["pyramid, adam, warmup_cosine"] = {**pyramid, "schedule": "warmup_cosine", "warmup_steps": 20}
     ways["pyramid, mv2016's rule"] = {**pyramid, "optimizer": "mv2016", "learning_rate": 41.0, "schedule": "constant"}
@@ -77,8 +78,10 @@ def run(folder: Path, results: Path, jobs: list[tuple[str, str, str, str, dict]]
         if (network, layer, picture, way) in known:
             continue
         file = NETWORKS[network]
-        source = {"onnx": str(folder / file), "pool": "max"} if file else {"model": network, "weights": "random", "pool": "avg"}
-        config = Config(**with_preset({**source, "layers": (layer,), "image": picture, "save_every": 10**6, **settings}))
+        onnx = str(folder / "models" / file) if file else None
+        source = {"onnx": onnx, "pool": "max"} if onnx else {"model": network, "weights": "random", "pool": "avg"}
+        image = str(folder / "images" / picture) if Path(picture).suffix else picture
+        config = Config(**with_preset({**source, "layers": (layer,), "image": image, "save_every": 10**6, **settings}))
         with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
             result = invert.run(config, conversion)
         found = result.figures()
@@ -96,31 +99,34 @@ def read(results: Path) -> list[dict]:
 
 
 def tables(results: Path) -> str:
-    """A table for each picture: a row for each layer, a column for each way with PSNR and normalised feature error."""
+    """A row for each layer, a column for each way (of the grid the other way round): medians of PSNR and feature error."""
     lines = read(results)
-    text = []
-    for picture in dict.fromkeys(line["picture"] for line in lines):
-        chosen = [line for line in lines if line["picture"] == picture]
-        ways = list(dict.fromkeys(line["way"] for line in chosen))
-        places = list(dict.fromkeys((line["network"], line["layer"]) for line in chosen))
-        cells = {(line["way"], line["network"], line["layer"]): line for line in chosen}
-        if len(ways) > len(places):  # the grid: ways down, layers across
-            text += [
-                f"\n{picture}\n",
-                f"| | {' | '.join(' '.join(place) for place in places)} |",
-                "|---|" + "---|" * len(places),
-            ]
-            text += [f"| {way} | {' | '.join(_cell(cells.get((way, *place))) for place in places)} |" for way in ways]
-        else:
-            text += [f"\n{picture}\n", f"| | {' | '.join(ways)} |", "|---|" + "---|" * len(ways)]
-            text += [
-                f"| {' '.join(place)} | {' | '.join(_cell(cells.get((way, *place))) for way in ways)} |" for place in places
-            ]
-    return "\n".join(text)
+    ways = list(dict.fromkeys(line["way"] for line in lines))
+    places = list(dict.fromkeys((line["network"], line["layer"]) for line in lines))
 
+    def cell(way: str, place: tuple[str, str]) -> str:
+        found = [line for line in lines if line["way"] == way and (line["network"], line["layer"]) == place]
+        if not found:
+            return ""
+        psnr, error = (statistics.median(line[name] for line in found) for name in ("psnr", "normalized_feature_error"))
+        return f"{psnr:.1f} dB, {error:.2g}" + (f" ({len(found)})" if len(found) < len(pictures) else "")
 
-def _cell(line: dict | None) -> str:
-    return f"{line['psnr']:.1f} dB, {line['normalized_feature_error']:.2g}" if line else ""
+    pictures = list(dict.fromkeys(line["picture"] for line in lines))
+    names = {place: " ".join(place) for place in places}
+    if len(ways) > len(places):
+        rows = [["", *names.values()], *([way, *(cell(way, place) for place in places)] for way in ways)]
+    else:
+        rows = [["", *ways], *([name, *(cell(way, place) for way in ways)] for place, name in names.items())]
+    text = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(
+        [
+            f"medians of {', '.join(pictures)}; where some are missing, their number",
+            "",
+            text[0],
+            "|---" * len(rows[0]) + "|",
+            *text[1:],
+        ]
+    )
 
 
 if __name__ == "__main__":
@@ -132,4 +138,5 @@ if __name__ == "__main__":
         run(Path(paths[0]), Path(paths[1]), asked)
     else:
         places = (("resnet18", "res2"), ("squeezenet", "fire4"), ("squeezenet", "fire9"))
-        run(Path(paths[0]), Path(paths[1]), [(*place, TUNED, way, one) for place in places for way, one in grid().items()])
+        asked = [(*place, picture, way, one) for picture in TUNED for place in places for way, one in grid().items()]
+        run(Path(paths[0]), Path(paths[1]), asked)

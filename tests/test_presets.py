@@ -77,14 +77,15 @@ def test_the_regularisers_and_rate_of_2016():
         ([layer(1, 3)], 0, 0.1),
         ([layer(4, 24)], 2, 0.1),
         ([layer(2, 12)], 1, 0.1),
-        ([CONV2], 6, 0.06),
-        ([CONV5], 6, 0.04),
-        ([FC6], 6, 0.04),
+        ([CONV2], 6, 0.1),
+        ([CONV5], 6, 0.05),
+        ([FC6], 6, 0.05),
         ([layer(4, 24), FC6], 2, 0.1),
     ],
 )
 def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate):
     config = resolved("auto", *layers)
+    assert config.parameterization == ("sigmoid_pyramid" if levels == 6 else "pyramid")
     assert (config.pyramid_levels, config.learning_rate, config.jitter, config.backoff) == (levels, rate, 1, True)
 
 

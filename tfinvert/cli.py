@@ -93,8 +93,9 @@ HELP = {
     "the preset's",
     "jitter_steps": "steps with jitter; 0 for all",
     "backoff": "where the loss diverges, go back to the best picture and halve the step size",
-    "parameterization": "pixels: free as the homework, clip to [0, 1] after each step, bounded around the mean colour; or "
-    "pyramid (a sum of resolutions), sigmoid, fourier (decorrelated colours), deep_prior (a convolutional generator)",
+    "parameterization": "pixels: free as the homework, clip to [0, 1] after each step, bounded around the mean colour, "
+    "sigmoid; pyramid (a sum of resolutions, clipped) or sigmoid_pyramid; fourier (decorrelated colours); deep_prior (a "
+    "convolutional generator); auto for the pyramid that the depth of the layers wants",
     "pyramid_levels": "resolutions below the full one; -1 for what the depth of the layers wants",
     "init": "start: noise as the homework, grey with a little noise, mv2015 or mv2016 (noise around the mean colour), or a "
     "picture file; of style also content, for the picture itself, or uniform, for the course's noise",

@@ -21,7 +21,7 @@ CHOICES = {
     "feature_loss": ("mse", "normalized"),
     "alpha_kind": ("values", "pixels"),
     "alpha_reduction": ("sum", "mean"),
-    "parameterization": ("free", "clip", "bounded", "sigmoid", "pyramid", "fourier", "deep_prior"),
+    "parameterization": ("auto", "free", "clip", "bounded", "sigmoid", "pyramid", "sigmoid_pyramid", "fourier", "deep_prior"),
     "precision": ("float32", "tf32", "bfloat16"),
     "attack": ("gradient", "fgsm", "pgd"),
     "recipe": ("course", "fourier"),
@@ -162,7 +162,7 @@ class Config(RunConfig):
     jitter: int = 0
     jitter_steps: int = 0
     backoff: bool = False
-    parameterization: str = "pyramid"
+    parameterization: str = "auto"
     pyramid_levels: int = -1
     init: str = "grey"
     seeds: int = 1

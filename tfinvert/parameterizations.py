@@ -50,6 +50,7 @@ def parameterization(name: str, size: tuple[int, int], seed: int = 0, levels: in
     - bounded: the pixels, each colour drawn back into a ball around the mean colour (`bounded`);
     - sigmoid: logits of the pixels;
     - pyramid: the sum of images of falling resolution, their colours decorrelated, clipped to [0, 1] (`pyramid`);
+    - sigmoid_pyramid: likewise, with a sigmoid in place of the clipping;
     - fourier: the spectrum of the logits, its colours decorrelated (`fourier`);
     - deep_prior: the weights of a convolutional generator (`deep_image_prior`).
 
@@ -59,8 +60,8 @@ def parameterization(name: str, size: tuple[int, int], seed: int = 0, levels: in
       seed: of the deep image prior's weights and noise.
       levels: of the pyramid below the full resolution.
     """
-    if name == "pyramid":
-        return pyramid(size, levels)
+    if name in ("pyramid", "sigmoid_pyramid"):
+        return pyramid(size, levels, soft=name == "sigmoid_pyramid")
     if name == "fourier":
         return fourier(size)
     if name == "deep_prior":
@@ -101,20 +102,22 @@ def bounded(image: tf.Tensor, bound: float = BOUND) -> tf.Tensor:
     return MEAN_COLOUR + difference * tf.minimum(bound / tf.maximum(length, 1e-12), 1.0)
 
 
-def pyramid(size: tuple[int, int], levels: int) -> Parameterization:
+def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parameterization:
     """A sum of images, each half the size of the one before, enlarged linearly; their colours are decorrelated.
 
-    image = 1/2 + C (w_0 z_0 + enlarge(w_1 z_1 + enlarge(w_2 z_2 + ...))), with w_l rising as 2^(l/2) and 2 in all, and C the
-    square root of the covariance of natural colours (`COLOUR_CORRELATION`). An optimiser that moves every value by about as
-    much, as Adam does, moves large and neutral things first, and leaves to single pixels what the coarser levels cannot
-    say. After each step the finest level takes what brings the image back into [0, 1].
+    image = inside(1/2 + C (w_0 z_0 + enlarge(w_1 z_1 + enlarge(w_2 z_2 + ...)))), with w_l rising as 2^(l/2) and 2 in all, and
+    C the square root of the covariance of natural colours (`COLOUR_CORRELATION`). An optimiser that moves every value by
+    about as much, as Adam does, moves large and neutral things first, and leaves to single pixels what the coarser levels
+    cannot say. Unlike a spectrum (`fourier`), every value has a place, so that the optimiser's moments are those of that place.
 
-    Unlike a spectrum (`fourier`), every value has a place, so that the optimiser's moments are those of that place, and no
-    sigmoid is needed. docs/quality.md has the measurements.
+    inside(x) clips to [0, 1]; its gradient is 0 only where descending would lead further out, so that no value is stuck
+    outside. With `soft` it is the sigmoid with the slope of the identity at 1/2: slower towards black and white, which a
+    clipped picture reaches too early where the features say little about single pixels. docs/quality.md measures both.
 
     Args:
       size: (height, width).
       levels: below the full resolution; 0 is the image itself in decorrelated colours. Levels below one pixel are left out.
+      soft: a sigmoid instead of clipping.
     """
     sizes = [(-(-size[0] // 2**level), -(-size[1] // 2**level)) for level in range(levels + 1) if 2**level < 2 * max(size)]
     enlarge = [
@@ -127,7 +130,8 @@ def pyramid(size: tuple[int, int], levels: int) -> Parameterization:
     inverse = np.linalg.inv(correlation).astype(np.float32)
 
     def start(image: np.ndarray) -> list[np.ndarray]:
-        finest = ((image - 0.5) @ inverse.T / weights[0]).astype(np.float32)
+        around = _logit(image) / 4 if soft else image - 0.5
+        finest = (around @ inverse.T / weights[0]).astype(np.float32)
         return [finest, *(np.zeros((len(image), *s, 3), np.float32) for s in sizes[1:])]
 
     def image(variables: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -136,14 +140,21 @@ def pyramid(size: tuple[int, int], levels: int) -> Parameterization:
             down, across = enlarge[number]
             total = tf.einsum("hi,bijc->bhjc", down, total)
             total = tf.einsum("wj,bhjc->bhwc", across, total) + weights[number] * tf.convert_to_tensor(variables[number])
-        return 0.5 + total @ correlation.T
+        around = total @ correlation.T
+        return tf.sigmoid(4 * around) if soft else _clipped(0.5 + around)
 
-    def project(variables: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        now = image(variables)
-        outside = tf.clip_by_value(now, 0.0, 1.0) - now
-        return [variables[0] + outside @ inverse.T / weights[0], *map(tf.identity, variables[1:])]
+    return Parameterization(start, image)
 
-    return Parameterization(start, image, project)
+
+@tf.custom_gradient
+def _clipped(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Clipped to [0, 1], with the gradient of the identity wherever descending it does not lead further out."""
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        outwards = ((image < 0) & (upstream > 0)) | ((image > 1) & (upstream < 0))
+        return tf.where(outwards, 0.0, upstream)
+
+    return tf.clip_by_value(image, 0.0, 1.0), gradient
 
 
 def _linear_interpolation(full: int, part: int) -> np.ndarray:

@@ -16,7 +16,7 @@ WHOLE = 64  # counts as the stride of a layer that sees the whole picture
 def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int]) -> Config:
     """The config with its preset's numbers for these layers; what the user has set stays.
 
-    - auto: the pyramid's levels and the learning rate, by the stride of the shallowest layer (docs/quality.md), and
+    - auto: the pyramid, its levels and the learning rate, by the stride of the shallowest layer (docs/quality.md), and
       backing off where that rate should be too large;
     - mv2015: the weight of total variation is 1, 10 or 100 times what is given, by depth as in the paper's CaffeNet
       (table 1: up to conv2, up to conv4, beyond);
@@ -26,7 +26,7 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     Other networks than the papers' take the factor of the layer with the same receptive field.
 
     Args:
-      config: with `learning_rate` 0, `pyramid_levels` -1 or `jitter` 0 where the preset is to decide.
+      config: with `learning_rate` 0, `parameterization` auto, `pyramid_levels` -1 or `jitter` 0 where the preset is to decide.
       layers: of the converted network.
       size: (height, width) of the picture.
     """
@@ -46,6 +46,8 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
         changes["learning_rate"] = journal if config.preset == "mv2016" else _rate(stride)
         if config.preset == "auto":
             changes["backoff"] = True  # whoever chooses the rate watches over it
+    if config.parameterization == "auto":
+        changes["parameterization"] = "pyramid" if stride <= SHALLOW else "sigmoid_pyramid"
     if config.pyramid_levels < 0:
         changes["pyramid_levels"] = round(math.log2(stride)) if stride <= SHALLOW else 6
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
@@ -53,7 +55,7 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
 
 def _rate(stride: int) -> float:
     """Adam's, for a pyramid: measured on photographs that docs/quality.md does not report on."""
-    return 0.1 if stride <= SHALLOW else 0.06 if stride == 8 else 0.04
+    return 0.1 if stride <= 2 * SHALLOW else 0.05
 
 
 def _receptive_field(layers: Mapping[str, Layer]) -> float:

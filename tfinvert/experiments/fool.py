@@ -146,8 +146,9 @@ def _write(
             again = int(classifier.probabilities(images.load(path, network.size)).argmax())
             found["fools_when_read_back"] = found["fooled"] and classifier.name(again) == found["seen"]
             difference = fooled - original
+            still = "" if found["fooled"] else f"still {found['seen']}; "
             captions = {
-                "fooled": f"{found['seen']} {found['probability_after']:.3f} (from {found['probability_before']:.0e})",
+                "fooled": f"{still}{found['target']} {found['probability_after']:.3f} (from {found['probability_before']:.0e})",
                 "difference": f"difference: {found['largest_change']}/255 at most",
                 "difference-x10": f"difference x 10; {found['steps']} steps",
             }

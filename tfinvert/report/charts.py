@@ -99,22 +99,21 @@ def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel:
         return _svg(figure, axes)
 
 
-def bars(values: Mapping[str, float], ylabel: str) -> str:
-    """One bar for each label as SVG, its value written above it."""
+def bars(values: Mapping[str, float], xlabel: str) -> str:
+    """One bar for each label as SVG, from the top down, its value written at its end."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(max(6.4, 0.62 * len(values)), 3.2), layout="constrained")
+        figure = Figure(figsize=(6.4, 1.0 + 0.3 * len(values)), layout="constrained")
         axes = figure.subplots()
-        drawn = axes.bar(list(values), list(values.values()), color=COLOURS[0], width=0.6)
-        axes.bar_label(drawn, fmt="%.3g", padding=2)
-        axes.set_ylabel(ylabel)
-        axes.margins(y=0.15)
-        if len(values) > 8:
-            axes.tick_params(axis="x", rotation=60)
-        return _svg(figure, axes)
+        drawn = axes.barh(list(values), list(values.values()), color=COLOURS[0], height=0.6)
+        axes.bar_label(drawn, fmt="%.3g", padding=3)
+        axes.invert_yaxis()
+        axes.set_xlabel(xlabel)
+        axes.margins(x=0.15)
+        return _svg(figure, axes, grid="x")
 
 
-def _svg(figure: Figure, axes) -> str:
-    axes.grid(alpha=0.25, axis="y")
+def _svg(figure: Figure, axes, grid: str = "y") -> str:
+    axes.grid(alpha=0.25, axis=grid)
     axes.spines[["top", "right"]].set_visible(False)
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
