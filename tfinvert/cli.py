@@ -569,7 +569,11 @@ def _import_tensorflow() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The program; returns its exit code: 0, 1 where the loss diverged, 2 for a mistake of the user's, 128 + signal."""
+    """The program; returns its exit code.
+
+    0; 1 where the loss diverged, a run of several failed or a file could not be written; 2 for a mistake of the user's;
+    128 + the number of the signal that ended it.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("tfinvert: %(message)s"))
     log = logging.getLogger("tfinvert")
@@ -593,7 +597,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}", 2)
+        return _fail(f"{error.strerror or error}{where}", 1)
     except interruption.Interrupted as interrupted:
         return _fail(f"ended by {interrupted}; --resume goes on", 128 + interrupted.number)
 

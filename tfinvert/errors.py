@@ -8,6 +8,10 @@ class InputError(ValueError):
     """A flag, a file or a picture that cannot be used. The command line prints it as one line and exits with 2."""
 
 
+class DiskError(OSError):
+    """A file that could not be written: a full disk, a folder that is gone. The command line prints it and exits with 1."""
+
+
 class NonFiniteLossError(ArithmeticError):
     """The loss became NaN or infinite. `step` is the first step at which it did.
 

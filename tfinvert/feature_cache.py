@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.decoders import Encoder
-from tfinvert.errors import InputError
+from tfinvert.errors import DiskError
 from tfinvert.files import replacing, write_text
 from tfinvert.networks.convert import cache_folder
 from tfinvert.pictures import Pictures
@@ -35,7 +35,7 @@ def features(encoder: Encoder, encode: Callable[[tf.Tensor], tf.Tensor], picture
       float16 [len(pictures), ...], mapped from the disk: 2^-11 of a value is far less than what a decoder misses.
 
     Raises:
-      InputError: the disk is full or cannot be written.
+      DiskError: the disk is full or cannot be written.
     """
     status = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures.files]
     key = hashlib.sha256(json.dumps([encoder.text(), status]).encode()).hexdigest()[:32]
@@ -60,7 +60,7 @@ def features(encoder: Encoder, encode: Callable[[tf.Tensor], tf.Tensor], picture
             del stored
         write_text(note, json.dumps({"crc32": _checksum(path)}))
     except OSError as error:
-        raise InputError(
+        raise DiskError(
             f"the features cannot be kept in {folder} ({error.strerror or error}); give --nocache_features"
         ) from None
     return np.load(path, mmap_mode="r")

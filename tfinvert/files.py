@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,3 +22,9 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file, in UTF-8."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def reason(error: Exception) -> str:
+    """Why something could not be written, in the words of the system; TensorFlow's come with names of its own around them."""
+    said = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return re.sub(r" \[Op:\w+\]$", "", " ".join(said.split())).rpartition("; ")[2][:200]

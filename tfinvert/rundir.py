@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
-from tfinvert import images, metrics
-from tfinvert.errors import InputError
+from tfinvert import images, locks, metrics
+from tfinvert.errors import DiskError, InputError
 from tfinvert.files import replacing, write_text
 
 QUEUED_PICTURES = 16
-LOCK_SECONDS = 10.0  # a run that was told to end is gone by then
+WORTH_SAYING = 1.0  # seconds for which steps have waited until pictures were written
+log = logging.getLogger("tfinvert")
 
 
 class RunDirectory:
@@ -51,6 +53,7 @@ class RunDirectory:
         self._queue: queue.Queue[tuple[Path, np.ndarray] | None] = queue.Queue(QUEUED_PICTURES)
         self._failure: BaseException | None = None
         self._writer: threading.Thread | None = None
+        self._waits, self._waited = 0, 0.0
 
     def check(self, flagfile: str, *, resume: bool, overwrite: bool) -> None:
         """Refuses a folder that holds something else, before any work is done. Writes nothing.
@@ -82,43 +85,49 @@ class RunDirectory:
 
         Raises:
           InputError: another run is writing here, or nothing can be written.
+          DiskError: a file cannot be written later on.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock")
-            lock.acquire(timeout=LOCK_SECONDS)
-        except filelock.Timeout:
-            raise InputError(f"another run is writing into {self.path}; wait for it, or choose another --output_dir") from None
-        except OSError as error:
-            raise InputError(f"cannot write to {self.path}: {error.strerror or error}") from None
-        try:
-            yield
-        finally:
-            lock.release()
+        with locks.locked(self.path):
+            try:
+                yield
+            except DiskError:
+                raise
+            except OSError as error:
+                where = f" ({error.filename})" if error.filename else ""
+                kept = any(self.checkpoints.rglob("*.index"))
+                more = "; --resume goes on from the last checkpoint" if kept else ""
+                raise DiskError(f"cannot go on: {error.strerror or error}{where}{more}") from None
 
     def create(self, flagfile: str, info: dict[str, Any], *, resume: bool) -> None:
-        """Starts a run in the folder, emptied unless it is resumed; settings and origins are written before any work."""
-        try:
-            if not resume:
-                self._remove_run()
-            self.images.mkdir(parents=True, exist_ok=True)
-            for part in self.path.rglob(".*.part"):  # of a run that was killed; the folder is locked
+        """Starts a run in the folder, emptied unless it is resumed from checkpoints; settings come before any work.
+
+        A process that is killed in here leaves a folder whose settings are still those of what it holds.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (resume and self.checkpoints.is_dir()):
+            self._remove_run()
+        for part in self.path.rglob(".*.part*"):  # of a run that was killed; the folder is locked
+            if part.is_dir():
+                shutil.rmtree(part)
+            else:
                 part.unlink()
-            write_text(self.flags, flagfile)
-            self.write_info(info)
-        except OSError as error:
-            raise InputError(f"cannot write to {self.path}: {error.strerror or error}") from None
+        write_text(self.flags, flagfile)
+        self.images.mkdir(exist_ok=True)
+        self.write_info(info)
 
     def _remove_run(self) -> None:
-        for file in (self.flags, self.info, self.metrics, self.target, self.final, self.sheet, self.curves, self.maps):
+        """Removes all but the settings."""
+        if self.checkpoints.is_dir():
+            self.checkpoints.rename(self.path / f".checkpoints.{os.getpid()}.part")  # none is left without another
+        for file in (self.info, self.metrics, self.target, self.final, self.sheet, self.curves, self.maps):
             file.unlink(missing_ok=True)
         for file in (self.table, self.decoder, self.decoder_onnx):
             file.unlink(missing_ok=True)
-        for folder in (self.images, self.checkpoints, self.tensorboard):
+        for folder in (self.images, self.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)
 
     def is_finished(self, flagfile: str) -> bool:
-        """Whether the folder holds this very run, ended as it should."""
+        """Whether the folder holds this very run, ended as it should: its figures are the last that is written."""
         info = self.read_info()
         return "result" in info and "stopped" not in info and self.flags.read_text(encoding="utf-8") == flagfile
 
@@ -189,6 +198,15 @@ class RunDirectory:
             if number >= step:
                 path.unlink()
 
+    def has(self, steps: Iterable[int]) -> bool:
+        """Whether the lines and the pictures of these steps are all here."""
+        wanted = set(steps)
+        return wanted <= self.pictures().keys() and wanted <= {line["step"] for line in self.read_metrics()}
+
+    def goes_beyond(self, step: int) -> bool:
+        """Whether there is a line of a later step."""
+        return any(line["step"] > step for line in self.read_metrics())
+
     def save_picture(self, path: Path, image: np.ndarray) -> None:
         """Hands a picture to the writing thread; waits only where 16 are already waiting.
 
@@ -199,33 +217,50 @@ class RunDirectory:
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_pictures, name="pictures", daemon=True)
             self._writer.start()
-        self._queue.put((path, np.array(image)))
+        item = (path, np.array(image))
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            started = time.perf_counter()
+            self._queue.put(item)
+            self._waits += 1
+            self._waited += time.perf_counter() - started
 
     def flush(self) -> None:
         """Waits until every picture is written. Raises OSError as `save_picture`."""
-        if self._writer is not None:
-            self._queue.put(None)
-            self._writer.join()
-            self._writer = None
+        self._queue.join()
         self._raise_failure()
 
     def __enter__(self) -> RunDirectory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.flush()
-        else:
-            with contextlib.suppress(OSError):
+        """Waits for the pictures, ends the thread, and says so if steps had to wait for the disk."""
+        try:
+            if kind is None:
                 self.flush()
+        finally:
+            if self._writer is not None:
+                self._queue.put(None)
+                self._writer.join()
+                self._writer = None
+            if self._waited >= WORTH_SAYING:
+                said = (
+                    "the steps waited %d times, %.1f s in all, for pictures to be written; a larger --save_every writes fewer"
+                )
+                log.warning(said, self._waits, self._waited)
+            self._waits, self._waited = 0, 0.0
 
     def _write_pictures(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if self._failure is None:
+        item: tuple[Path, np.ndarray] | None = (self.path, np.empty(0))
+        while item is not None:
+            item = self._queue.get()
+            if item is not None and self._failure is None:
                 try:
                     images.save(*item)
                 except BaseException as error:
                     self._failure = error
+            self._queue.task_done()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

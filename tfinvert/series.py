@@ -18,6 +18,7 @@ from tfinvert.config import Config, flagfile
 from tfinvert.errors import InputError
 from tfinvert.rundir import RunDirectory, differing_flags
 
+PROGRAM = (sys.executable, "-m", "tfinvert.cli")
 STOP_AT_EOF = "TFINVERT_STOP_AT_EOF"  # in the environment of a run that ends when its parent does
 POLL_SECONDS = 0.2
 
@@ -99,7 +100,7 @@ def _run(config: Config, run: RunDirectory, bar: tqdm, before: int, stop: interr
     flags += ["--overwrite"] if config.overwrite else ["--resume"] * run.flags.exists()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tfinvert.cli", *flags],
+            [*PROGRAM, *flags],
             stdin=subprocess.PIPE,  # closed when this process ends, however it does
             stdout=subprocess.DEVNULL,
             stderr=said,

@@ -281,7 +281,7 @@ def test_a_second_run_takes_the_cache_and_a_damaged_entry_is_made_again(tiny_fil
         with convert.Conversion(first.request) as again:
             assert not again.cached
             assert again.result().layers == wanted
-    assert [p for p in first.folder.parent.iterdir() if p.name.startswith(".")] == []
+    assert [p for p in first.folder.parent.iterdir() if p.name.startswith(".making-")] == []
 
 
 def test_what_makes_a_network_another_makes_another_key(tiny_file):

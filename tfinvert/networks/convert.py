@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -19,15 +20,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import platformdirs
 
 from tfinvert.config import RunConfig
-from tfinvert.errors import InputError, choice_error
-from tfinvert.files import write_text
+from tfinvert.errors import DiskError, InputError, choice_error
+from tfinvert.files import reason, write_text
 from tfinvert.networks import zoo
 
 if TYPE_CHECKING:
@@ -237,7 +240,6 @@ class Conversion:
         self._process: subprocess.Popen | None = None
         if self.cached:
             return
-        shutil.rmtree(self.folder, ignore_errors=True)  # damaged: made again
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(self.folder.parent)
         self._scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder.parent))
@@ -265,8 +267,9 @@ class Conversion:
         order = {"request": dataclasses.asdict(request), "folder": str(self._scratch / "entry")}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(order).encode())
-            self._process.stdin.close()
+            # Left open: where it is closed, the process knows that nobody waits for it any more.
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
         try:
             self._expect("accepted")
         except BaseException:
@@ -283,14 +286,12 @@ class Conversion:
             try:
                 self._expect("converted")
                 self._process.wait()
-                # Two runs may convert the same network at once: the first to finish is kept, both are the same.
-                with contextlib.suppress(OSError):
-                    os.replace(self._scratch / "entry", self.folder)
+                _keep(self._scratch / "entry", self.folder, self.request)
             finally:
                 self.close()
         entry = _read_entry(self.folder, self.request)
         if entry is None:
-            raise InputError(f"the converted network in {self.folder} cannot be read back; is the disk full?")
+            raise DiskError(f"the converted network in {self.folder} cannot be read back; is the disk full?")
         return entry
 
     def close(self) -> None:
@@ -299,7 +300,10 @@ class Conversion:
             self._process.kill()
             self._process.wait()
             assert self._process.stdout is not None
+            assert self._process.stdin is not None
             self._process.stdout.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
             self._process = None
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -315,7 +319,7 @@ class Conversion:
         line = self._process.stdout.readline()
         answer = json.loads(line) if line.startswith(b"{") else {}
         if "error" in answer:
-            raise InputError(answer["error"])
+            raise (DiskError if answer.get("disk") else InputError)(answer["error"])
         if answer.get("event") != event:
             self._process.wait()
             tail = self._log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
@@ -323,6 +327,14 @@ class Conversion:
                 f"converting {self.request.file or self.request.model} failed "
                 f"(exit code {self._process.returncode}): {tail[0][:300]}"
             )
+
+
+def _keep(made: Path, folder: Path, request: Request) -> None:
+    """Puts a new cache entry in its place; of two runs that convert one network at once, the first to finish has its kept."""
+    with filelock.FileLock(folder.parent / ".lock"):
+        if _read_entry(folder, request) is None:  # not there, or damaged
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(made, folder)
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -362,13 +374,24 @@ def _main() -> None:
     def say(**event: Any) -> None:
         print(json.dumps(event), file=events, flush=True)
 
-    order = json.load(sys.stdin)
+    order = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_at_eof, args=(Path(order["folder"]).parent,), daemon=True).start()
     try:
         _convert(Request(**_tuples(order["request"])), Path(order["folder"]), say)
     except InputError as error:
         say(error=str(error))
     except MemoryError:
         say(error="not enough memory to convert the network")
+    except OSError as error:
+        say(error=f"the converted network cannot be written to {order['folder']}: {error.strerror or error}", disk=True)
+
+
+def _end_at_eof(scratch: Path) -> None:
+    """Ends this process, and removes what it was writing, when the one that waits for it is gone."""
+    while os.read(0, 1024):  # not sys.stdin, whose lock a thread must not hold when the interpreter ends
+        pass
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(1)
 
 
 def _source(request: Request) -> Graph:
@@ -471,7 +494,10 @@ def _convert(request: Request, folder: Path, say) -> None:
             )
         place = geometry[tensor]
         described.append(Layer(name, tensor, actual.shape[1:], place.stride, place.receptive_field, error))
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.features})
+    try:
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.features})
+    except tf.errors.OpError as error:  # TensorFlow's of a full disk
+        raise OSError(errno.EIO, reason(error)) from None
     files = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     training = zoo.training(part) if request.weights != "random" else ""
     entry = {"size": part.size, "training": training, "layers": [dataclasses.asdict(one) for one in described], "files": files}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ HEADER = 30
 BACKGROUND, INK, FAINT = "white", "#1a1a1a", "#6a6a6a"
 
 
-def write(run: RunDirectory) -> None:
-    """Writes sheet.png from the files of a run, finished or not."""
-    info = run.read_info()
+def write(run: RunDirectory, info: Mapping[str, Any]) -> None:
+    """Writes sheet.png from the files of a run, finished or not; `info` is what run.json holds, or is going to hold."""
     psnr = {line["step"]: line.get("psnr") for line in run.read_metrics()}
     cells = [(run.target, "target")]
     for step, path in spread(list(run.pictures().items()), 6):
@@ -84,7 +83,7 @@ def _compose(lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: i
     return np.asarray(sheet, np.float32) / 255
 
 
-def _header(info: dict) -> list[str]:
+def _header(info: Mapping[str, Any]) -> list[str]:
     layers = ", ".join(info.get("layers", {}))
     first = f"{info.get('network', '?')}: {layers}"
     second = f"weights: {info.get('weights', '?')}; {info.get('pool', '?')} pooling; image: {info.get('image', '?')}"
