@@ -191,7 +191,7 @@ def test_errors_of_the_disk_say_where_and_how_to_go_on(tmp_path):
     run = made(tmp_path / "run")
     with pytest.raises(DiskError) as found, run.locked():
         (run.path / "nowhere" / "a").write_text("a")
-    assert str(found.value) == f"cannot go on: No such file or directory ({run.path / 'nowhere' / 'a'})"
+    assert str(found.value) == f"cannot go on in {run.path}: No such file or directory ({run.path / 'nowhere' / 'a'})"
     run.checkpoints.mkdir()
     (run.checkpoints / "ckpt-1.index").write_bytes(b"")
     with pytest.raises(DiskError, match="--resume goes on from the last checkpoint"), run.locked():

@@ -616,6 +616,9 @@ def _fail(message: str, code: int) -> int:
 
 def run() -> None:
     """Entry point of the console script and of run_experiments.py."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        # TensorFlow takes every path for UTF-8, whatever the locale: so must Python, from its start on.
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})
     # Not absl.app.run: it answers a wrong flag with a page of usage, and --help with an exit code of 1.
     sys.exit(main(sys.argv))
 

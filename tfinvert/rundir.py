@@ -96,7 +96,7 @@ class RunDirectory:
                 where = f" ({error.filename})" if error.filename else ""
                 kept = any(self.checkpoints.rglob("*.index"))
                 more = "; --resume goes on from the last checkpoint" if kept else ""
-                raise DiskError(f"cannot go on: {error.strerror or error}{where}{more}") from None
+                raise DiskError(f"cannot go on in {self.path}: {error.strerror or error}{where}{more}") from None
 
     def create(self, flagfile: str, info: dict[str, Any], *, resume: bool) -> None:
         """Starts a run in the folder, emptied unless it is resumed from checkpoints; settings come before any work.

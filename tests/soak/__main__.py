@@ -1,6 +1,6 @@
 """Tries everything at length and writes what came out into docs/reliability.md: make soak.
 
-`python -m tests.soak kill disk` tries some parts; soak.json keeps the rows of the others.
+`python -m tests.soak kill disk` tries some parts; soak.json keeps the rows of the others. `--scale=0.5` tries half as often.
 """
 
 import dataclasses
@@ -22,8 +22,10 @@ PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- rows: python -m tests.soak -->", "<!-- end of rows -->"
 
 
-def main(parts: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Runs the parts that are named, or all; gives the exit code."""
+    scale = float(next((one.partition("=")[2] for one in arguments if one.startswith("--scale=")), 1.0))
+    parts = [one for one in arguments if not one.startswith("--scale=")]
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         print(f"unknown part {unknown[0]!r}; expected: {', '.join(PARTS)}", file=sys.stderr)
@@ -34,7 +36,7 @@ def main(parts: list[str]) -> int:
             print(f"{part}: not there")
             continue
         begun = time.monotonic()
-        rows = importlib.import_module(module).soak()
+        rows = importlib.import_module(module).soak(scale)
         kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
         kept[part] = [dataclasses.asdict(row) for row in rows]
         KEPT.write_text(json.dumps(kept, indent=1) + "\n")

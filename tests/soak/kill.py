@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tests.soak import Row
 from tests.soak.programs import (
+    PLAIN,
     Case,
-    cases,
+    Runs,
     check_pictures,
     check_same,
     end,
@@ -32,36 +33,16 @@ MOMENTS = {"anywhere from the start": 1, "between steps": 3, "while a checkpoint
 
 
 class Harness:
-    """A folder with one uninterrupted run of each case, made when it is first needed."""
+    """Kills and signals, and what they hit."""
 
-    def __init__(self, folder: Path, seed: int = 0):
-        self.folder, self.cache = folder, folder / "cache"
-        self.cases = cases(folder)
+    def __init__(self, runs: Runs, seed: int = 0):
+        self.runs = runs
         self.random = random.Random(seed)
         self.killed: Counter[str] = Counter()
         self.by_case: Counter[str] = Counter()
         self.resumed = 0
         self.pictures = 0
         self.endings: list[float] = []
-        self._seconds: dict[str, float] = {}
-        self._runs = 0
-
-    def whole(self, case: Case) -> Path:
-        """The uninterrupted run of a case."""
-        folder = self.folder / "whole" / case.name
-        if not folder.exists():
-            folder.parent.mkdir(exist_ok=True)
-            process = start(case, folder, self.cache)
-            begun = time.monotonic()
-            code, said = end(process)
-            assert code == 0, (case.name, said)
-            assert said == "" or "bfloat16" in case.name, said  # TensorFlow says there what it has converted
-            self._seconds[case.name] = time.monotonic() - begun
-        return folder
-
-    def new_folder(self) -> Path:
-        self._runs += 1
-        return self.folder / f"run-{self._runs}"
 
     def kill(self, case: Case, moment: str | None = None) -> None:
         """Starts a run, kills it and what it is resumed with until a draw says that it is enough, and compares the end.
@@ -70,21 +51,21 @@ class Harness:
           case: which run.
           moment: of the first kill, one of MOMENTS; else drawn, as those of the others are.
         """
-        whole, folder = self.whole(case), self.new_folder()
-        process = start(case, folder, self.cache, start_new_session=True)
+        whole, folder = self.runs.whole(case), self.runs.new("run")
+        process = start(case, folder, self.runs.cache, start_new_session=True)
         self._strike(process, case, folder, moment or self._draw())
         while self.random.random() < AGAIN:
-            process = start(case, folder, self.cache, *case.resume, start_new_session=True)
+            process = start(case, folder, self.runs.cache, *case.resume, start_new_session=True)
             self._strike(process, case, folder, self._draw())
-        code, said = end(start(case, folder, self.cache, *case.resume))
+        code, said = end(start(case, folder, self.runs.cache, *case.resume))
         assert code == 0, (case.name, folder, said)
         self.resumed += 1
         check_same(folder, whole)
 
     def stop(self, case: Case, number: signal.Signals) -> None:
         """Ends a run with a signal between steps, notes how long that took, and goes on to the same bytes."""
-        whole, folder = self.whole(case), self.new_folder()
-        process = start(case, folder, self.cache)
+        whole, folder = self.runs.whole(case), self.runs.new("run")
+        process = start(case, folder, self.runs.cache)
         wanted = self.random.randrange(1, lines(whole))
         wait_until(lambda: lines(folder) >= wanted, process)
         time.sleep(self.random.uniform(0, 0.05))
@@ -100,14 +81,14 @@ class Harness:
         assert said.endswith("--resume goes on\n"), said
         assert said.count("\n") == 1 or "bfloat16" in case.name, said
         assert has_checkpoint(folder), case.name
-        code, said = end(start(case, folder, self.cache, *case.resume))
+        code, said = end(start(case, folder, self.runs.cache, *case.resume))
         assert code == 0, (case.name, folder, said)
         check_same(folder, whole)
 
     def kill_conversion(self) -> None:
         """Kills a run while its network is being converted; nothing of that may be left, and the next one converts it."""
-        case = self.cases["adam, total variation"]
-        whole, folder = self.whole(case), self.new_folder()
+        case = self.runs.cases[PLAIN]
+        whole, folder = self.runs.whole(case), self.runs.new("run")
         cache = folder.with_suffix(".cache")
         process = start(case, folder, cache, start_new_session=True)
         wait_until(lambda: any((cache / "converted").glob(".making-*")), process)
@@ -126,9 +107,9 @@ class Harness:
         return self.random.choices(list(MOMENTS), list(MOMENTS.values()))[0]
 
     def _strike(self, process: subprocess.Popen, case: Case, folder: Path, moment: str) -> None:
-        count, there = lines(self.folder / "whole" / case.name), lines(folder)
+        count, there = lines(self.runs.whole(case)), lines(folder)
         if moment == "anywhere from the start":
-            time.sleep(self.random.uniform(0, self._seconds[case.name]))
+            time.sleep(self.random.uniform(0, self.runs.seconds[case.name]))
         elif moment == "at the end":
             wait_until(lambda: lines(folder) >= count, process)
             time.sleep(self.random.uniform(0, 1.0))
@@ -174,8 +155,8 @@ def children(pid: int) -> list[int]:
 def soak(scale: float = 1.0) -> list[Row]:
     """Kills and signals at random moments, over all cases in turn."""
     with tempfile.TemporaryDirectory() as name:
-        harness = Harness(Path(name))
-        kinds = list(harness.cases.values())
+        harness = Harness(Runs(Path(name)))
+        kinds = list(harness.runs.cases.values())
         turn = 0
         while sum(harness.killed.values()) < KILLS * scale:
             harness.kill(kinds[turn % len(kinds)])

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.soak import Row
-from tests.soak.programs import cases, check_same, end, lines, start, wait_until
+from tests.soak.programs import PLAIN, Runs, check_same, end, lines, start, wait_until
 
 TIMES = 4
 
@@ -16,7 +16,7 @@ def soak(scale: float = 1.0) -> list[Row]:
     """Each pair some times, with another delay between the two."""
     times = max(1, round(TIMES * scale))
     with tempfile.TemporaryDirectory() as name:
-        pairs = Pairs(Path(name))
+        pairs = Pairs(Runs(Path(name)))
         refused = [pairs.two_runs() for _ in range(times)]
         taken = [pairs.after_a_kill(turn) for turn in range(times)]
         same = [pairs.two_conversions(delay=0.4 * turn) for turn in range(times)]
@@ -34,21 +34,20 @@ def soak(scale: float = 1.0) -> list[Row]:
 
 
 class Pairs:
-    """A folder for the pairs, and what a run alone comes to."""
+    """The pairs."""
 
-    def __init__(self, base: Path):
-        self.base, self.cache = base, base / "cache"
-        self.cases = cases(base)
-        self._count = 0
+    def __init__(self, runs: Runs):
+        self.runs = runs
 
-    def two_runs(self, kind: str = "adam, total variation") -> str:
+    def two_runs(self, kind: str = PLAIN) -> str:
         """The second of two runs into a folder is refused while the first holds it; gives what it says."""
-        case, whole, folder = self.cases[kind], self.whole(kind), self._new()
-        first = start(case, folder, self.cache)
+        case, folder = self.runs.cases[kind], self.runs.new("run")
+        whole = self.runs.whole(case)
+        first = start(case, folder, self.runs.cache)
         wait_until(lambda: lines(folder) > 0, first)
         first.send_signal(signal.SIGSTOP)  # it holds the folder for as long as it takes
         try:
-            code, said = end(start(case, folder, self.cache, *case.resume))
+            code, said = end(start(case, folder, self.runs.cache, *case.resume))
         finally:
             first.send_signal(signal.SIGCONT)
         assert code == 2, (code, said)
@@ -64,21 +63,23 @@ class Pairs:
 
     def after_a_kill(self, turn: int) -> bool:
         """A folder whose run was killed is free at once."""
-        case, whole, folder = self.cases["adam, total variation"], self.whole("adam, total variation"), self._new()
-        first = start(case, folder, self.cache)
+        case, folder = self.runs.cases[PLAIN], self.runs.new("run")
+        whole = self.runs.whole(case)
+        first = start(case, folder, self.runs.cache)
         wait_until(lambda: lines(folder) > 10 * turn, first)
         first.kill()
         first.communicate()
         assert (folder / ".lock.holder").exists()
-        code, said = end(start(case, folder, self.cache, "--resume"))
+        code, said = end(start(case, folder, self.runs.cache, "--resume"))
         assert (code, said) == (0, ""), said
         check_same(folder, whole)
         return True
 
     def two_conversions(self, delay: float) -> bool:
         """Two runs that begin with the same conversion, a little apart, into an empty cache."""
-        case, whole, cache = self.cases["adam, total variation"], self.whole("adam, total variation"), self._new()
-        folders = [self._new(), self._new()]
+        case, cache = self.runs.cases[PLAIN], self.runs.new("cache")
+        whole = self.runs.whole(case)
+        folders = [self.runs.new("run"), self.runs.new("run")]
         processes = [start(case, folders[0], cache)]
         time.sleep(delay)
         processes.append(start(case, folders[1], cache))
@@ -88,16 +89,3 @@ class Pairs:
             check_same(folder, whole)
         (entry,) = [path.name for path in (cache / "converted").iterdir() if path.name != ".lock"]
         return not entry.startswith(".")
-
-    def whole(self, kind: str) -> Path:
-        """A run alone."""
-        folder = self.base / "whole" / kind
-        if not folder.exists():
-            folder.parent.mkdir(exist_ok=True)
-            code, said = end(start(self.cases[kind], folder, self.cache))
-            assert (code, said) == (0, ""), said
-        return folder
-
-    def _new(self) -> Path:
-        self._count += 1
-        return self.base / f"new-{self._count}"

@@ -18,6 +18,7 @@ from PIL import Image
 
 from tests.conftest import ROOT, tiny_graph, write_onnx
 
+PLAIN = "adam, total variation"
 HANG_SECONDS = 300.0  # generous: of a process that does not end
 
 
@@ -51,7 +52,7 @@ def cases(folder: Path) -> dict[str, Case]:
     decoder = ("--layers=conv1", "--width=4", "--batch_size=4", "--epoch_pictures=32", "--learning_rate=0.003", "--pool=max")
     annealed = ("--regularizer_final=0.1", "--tv_weight=0.1", "--backoff", "--jitter=3", "--parameterization=fourier")
     found = (
-        Case("adam, total variation", (*invert, "--steps=400", "--tv_weight=0.05")),
+        Case(PLAIN, (*invert, "--steps=400", "--tv_weight=0.05")),
         Case("L-BFGS", (*invert, "--steps=300", "--optimizer=lbfgs", "--parameterization=bounded")),
         Case("three seeds, SGD", (*invert, "--steps=300", "--seeds=3", "--optimizer=sgd", "--init=noise")),
         Case("annealing, backing off, jitter, Fourier", (*invert, "--steps=300", *annealed)),
@@ -74,9 +75,41 @@ def cases(folder: Path) -> dict[str, Case]:
     return {case.name: case for case in found}
 
 
-def start(case: Case, folder: Path, cache: Path, *more: str, **settings) -> subprocess.Popen:
-    """The run as a process of its own, with frequent checkpoints."""
-    command = [sys.executable, "-m", "tests.soak.often", *case.flags, f"--output_dir={folder}", *more]
+class Runs:
+    """A folder with one uninterrupted run of each case, made when it is first needed, and room for others.
+
+    Attributes:
+      cache: of their converted networks.
+      cases: by name.
+      seconds: that the uninterrupted ones took.
+    """
+
+    def __init__(self, base: Path):
+        self.base, self.cache = base, base / "cache"
+        self.cases = cases(base)
+        self.seconds: dict[str, float] = {}
+        self._count = 0
+
+    def whole(self, case: Case) -> Path:
+        """The uninterrupted run of a case."""
+        folder = self.base / "whole" / case.name
+        if not folder.exists():
+            begun = time.monotonic()
+            code, said = end(start(case, folder, self.cache))
+            assert code == 0, (case.name, said)
+            assert said == "" or "bfloat16" in case.name, said  # TensorFlow says there what it has converted
+            self.seconds[case.name] = time.monotonic() - begun
+        return folder
+
+    def new(self, name: str) -> Path:
+        """A path that nothing has."""
+        self._count += 1
+        return self.base / f"{name}-{self._count}"
+
+
+def start(case: Case, folder: Path, cache: Path, *more: str, within: tuple[str, ...] = (), **settings) -> subprocess.Popen:
+    """The run as a process of its own, with frequent checkpoints; `within` another program that runs it."""
+    command = [*within, sys.executable, "-m", "tests.soak.often", *case.flags, f"--output_dir={folder}", *more]
     return subprocess.Popen(
         command,
         env=environment(cache),
@@ -91,6 +124,7 @@ def start(case: Case, folder: Path, cache: Path, *more: str, **settings) -> subp
 def environment(cache: Path) -> dict[str, str]:
     """What the processes of the soak run in."""
     given = {"PYTHONPATH": str(ROOT), "TFINVERT_CACHE": str(cache), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    given["XDG_CACHE_HOME"] = f"{cache}-of-the-user"
     return {**os.environ, **given}
 
 
