@@ -44,7 +44,7 @@ class Checkpoints:
             for path in self._folder.iterdir():
                 if path.name.endswith("_temp"):
                     shutil.rmtree(path)
-                elif path.name != "checkpoint" and path.stem not in kept:
+                elif path.is_file() and path.name != "checkpoint" and path.stem not in kept:
                     path.unlink()
         except (OSError, tf.errors.OpError) as error:
             raise DiskError(

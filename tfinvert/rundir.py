@@ -106,11 +106,11 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         if not (resume and self.checkpoints.is_dir()):
             self._remove_run()
-        for part in self.path.rglob(".*.part*"):  # of a run that was killed; the folder is locked
+        for part in list(self.path.rglob(".*.part*")):  # of a run that was killed; the folder is locked
             if part.is_dir():
                 shutil.rmtree(part)
             else:
-                part.unlink()
+                part.unlink(missing_ok=True)
         write_text(self.flags, flagfile)
         self.images.mkdir(exist_ok=True)
         self.write_info(info)

@@ -1,5 +1,6 @@
 """Whole runs on real networks: files, figures, resuming, signals."""
 
+import errno
 import json
 import math
 import os
@@ -18,7 +19,7 @@ from tests.conftest import ROOT, tfinvert, tiny_graph, write_onnx
 from tests.test_cli import FLAGFILES, parsed
 from tfinvert import cli, questions
 from tfinvert.config import flagfile
-from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.errors import DiskError, InputError, NonFiniteLossError
 from tfinvert.experiments import invert
 from tfinvert.networks import convert
 
@@ -142,6 +143,19 @@ def test_resuming_a_finished_run_only_repeats_its_figures(finished):
     again = tfinvert(f"--flagfile={folder / 'run.flags'}", f"--output_dir={folder}", "--resume")
     assert again.stdout == first.stdout
     assert (folder / "run.json").read_bytes() == before
+
+
+def test_a_run_is_finished_only_when_its_last_picture_is_there(tmp_path, monkeypatch):
+    def full(run):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(invert.charts, "write_curves", full)
+    with pytest.raises(DiskError, match="No space left on device; --resume goes on from the last checkpoint"):
+        package.invert("astronaut", **FAST_SETTINGS, steps=4, output_dir=str(tmp_path / "run"))
+    monkeypatch.undo()
+    package.invert("astronaut", **FAST_SETTINGS, steps=4, output_dir=str(tmp_path / "run"), resume=True)
+    assert (tmp_path / "run" / "curves.png").exists()
+    assert "result" in json.loads((tmp_path / "run" / "run.json").read_text())
 
 
 def test_a_constant_run_can_be_made_longer(tmp_path):

@@ -284,6 +284,16 @@ def test_a_second_run_takes_the_cache_and_a_damaged_entry_is_made_again(tiny_fil
     assert [p for p in first.folder.parent.iterdir() if p.name.startswith(".making-")] == []
 
 
+def test_a_conversion_ends_when_the_one_that_waits_for_it_is_gone(tiny_file):
+    request = dataclasses.replace(tiny_network(tiny_file, ["conv1_1"]).request, layers=("pool1",), size=(20, 20))
+    conversion = convert.Conversion(request)
+    process, scratch = conversion._process, conversion._scratch
+    process.stdin.close()  # as the system does for a process that was killed
+    assert process.wait(60) == 1
+    assert not scratch.exists()
+    conversion.close()
+
+
 def test_what_makes_a_network_another_makes_another_key(tiny_file):
     base = request(model="resnet18", layers=("res2",))
     assert base.key() == request(model="resnet18", layers=("res2",)).key()
