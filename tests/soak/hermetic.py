@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 from tests.soak import Row
 from tests.soak.programs import end
 
+STEPS = 150  # of the flagfile
 ODD = "with spaces, 中文 und Umlaute äöü"
 GUARD = """import socket
 
@@ -45,7 +46,8 @@ ONE_BY_ONE = (
 
 def soak(scale: float = 1.0) -> list[Row]:
     """The whole quickstart in each of the surroundings, compared with a plain run."""
-    flags = () if scale >= 1 else (f"--steps={max(5, round(150 * scale))}",)
+    steps = max(5, round(STEPS * scale))
+    flags = (f"--steps={steps}",)
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
         tried = [*ONE_BY_ONE, *latin(base), EVERYTHING]
@@ -55,7 +57,7 @@ def soak(scale: float = 1.0) -> list[Row]:
     return [
         Row(
             "The quickstart gives the same bytes wherever it runs",
-            f"make quickstart's run, {blocking()}; {'; '.join(one.name for one in tried)}",
+            f"make quickstart's run, {steps} steps, {blocking()}: {'; '.join(one.name for one in tried)}",
             f"{len(tried)} of {len(tried)} with the same final.png and metrics.jsonl as a plain run",
         )
     ]
