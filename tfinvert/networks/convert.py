@@ -397,6 +397,8 @@ def _resolve(graph: Graph, wanted: tuple[str, ...]) -> dict[str, str]:
             found[name] = by_purpose[name](graph)
         else:
             raise choice_error("layer", name, names)
+    if not found:
+        raise InputError("the network has no layers with names of their own; name tensors of the file with --layers")
     return found
 
 
@@ -558,6 +560,9 @@ def _onnx2tf(graph: Graph, weightless: frozenset[str]):
         )
     except SystemExit:  # its way of reporting an error; the words are in the log
         raise InputError("onnx2tf could not convert the network") from None
+    except Exception as error:  # of NumPy, TensorFlow and its own, where a network is unlike those that it knows
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"onnx2tf could not convert the network ({reason})") from None
 
 
 if __name__ == "__main__":
