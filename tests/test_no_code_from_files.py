@@ -39,9 +39,8 @@ def wrong(tree):
             yield ast.unparse(node)
         if name in ("np.load", "numpy.load") and keyword(node, "allow_pickle") != "False":
             yield ast.unparse(node)
-        if name.endswith("load_model") and name != "decoders.load_model" and name != "load_model":
-            if keyword(node, "safe_mode") != "True":
-                yield ast.unparse(node)
+        if name.endswith("models.load_model") and keyword(node, "safe_mode") != "True":
+            yield ast.unparse(node)
         if name in ("onnx.load", "onnx.load_model") and keyword(node, "load_external_data") != "False":
             yield ast.unparse(node)
 

@@ -113,7 +113,7 @@ def restore(optimization: Optimization, manager: tf.train.CheckpointManager) -> 
         return
     try:
         optimization.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"the checkpoint {manager.latest_checkpoint} cannot be read ({reason}); start with --overwrite"

@@ -7,10 +7,6 @@ import functools
 import json
 import os
 import random
-import resource
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,16 +15,41 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.soak import Row, hostile
-from tfinvert.networks import convert, graph, topologies, zoo
+from tfinvert.networks import convert, graph, zoo
 
 CASES, WHOLE = 6000, 100
 LIMITED = True
 SHARED = hostile.ROOT.parent / "shared" / "data" / "models"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 NUMBERS = (0, 1, -1, 2, 3, 5, 7, 255, 2**16, 2**31 - 1, 2**31, -(2**31), 2**62, 2**63 - 1, -(2**63))
-NAMES = ("", "x", "../../x", "/etc/passwd", "a/b", "a\0b", "a\nb", "\x1b[2J", "." * 9000, "名", "x" * 499, "{{7*7}}", "%s%n", "t0")
+NAMES = (
+    "",
+    "x",
+    "../../x",
+    "/etc/passwd",
+    "a/b",
+    "a\0b",
+    "a\nb",
+    "\x1b[2J",
+    "." * 9000,
+    "名",
+    "x" * 499,
+    "{{7*7}}",
+    "%s%n",
+    "t0",
+)
 LOCATIONS = ("../outside.bin", "/etc/passwd", "..", ".", "", "a\0b", "link.bin", "pipe", "beside.bin", "/dev/zero", "x" * 9000)
-OPERATORS = (*sorted(graph.SUPPORTED_OPERATORS), "Identity", "Dropout", "Constant", "ConstantOfShape", "If", "Loop", "Scan", "Gru")
+OPERATORS = (
+    *sorted(graph.SUPPORTED_OPERATORS),
+    "Identity",
+    "Dropout",
+    "Constant",
+    "ConstantOfShape",
+    "If",
+    "Loop",
+    "Scan",
+    "Gru",
+)
 
 
 def soak(scale: float = 1.0) -> list[Row]:
@@ -170,6 +191,8 @@ def _odd() -> onnx.ModelProto:
 
 
 def _number(rng: random.Random) -> int:
+    if rng.random() < 0.5:
+        return rng.randrange(9)  # wrong by little
     return rng.choice(NUMBERS) if rng.random() < 0.7 else rng.randrange(-(2 ** rng.randrange(1, 63)), 2 ** rng.randrange(1, 63))
 
 
@@ -246,7 +269,7 @@ def _attribute(rng: random.Random, body: onnx.GraphProto) -> None:
         one = rng.choice(node.attribute)
         one.type = rng.randrange(0, 15)
     else:
-        names = "pads strides kernel_shape dilations group axis axes perm size blocksize auto_pad ceil_mode epsilon transB alpha to"
+        names = "pads strides kernel_shape dilations group axis perm size blocksize auto_pad ceil_mode epsilon transB alpha"
         name = rng.choice(names.split())
         value = rng.choice((_number(rng), [_number(rng) for _ in range(rng.choice((1, 2, 4, 8)))], "SAME_UPPER", "x", 0.5))
         kept = [a for a in node.attribute if a.name != name or rng.random() < 0.2]
@@ -361,7 +384,9 @@ def _huge(rng: random.Random, body: onnx.GraphProto) -> None:
             body.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), f"huge{n}"))
             made = helper.make_node("ConstantOfShape", [f"huge{n}"], [f"made{n}"])
             made.attribute.append(helper.make_attribute("value", numpy_helper.from_array(np.ones(1, dtype))))
-            use = helper.make_node(rng.choice(("Add", "Mul", "Concat", "Gemm", "MatMul", "Conv", "Reshape")), ["x", f"made{n}"], ["u"])
+            use = helper.make_node(
+                rng.choice(("Add", "Mul", "Concat", "Gemm", "MatMul", "Conv", "Reshape")), ["x", f"made{n}"], ["u"]
+            )
             for node in (use, made):
                 body.node.insert(0, node)
     elif kind == 5:
@@ -417,7 +442,7 @@ def mutated(rng: random.Random) -> bytes:
     data = rng.choice(sources())
     if rng.random() < 0.75:
         model = onnx.ModelProto.FromString(data)
-        for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
+        for _ in range(rng.choice((1, 1, 1, 1, 2, 5))):
             rng.choice(CHANGES)(rng, model.graph)
         if rng.random() < 0.1:
             _versions(rng, model)
@@ -442,7 +467,9 @@ def write(rng: random.Random, folder: Path) -> Path:
 def case(rng: random.Random, folder: Path) -> str:
     """One file, through all that its graph goes through before onnx2tf."""
     path = write(rng, folder)
-    layers = rng.choice(((), (), ("conv1",), ("scores",), ("last",), ("res1", "conv1"), ("conv1_1",), ("c0",), ("x",)))
+    layers = rng.choice(
+        ((), (), (), (), (), (), (), ("conv1",), ("scores",), ("last",), ("res1", "conv1"), ("conv1_1",), ("c0",), ("x",))
+    )
     size = rng.choice((None, None, (64, 64), (224, 224), (16, 2048)))
     request = convert.Request(None, str(path), "0" * 64, "pretrained", layers, size, rng.choice(("avg", "max")), "torch")
     part, found = convert.cut_graph(request)

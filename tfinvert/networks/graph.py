@@ -8,7 +8,6 @@ the exporters care about and changes no value; `cut`, `with_pooling` and `fold` 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -192,12 +191,6 @@ def remake(node: onnx.NodeProto, *, inputs: Iterable[str] | None = None, **chang
     return helper.make_node(
         node.op_type, list(node.input if inputs is None else inputs), list(node.output), name=node.name, **kept
     )
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------------------- reading

@@ -11,8 +11,9 @@ import numpy as np
 
 from tfinvert import images
 from tfinvert.errors import InputError, choice_error
+from tfinvert.files import sha256
 from tfinvert.networks import topologies
-from tfinvert.networks.graph import LFS_HEADER, Graph, checksum
+from tfinvert.networks.graph import LFS_HEADER, Graph
 
 log = logging.getLogger("tfinvert")
 CONNECT_TIMEOUT = 10.0  # seconds, for the connection and for each read
@@ -154,7 +155,7 @@ def pretrained_file(model: ZooModel, folder: Path) -> Path:
             pointer = file.read(len(LFS_HEADER)) == LFS_HEADER
         if pointer:
             raise InputError(f"{path} is a Git LFS pointer, not the network: delete it, or fetch it with 'git lfs pull'")
-        found = checksum(path)
+        found = sha256(path)
         if found != model.sha256:
             raise InputError(
                 f"{path} has the SHA-256 {found}; expected {model.sha256}: "
