@@ -246,6 +246,5 @@ def case(rng: random.Random, folder: Path) -> str:
         os.mkfifo(folder / "pipe")
     try:
         return _flags(rng, folder) if rng.random() < 0.6 else _run_directory(rng, folder)
-    except OSError as error:  # the command line makes it one line
-        assert error.strerror or str(error)
+    except OSError:  # the command line makes it one line
         return "refused"

@@ -358,7 +358,7 @@ def carry_out(order_file: str, answer_file: str) -> None:
     """The work of a process of its own: the file of an order, and where its Side goes, or the error's values."""
     try:
         fields = _got(Path(order_file))
-        settings = {name: tuple(v) if isinstance(v, list) else v for name, v in fields["config"].items()}
+        settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields["config"].items()}
         answer: Any = measure(Order(**{**fields, "config": Config(**settings)}))
     except InputError as error:
         answer = {"input_error": str(error)}
