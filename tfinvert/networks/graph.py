@@ -393,7 +393,7 @@ def _array(tensor: onnx.TensorProto, name: str, folder: Path | None) -> np.ndarr
             file = (base / location).resolve()
             inside = file.is_relative_to(base) and len(location) <= LONGEST_NAME
             there = inside and file.is_file()
-        except (TypeError, ValueError, OSError):  # no text, a null byte, a loop of links
+        except (TypeError, ValueError, OSError, RuntimeError):  # no text, a null byte, a loop of links
             inside = there = False
         if folder is None or not location or not inside:
             raise InputError(

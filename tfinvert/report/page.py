@@ -65,7 +65,7 @@ class Run:
     def result(self) -> dict[str, float]:
         """The figures, all of them; empty where the run has not ended, or run.json or metrics.jsonl is damaged."""
         found = self.info.get("result", {})
-        return found if self.metrics and all(is_number(found.get(name)) for name in FIGURES) else {}
+        return found if self.metrics and self.info.get("layers") and all(is_number(found.get(name)) for name in FIGURES) else {}
 
     @property
     def finished(self) -> bool:
