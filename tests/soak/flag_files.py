@@ -135,7 +135,11 @@ def _value(rng: random.Random, depth: int = 0) -> object:
 
 def _json(rng: random.Random, data: bytes) -> bytes:
     """A JSON object with some of its values, anywhere in it, others."""
-    found = json.loads(data)
+    try:
+        found = json.loads(data)
+        assert isinstance(found, dict)
+    except (ValueError, RecursionError, AssertionError):  # damaged before
+        return rng.randbytes(5) + data
     for _ in range(rng.choice((1, 1, 2, 4))):
         inside = found
         while True:
@@ -245,6 +249,6 @@ def case(rng: random.Random, folder: Path) -> str:
     if not (folder / "pipe").exists():
         os.mkfifo(folder / "pipe")
     try:
-        return _flags(rng, folder) if rng.random() < 0.6 else _run_directory(rng, folder)
+        return _flags(rng, folder) if rng.random() < 0.8 else _run_directory(rng, folder)
     except OSError:  # the command line makes it one line
         return "refused"
