@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures
+from tfinvert.networks import convert
 
 # This module is a part of its own, whose cases are below.
 LIMITED = True
@@ -17,6 +18,16 @@ SECONDS, BLOCKED = 0.5, 3
 
 def test_onnx_files():
     hostile.tried("onnx_files", 100).row("")
+
+
+def test_whole_onnx_files_are_read(tmp_path):
+    """What mutations start from, or refusing all of them would pass."""
+    for number, data in enumerate(dict.fromkeys(onnx_files.sources())):
+        path = tmp_path / f"{number}.onnx"
+        path.write_bytes(data)
+        request = convert.Request(None, str(path), "0" * 64, "pretrained", (), None, "avg", "torch")
+        part, layers = convert.cut_graph(request)
+        assert part.shapes().keys() >= set(layers.values())
 
 
 def test_runs_of_onnx_files():
