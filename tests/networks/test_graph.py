@@ -314,6 +314,7 @@ HOSTILE = {
     "norm": (lambda m: weight(m, "mean", np.zeros(3, np.float32)), "four constant vectors of one length"),
     "matrix": (lambda m: weight(m, "k3", np.zeros(9, np.float32)), "a matrix of shape [9]"),
     "large constant": (lambda m: constant(m, [2**14, 2**14], np.float32), "constant of shape [16384, 16384]"),
+    "empty constant": (lambda m: constant(m, [0, 2**62], np.float32), "constant of shape [0, 4611686018427387904]"),
     "large constant of integers": (lambda m: constant(m, [2**17], np.int64), "constant of shape [131072]"),
     "constant of no numbers": (no_number, "constant of no numbers"),
 }

@@ -380,7 +380,8 @@ def _constant_of_shape(node: onnx.NodeProto, shape: np.ndarray, name: str, folde
     value = _array(node.attribute[0].t, name, folder) if node.attribute else np.zeros(1, np.float32)
     sides = shape.ravel().tolist() if shape.dtype in SHAPE_DTYPES and shape.size <= 8 else [-1]
     largest = LARGEST_CONSTANT if value.dtype == np.float32 else LARGEST_SHAPE
-    if min(sides, default=1) < 0 or math.prod(sides) > largest or value.size != 1:
+    count = math.prod(max(side, 1) for side in sides)  # NumPy counts an empty side as one, too
+    if min(sides, default=1) < 0 or count > largest or value.size != 1:
         raise InputError(f"{name}: node {node.name or node.output[0]!r} makes a constant of shape {sides[:8]}")
     return np.broadcast_to(value.reshape(-1)[0], sides)
 
