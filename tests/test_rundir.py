@@ -172,7 +172,7 @@ def test_lines_of_metrics_that_are_none_are_left_out(tmp_path):
     run = made(tmp_path / "run")
     good = {"step": 3, "loss": 0.5}
     bad = [{"step": True}, {"step": -1}, {"loss": 1.0}, {"step": 1, "loss": "x"}, {"step": 1, "loss": float("nan")}]
-    bad += [{"step": 1, "loss": 10**400}, {"step": 1, "a\n": 1}, {"step": 1, **{str(n): n for n in range(200)}}, [], 5]
+    bad += [{"step": 1, "loss": 10**400}, {"step": 1, "a\n": 1}, {"step": 1, **{str(n): n for n in range(6000)}}, [], 5]
     run.metrics.write_text("\n".join(json.dumps(line) for line in [good, *bad]) + "\n{\n" + "[" * 10**5)
     assert run.read_metrics() == [good]
 

@@ -19,7 +19,7 @@ COLOUR_DEVIATION = (0.229, 0.224, 0.225)  # likewise
 # Of the files in a folder of pictures.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 # Pillow reads more, some of it with the help of other programs: PostScript is a program itself.
-FORMATS = ("PNG", "JPEG", "JPEG2000", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000")
 SMALLEST = 8
 LARGEST = 64_000_000
 

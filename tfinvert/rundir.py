@@ -26,7 +26,7 @@ KINDS = {
     **dict.fromkeys(("experiment", "network", "weights", "pool", "image", "stopped"), str),
     **dict.fromkeys(("layers", "result"), dict),
 }
-MOST_VALUES, LONGEST_NAME, LARGEST_VALUE = 100, 200, 1e30  # of a line of metrics.jsonl
+MOST_VALUES, LONGEST_NAME, LARGEST_VALUE = 6000, 500, 1e30  # of a line of metrics.jsonl
 LOCK_SECONDS = 10.0  # a run that was told to end is gone by then
 
 

@@ -19,6 +19,7 @@ from tfinvert.rundir import RunDirectory
 # Okabe & Ito's colours, told apart by colour-blind readers, without the two that vanish on white or on black.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LONGEST_LABEL = 80
+MOST_TERMS = 30  # curves that can be told apart in one chart, and more
 INK = "#808081"  # replaced by the page's own text colour; a colour that nothing else uses
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -39,7 +40,7 @@ def write_curves(run: RunDirectory) -> None:
     FigureCanvasAgg(figure)
     loss, *quality, rate = figure.subplots(1, 3 if has_target else 2)
     known = {"step", "loss", "learning_rate", "psnr", "scale"}
-    for name in [key for key in lines[-1] if key not in known]:
+    for name in [key for key in lines[-1] if key not in known][:MOST_TERMS]:
         loss.plot(steps, [line.get(name) for line in lines], label=_plain(name), linewidth=1)
     loss.plot(steps, [line["loss"] for line in lines], label="loss", color="black")
     if all(line["loss"] > 0 for line in lines):

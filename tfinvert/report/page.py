@@ -173,7 +173,7 @@ def _terms(run: Run) -> dict[str, tuple[list[int], list[float]]]:
     names = [name for name in (run.metrics[-1] if run.metrics else {}) if name not in ("step", "learning_rate", "psnr")]
     if len(names) == 2 and run.values(names[0]) == run.values(names[1]):
         names = names[:1]  # the loss is its only term
-    return {name: (run.steps(), run.values(name)) for name in names}
+    return {name: (run.steps(), run.values(name)) for name in names[: charts.MOST_TERMS]}
 
 
 def _answer(run: Run, runs: Sequence[Run]) -> str:
