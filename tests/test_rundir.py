@@ -213,3 +213,76 @@ def test_more_steps_of_a_constant_schedule_are_the_same_run():
     assert differing_flags(before, before.replace("10", "20")) == []
     assert differing_flags(before, before.replace("10", "5")) == ["--steps=5, was 10"]
     assert differing_flags(FLAGS, FLAGS.replace("10", "20")) == ["--steps=20, was 10"]
+
+
+@pytest.mark.parametrize("name", ["images", "metrics.jsonl", "checkpoints", "run.json"])
+def test_a_link_in_the_place_of_what_is_written_is_refused(name, tmp_path):
+    run = made(tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    path = run.path / name
+    if path.is_dir():
+        path.rmdir()
+    path.unlink(missing_ok=True)
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        run.check(FLAGS, resume=False, overwrite=True)
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "[" * 10**5, '{"network": "\\ud800"}', "{", "\xff"])
+def test_a_run_json_that_is_none_is_empty(content, tmp_path):
+    run = made(tmp_path / "run")
+    run.info.write_text(content)
+    assert run.read_info() == {}
+    assert not run.is_finished(FLAGS)
+
+
+def test_what_has_another_type_in_run_json_is_left_out(tmp_path):
+    run = made(tmp_path / "run")
+    run.write_info({"network": 5, "layers": {"a": {"receptive_field": "x"}}, "result": [], "weights": "w", "seed": 3})
+    assert run.read_info() == {"weights": "w", "seed": 3}
+
+
+def test_the_summary_of_a_damaged_result_has_no_numbers(tmp_path):
+    run = made(tmp_path / "run")
+    run.write_info({"result": {"psnr": "x", "ssim": None, "seconds": 10**400, "starts": [5]}})
+    assert run.summary().startswith("PSNR nan dB, SSIM nan")
+
+
+def test_lines_of_metrics_that_are_none_are_left_out(tmp_path):
+    run = made(tmp_path / "run")
+    good = {"step": 3, "loss": 0.5}
+    bad = [{"step": True}, {"step": -1}, {"loss": 1.0}, {"step": 1, "loss": "x"}, {"step": 1, "loss": float("nan")}]
+    bad += [{"step": 1, "loss": 10**400}, {"step": 1, "a\n": 1}, {"step": 1, **{str(n): n for n in range(6000)}}, [], 5]
+    run.metrics.write_text("\n".join(json.dumps(line) for line in [good, *bad]) + "\n{\n" + "[" * 10**5)
+    assert run.read_metrics() == [good]
+
+
+def test_what_may_never_end_is_not_read(tmp_path):
+    run = made(tmp_path / "run")
+    run.info.unlink()
+    os.mkfifo(run.info)
+    run.metrics.symlink_to("/dev/zero")
+    assert run.read_info() == {}
+    assert run.read_metrics() == []
+
+
+def test_lists_of_checkpoints_name_those_of_the_folder(tmp_path):
+    """TensorFlow would read what a list names, wherever it is, and remove it when it is old."""
+    run = made(tmp_path / "run")
+    run.checkpoints.mkdir()
+    for name in ("ckpt-9.index", "ckpt-10.index", "ckpt-10.data-00000-of-00001", "other.index"):
+        (run.checkpoints / name).write_bytes(b"")
+    state = run.checkpoints / "checkpoint"
+    state.write_text('model_checkpoint_path: "/home/other/ckpt-1"\nall_model_checkpoint_paths: "../ckpt-2"\n')
+    run.create(FLAGS, {}, resume=True)
+    paths = [line.partition(": ")[2] for line in state.read_text().splitlines()]
+    assert paths == ['"ckpt-10"', '"ckpt-9"', '"ckpt-10"']
+    for path in run.checkpoints.glob("ckpt-*"):
+        path.unlink()
+    run.create(FLAGS, {}, resume=True)
+    assert not state.exists()
+
+
+def test_flags_that_only_look_like_numbers_are_compared_as_text():
+    assert differing_flags("--steps=\u00b2\n--schedule=constant\n", "--steps=5\n--schedule=constant\n")
+    assert differing_flags(f"--steps={'9' * 5000}\n--schedule=constant\n", "--steps=5\n--schedule=constant\n")

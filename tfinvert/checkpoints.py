@@ -70,7 +70,7 @@ class Checkpoints:
             try:
                 self._state.restore(path).assert_consumed()
                 return
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
+            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
                 reasons.append(f"{path}: {' '.join(str(error).split())[:160]}")
                 log.warning("the checkpoint %s cannot be read; trying the one before it", os.path.relpath(path))
         if reasons:

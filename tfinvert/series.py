@@ -16,6 +16,7 @@ from tqdm import tqdm
 from tfinvert import interruption
 from tfinvert.config import Config, flagfile
 from tfinvert.errors import InputError
+from tfinvert.files import read_text
 from tfinvert.rundir import RunDirectory, differing_flags
 
 PROGRAM = (sys.executable, "-m", "tfinvert.cli")
@@ -37,7 +38,7 @@ def check(jobs: dict[str, Config]) -> None:
     for config in jobs.values():
         run = RunDirectory(config.run_folder())
         if not config.overwrite and run.flags.exists():
-            changed = differing_flags(run.flags.read_text(encoding="utf-8", errors="replace"), flagfile(config))
+            changed = differing_flags(read_text(run.flags), flagfile(config))
             if changed:
                 raise InputError(
                     f"{run.path} holds a run with other settings ({'; '.join(changed[:4])}); "

@@ -16,7 +16,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from tests.conftest import ROOT
 from tests.soak import Row
 
-PARTS = ("kill", "disk", "locks", "memory", "hermetic", "downloads", "onnx", "pictures", "flags", "checkpoints")
+PARTS = ("kill", "disk", "locks", "memory", "hermetic", "downloads", "onnx_files", "pictures", "flag_files", "checkpoints")
 KEPT = ROOT / "soak.json"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- rows: python -m tests.soak -->", "<!-- end of rows -->"

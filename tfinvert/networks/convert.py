@@ -30,7 +30,7 @@ import platformdirs
 
 from tfinvert.config import RunConfig
 from tfinvert.errors import DiskError, InputError, choice_error
-from tfinvert.files import reason, write_text
+from tfinvert.files import read_sealed, reason, sha256, write_sealed
 from tfinvert.networks import zoo
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from tfinvert.networks.graph import Graph
 
-FORMAT = 2  # of a cache entry: raised when what is written there changes
+FORMAT = 3  # of a cache entry: raised when what is written there changes
 TOLERANCE = 1e-4  # largest relative difference from onnxruntime
 LARGE_MATRIX = 2**22  # elements from which a matrix is kept out of the converter
 AXIS_OPERATORS = frozenset("Flatten Concat ReduceMean Softmax Pad Reshape SpaceToDepth Squeeze Transpose Unsqueeze".split())
@@ -208,20 +208,18 @@ def cache_folder() -> Path:
 
 def _known_checksum(path: Path) -> str:
     """SHA-256 of a file, remembered for as long as its size and times do not change (half a second for VGG16)."""
-    from tfinvert.networks.graph import checksum  # imports onnx
-
     status = path.stat()
     identity = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
     memo = cache_folder() / "checksums" / name
-    with contextlib.suppress(OSError):
-        remembered = memo.read_text()
-        if len(remembered) == 64:
+    with contextlib.suppress(OSError, ValueError):
+        known, remembered = read_sealed(memo)
+        if known == identity:
             return remembered
-    found = checksum(path)
+    found = sha256(path)
     with contextlib.suppress(OSError):
         memo.parent.mkdir(parents=True, exist_ok=True)
-        write_text(memo, found)
+        write_sealed(memo, [identity, found])
     return found
 
 
@@ -236,10 +234,13 @@ class Conversion:
         """
         self.request = request
         self.folder = cache_folder() / "converted" / request.key()
-        self.cached = _read_entry(self.folder, request) is not None
+        self._entry = _read_entry(self.folder, request)
+        self.cached = self._entry is not None
         self._process: subprocess.Popen | None = None
         if self.cached:
             return
+        if self.folder.exists():
+            log.warning("the converted network in %s is damaged; it is made again", self.folder)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(self.folder.parent)
         self._scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder.parent))
@@ -289,10 +290,11 @@ class Conversion:
                 _keep(self._scratch / "entry", self.folder, self.request)
             finally:
                 self.close()
-        entry = _read_entry(self.folder, self.request)
-        if entry is None:
+        if self._entry is None:
+            self._entry = _read_entry(self.folder, self.request)
+        if self._entry is None:
             raise DiskError(f"the converted network in {self.folder} cannot be read back; is the disk full?")
-        return entry
+        return self._entry
 
     def close(self) -> None:
         """Ends the process if it still runs, and removes what it was writing."""
@@ -351,15 +353,15 @@ def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_entry(folder: Path, request: Request) -> Converted | None:
-    """A whole cache entry, or None."""
+    """A whole cache entry, or None. TensorFlow sees a SavedModel only if it is, to the byte, what was written here."""
     try:
-        entry = json.loads((folder / "layers.json").read_text())
+        entry = read_sealed(folder / "layers.json")
+        there = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()} - {"layers.json"}
+        if there != entry["files"].keys() or any(sha256(folder / name) != digest for name, digest in entry["files"].items()):
+            return None
         layers = tuple(Layer(**_tuples(one)) for one in entry["layers"])
-        for name, length in entry["files"].items():
-            if (folder / name).stat().st_size != length:
-                return None
         return Converted(folder, layers, tuple(entry["size"]), request, entry["training"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError):
         return None
 
 
@@ -420,6 +422,8 @@ def _resolve(graph: Graph, wanted: tuple[str, ...]) -> dict[str, str]:
             found[name] = by_purpose[name](graph)
         else:
             raise choice_error("layer", name, names)
+    if not found:
+        raise InputError("the network has no layers with names of their own; name tensors of the file with --layers")
     return found
 
 
@@ -498,10 +502,10 @@ def _convert(request: Request, folder: Path, say) -> None:
         tf.saved_model.save(module, str(folder), signatures={"serving_default": module.features})
     except tf.errors.OpError as error:  # TensorFlow's of a full disk
         raise OSError(errno.EIO, reason(error)) from None
-    files = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    files = {str(p.relative_to(folder)): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     training = zoo.training(part) if request.weights != "random" else ""
     entry = {"size": part.size, "training": training, "layers": [dataclasses.asdict(one) for one in described], "files": files}
-    (folder / "layers.json").write_text(json.dumps(entry, indent=1))
+    write_sealed(folder / "layers.json", entry)
     say(event="converted")
 
 
@@ -584,6 +588,9 @@ def _onnx2tf(graph: Graph, weightless: frozenset[str]):
         )
     except SystemExit:  # its way of reporting an error; the words are in the log
         raise InputError("onnx2tf could not convert the network") from None
+    except Exception as error:  # of NumPy, TensorFlow and its own, where a network is unlike those that it knows
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"onnx2tf could not convert the network ({reason})") from None
 
 
 if __name__ == "__main__":
