@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint bench venv clean
+.PHONY: quickstart test lint bench soak venv clean
 
 quickstart: venv
 	$(BIN)/python run_experiments.py --flagfile=flags/quickstart.flags
@@ -18,6 +18,9 @@ lint: venv
 
 bench: venv
 	$(BIN)/python -m tests.bench
+
+soak: venv
+	$(BIN)/python -m tests.soak
 
 venv: $(VENV)/.installed
 

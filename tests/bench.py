@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import pickle
 import platform
 import statistics
 import subprocess
@@ -286,14 +285,13 @@ def inversion(order: dict):
         import torch
 
         from tfinvert import torch_port
-        from tfinvert.networks import zoo
+        from tfinvert.networks import graph, zoo
 
         if order.get("threads"):
             torch.set_num_threads(order["threads"])
-        with open(order["weights"], "rb") as file:
-            folded, layers = pickle.load(file)
+        folded = graph.read(Path(order["graph"]))
         prepare = zoo.PREPROCESSING[request.preprocessing]
-        network = torch_port.TorchNetwork(folded, layers, prepare, order["variant"] != "eager")
+        network = torch_port.TorchNetwork(folded, order["layers"], prepare, order["variant"] != "eager")
         wanted = torch_port.features(network, target)
         reduced = 0 if config.precision == "float32" else config.steps
         compiled = order["variant"] == "compile"
@@ -354,18 +352,19 @@ def speed(model: str, layer: str, pool: str, measured=contextlib.nullcontext, th
         part, layers = convert.cut_graph(request)
         gflop = 2 * graph.operations(part) / 1e9
         part = convert.with_weights(request, part)
-        files = dict.fromkeys(VARIANTS, f"{folder}/port")
-        Path(files["eager"]).write_bytes(pickle.dumps((graph.fold(part), layers)))
+        files = dict.fromkeys(VARIANTS, f"{folder}/port.onnx")
+        graph.write(graph.fold(part), Path(files["eager"]))
         if any(node.op_type == "SpaceToDepth" for node in graph.fold(part).nodes):
             # It may be that PyTorch does better without.
-            files["channels_last, strided stem"] = f"{folder}/strided"
-            Path(f"{folder}/strided").write_bytes(pickle.dumps((graph.fold(part, stems=False), layers)))
+            files["channels_last, strided stem"] = f"{folder}/strided.onnx"
+            graph.write(graph.fold(part, stems=False), Path(f"{folder}/strided.onnx"))
         workers, work = {}, {}
         for precision in ("float32", "bfloat16"):
             case = {"model": model, "layer": layer, "pool": pool, "precision": precision, "threads": threads}
             workers[f"TensorFlow {precision}"] = Worker(side="tensorflow", **case)
-            for variant, weights in files.items():
-                workers[f"PyTorch {variant} {precision}"] = Worker(side="pytorch", variant=variant, weights=weights, **case)
+            for variant, file in files.items():
+                port = {"variant": variant, "graph": file, "layers": layers}
+                workers[f"PyTorch {variant} {precision}"] = Worker(side="pytorch", **port, **case)
             work.update(dict.fromkeys(workers, gflop) | work)
             for kind, count in PLAIN.items():
                 workers[f"{kind} {precision}"] = Worker(side="peak", kind=kind, precision=precision, threads=threads)

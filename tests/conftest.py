@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tfinvert.networks.graph import Graph
+from tfinvert.networks.graph import Graph, write
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -74,7 +74,7 @@ def tiny_graph(size: int = 16, seed: int = 0) -> Graph:
 
 def write_onnx(graph: Graph, path: Path) -> Path:
     """Saves a graph as a file."""
-    path.write_bytes(graph.proto(batch=1).SerializeToString())
+    write(graph, path)
     return path
 
 

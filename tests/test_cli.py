@@ -1,6 +1,7 @@
 """The command line as a user meets it: help, mistakes, flagfiles."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -155,13 +156,34 @@ def test_wrong_flags(arguments, message):
         (b"steps=3\n", "the line 'steps=3'; expected --flag=value"),
         (b"\xff\xfe\x00", "is not text"),
         (b"--flagfile=a.flags\n", "includes itself"),
+        (b"--flagfile=/dev/zero\n", "it is no regular file"),
+        (b"--flagfile=pipe\n", "it is no regular file"),
+        (b"--flagfile=.\n", "it is no regular file"),
+        (b"--flagfile=b.flags\n" * 200, "more than 10000 flags"),
+        (b"--steps=1\n" * 20000, "more than 10000 flags"),
+        (b"#" * 2**21, "more than 1048576"),
+        (b"--image=" + b"x" * 10**5, "a flag of 100008 characters"),
+        (b"--" + b"x" * 5000 + b"=1", "unknown flag"),
+        (b"--image=a\tb", "holds the character"),
+        (b"--image=" + b"x" * 5000, "has 5000 characters"),
+        (b"--seed=99999999999999999999", "expected at most 2147483647"),
+        (b"--learning_rate=1e400", "is inf; expected a finite number"),
+        (b"--steps=" + b"9" * 5000, "steps"),
     ],
+    ids=range(16),
 )
 def test_wrong_flagfiles(content, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.flags").write_bytes(content)
+    (tmp_path / "b.flags").write_bytes(b"--steps=3\n" * 100)
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match=message):
         parsed("--flagfile=a.flags")
+
+
+def test_a_flagfile_at_no_path_is_refused():
+    with pytest.raises(InputError, match="that is no path"):
+        parsed("--flagfile=a\0b")
 
 
 def user_mistakes(folder):

@@ -1,9 +1,12 @@
 """Decoders: shapes, where features land, files that know their encoder."""
 
 import dataclasses
+import io
 import json
+import re
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import onnx
@@ -155,3 +158,58 @@ def test_files_that_are_no_decoders(tmp_path):
         decoders.encoder_of(str(tmp_path / "none"))
     with pytest.raises(InputError, match="cannot read the decoder"):
         decoders.load_model(tmp_path / "d.keras")
+
+
+def rewritten(path, changes):
+    """A .keras file with some of the files in it changed or added."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    for name, change in changes.items():
+        files[name] = change(files.get(name, b""))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+def with_link(data):
+    """Weights that are another file's."""
+    with io.BytesIO(data) as file:
+        with h5py.File(file, "a") as weights:
+            weights["other"] = h5py.ExternalLink("/etc/passwd", "/")
+        return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"config.json": lambda data: data.replace(b'"LeakyReLU"', b'"Lambda"')}, "'Lambda' of 'keras.layers'"),
+        ({"config.json": lambda data: data.replace(b'"keras.layers"', b'"os"')}, "of 'os'"),
+        ({"config.json": lambda data: data.replace(b'"Zeros"', b'"RandomNormal"')}, "'RandomNormal'"),
+        ({"config.json": lambda data: b"[" * 10**5}, "cannot read the decoder"),
+        ({"config.json": lambda data: b" " * 2**23}, "8388608 bytes"),
+        ({"assets/x.py": lambda data: b"x"}, "'assets/x.py'"),
+        ({"model.weights.h5": with_link}, "other files"),
+        ({"model.weights.h5": lambda data: b"no weights"}, "cannot read the decoder"),
+    ],
+)
+def test_nothing_but_a_decoder_is_made_of_a_file(changes, words, tmp_path):
+    decoders.save(decoders.build((8, 8, 4), (16, 16), width=2), ENCODER, tmp_path / "decoder.keras")
+    rewritten(tmp_path / "decoder.keras", changes)
+    with pytest.raises(InputError, match=re.escape(words)):
+        decoders.load_model(tmp_path / "decoder.keras")
+
+
+@pytest.mark.parametrize("change", [{"size": [16, "x"]}, {"shape": [8, 8]}, {"shape": 5}, {"layer": None}, {"onnx": 5}])
+def test_a_record_of_wrong_types_is_refused(change):
+    fields = {**dataclasses.asdict(ENCODER), **change}
+    with pytest.raises(InputError, match="nothing readable"):
+        Encoder.parse(json.dumps(fields), "d.keras")
+
+
+def test_a_decoder_whose_weights_lie_elsewhere_is_refused(tmp_path):
+    decoders.export(decoders.build((8, 8, 4), (16, 16), width=2), ENCODER, tmp_path / "decoder.onnx")
+    model = onnx.load(str(tmp_path / "decoder.onnx"))
+    onnx.save(model, str(tmp_path / "decoder.onnx"), save_as_external_data=True, location="w.bin", size_threshold=0)
+    for read in (decoders.encoder_of, decoders.load):
+        with pytest.raises(InputError, match="weights in other files"):
+            read(str(tmp_path / "decoder.onnx"))

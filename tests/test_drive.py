@@ -2,15 +2,17 @@
 
 import os
 import signal
+import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfinvert import terms
+from tfinvert import images, terms
+from tfinvert.checkpoints import Checkpoints
 from tfinvert.drive import drive
-from tfinvert.errors import InputError
+from tfinvert.errors import DiskError, InputError
 from tfinvert.interruption import Interrupted
 from tfinvert.optimize import Optimization
 from tfinvert.parameterizations import parameterization
@@ -64,8 +66,10 @@ def test_a_signal_leaves_a_checkpoint_from_which_it_goes_on(whole, tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
         return {"scale": 3}
 
+    stopped = drive(optimization(), 8, 2, run, part="a", before=100, extra=stop)
+    assert stopped.steps == 5
     with pytest.raises(Interrupted):
-        drive(optimization(), 8, 2, run, part="a", before=100, extra=stop)
+        stopped.raise_if_any()
     assert run.read_info()["stopped"] == "at step 105"
     made = optimization()
     outcome = drive(made, 8, 2, run, part="a", before=100, resume=True, extra=lambda snapshot: {"scale": 3})
@@ -77,10 +81,97 @@ def test_a_signal_leaves_a_checkpoint_from_which_it_goes_on(whole, tmp_path):
     assert run.read_metrics() == whole[0].read_metrics()
 
 
-def test_a_damaged_checkpoint_is_the_user_s_to_remove(tmp_path):
-    run = directory(tmp_path / "run")
-    drive(optimization(), 2, 1, run)
+def two_checkpoints(path, monkeypatch):
+    """A run of 8 steps that leaves the checkpoints of its last two."""
+    monkeypatch.setattr("tfinvert.drive.CHECKPOINT_SECONDS", 0.0)
+    run = directory(path)
+    drive(optimization(), 8, 2, run)
+    assert {path.name for path in run.checkpoints.iterdir()} == {
+        *("checkpoint", "ckpt-7.index", "ckpt-7.data-00000-of-00001", "ckpt-8.index", "ckpt-8.data-00000-of-00001")
+    }
+    return run
+
+
+def resumed(run):
+    made = optimization()
+    return made, drive(made, 8, 2, run, resume=True)
+
+
+def test_the_checkpoint_before_a_damaged_one_is_taken(whole, tmp_path, monkeypatch, caplog):
+    run = two_checkpoints(tmp_path / "run", monkeypatch)
+    (run.checkpoints / "ckpt-8.index").write_bytes(b"no checkpoint")
+    made, outcome = resumed(run)
+    assert outcome.steps == 1
+    assert "trying the one before it" in caplog.text
+    np.testing.assert_array_equal(made.image(), whole[1])
+    assert [line["step"] for line in run.read_metrics()] == [0, 2, 4, 6, 8]
+
+
+def test_checkpoints_that_are_all_damaged_are_the_user_s_to_remove(tmp_path, monkeypatch):
+    run = two_checkpoints(tmp_path / "run", monkeypatch)
     for path in run.checkpoints.glob("ckpt-*"):
         path.write_bytes(b"no checkpoint")
-    with pytest.raises(InputError, match="cannot be read"):
-        drive(optimization(), 4, 1, run, resume=True)
+    with pytest.raises(InputError, match="no checkpoint can be read"):
+        resumed(run)
+
+
+@pytest.mark.parametrize("lost", ["images/000002.png", "metrics.jsonl"])
+def test_a_checkpoint_without_the_pictures_and_lines_before_it_is_none(lost, whole, tmp_path, monkeypatch, caplog):
+    run = two_checkpoints(tmp_path / "run", monkeypatch)
+    (run.path / lost).unlink()
+    made, outcome = resumed(run)
+    assert outcome.steps == 8
+    assert "are missing" in caplog.text
+    np.testing.assert_array_equal(made.image(), whole[1])
+    assert [line["step"] for line in run.read_metrics()] == list(run.pictures()) == [0, 2, 4, 6, 8]
+
+
+def test_a_checkpoint_is_not_before_its_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfinvert.drive.CHECKPOINT_SECONDS", 0.0)
+    save, slow, seen = Checkpoints.save, images.save, []
+    run = directory(tmp_path / "run")
+    monkeypatch.setattr(images, "save", lambda path, image: (time.sleep(0.02), slow(path, image)))
+    monkeypatch.setattr(Checkpoints, "save", lambda self, step: (seen.append(len(run.pictures())), save(self, step)))
+    drive(optimization(), 4, 1, run)
+    assert seen == [1, 2, 3, 4, 5, 5]
+
+
+def test_what_a_killed_process_left_beside_the_checkpoints_is_removed(tmp_path):
+    run = directory(tmp_path / "run")
+    (run.checkpoints / "ckpt-3_temp").mkdir(parents=True)
+    for name in ("ckpt-3_temp/part-00000-of-00001.index", "checkpoint.tmp0123", "ckpt-2.index"):
+        (run.checkpoints / name).write_bytes(b"half")
+    drive(optimization(), 4, 2, run)
+    assert {path.name for path in run.checkpoints.iterdir()} == {*("checkpoint", "ckpt-4.index", "ckpt-4.data-00000-of-00001")}
+
+
+def test_a_part_after_which_another_has_begun_is_not_run_again(tmp_path):
+    run = directory(tmp_path / "run")
+    for number in range(2):
+        drive(optimization(), 4, 2, run, part=f"part-{number}", before=5 * number)
+    before = run.metrics.read_bytes()
+    made = optimization()
+    assert drive(made, 4, 2, run, part="part-0", resume=True).lines == ()
+    assert made.step == 4
+    assert run.metrics.read_bytes() == before
+
+
+def test_a_folder_that_vanished_is_not_made_again(tmp_path):
+    run = directory(tmp_path / "run")
+
+    def vanish(snapshot):
+        if snapshot.step == 2:
+            run.path.rename(tmp_path / "away")
+        return {}
+
+    with pytest.raises(OSError, match="No such file"):
+        drive(optimization(), 8, 2, run, extra=vanish)
+    assert [path.name for path in tmp_path.iterdir()] == ["away"]
+
+
+def test_checkpoints_are_not_written_to_a_folder_that_is_gone(tmp_path):
+    checkpoints = Checkpoints(optimization().checkpoint, tmp_path / "checkpoints")
+    (tmp_path / "checkpoints").rmdir()
+    with pytest.raises(DiskError, match="the folder is gone"):
+        checkpoints.save(1)
+    assert list(tmp_path.iterdir()) == []

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -131,3 +133,17 @@ def test_heat_goes_from_black_to_white_and_overlays_stay_in_range():
     assert over.min() >= 0
     assert over.max() <= 1
     np.testing.assert_array_equal(images.heat(np.zeros((4, 4))), np.zeros((4, 4, 3)))
+
+
+def test_what_other_programs_would_have_to_run_is_no_picture(tmp_path):
+    """Pillow hands PostScript, which is a program, to Ghostscript."""
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n")
+    with pytest.raises(InputError, match="not a picture in a format that is known"):
+        images.load(tmp_path / "a.png", (16, 16))
+
+
+def test_what_may_never_end_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(InputError, match="no regular file"):
+            images.load(path, (16, 16))

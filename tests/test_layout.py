@@ -29,7 +29,7 @@ FLOORS = (
     tuple(f"experiments/{n}" for n in EXPERIMENTS),
     ("report/page", "drive"),
     ("report/sheet", "report/charts", "report/__init__", "optimize", "series", "torch_port", "training"),
-    ("rundir", "questions", "presets", "networks/classifier", "networks/scales", "provenance", "feature_cache"),
+    ("rundir", "checkpoints", "questions", "presets", "networks/classifier", "networks/scales", "provenance", "feature_cache"),
     ("decoders", "pictures"),
     ("networks/network",),
     ("networks/convert",),
@@ -39,7 +39,7 @@ FLOORS = (
     ("optimizers",),
     ("terms", "parameterizations", "schedules", "transforms", "precision"),
     ("adversarial",),
-    ("metrics", "images", "interruption", "config", "imagenet", "attribution"),
+    ("metrics", "images", "interruption", "locks", "config", "imagenet", "attribution"),
     ("errors", "files", "quiet"),
 )
 HEAVY = {

@@ -1,13 +1,19 @@
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfinvert.errors import InputError
-from tfinvert.rundir import RunDirectory, differing_flags
+from tfinvert import images
+from tfinvert.errors import DiskError, InputError
+from tfinvert.rundir import QUEUED_PICTURES, RunDirectory, differing_flags
 
 FLAGS = "--steps=10\n--schedule=cosine\n"
 
@@ -91,17 +97,18 @@ def test_a_picture_that_cannot_be_written_is_reported(tmp_path):
 
 
 def test_only_one_run_at_a_time_writes_into_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfinvert.rundir.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("tfinvert.locks.WAIT_SECONDS", 0.1)
     first, second = RunDirectory(tmp_path / "run"), RunDirectory(tmp_path / "run")
-    with first.locked(), pytest.raises(InputError, match="another run is writing"), second.locked():
+    with first.locked(), pytest.raises(InputError, match=f"process {os.getpid()} on .* is writing"), second.locked():
         pass
     with RunDirectory(tmp_path / "run").locked():
         pass
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     RunDirectory(tmp_path / "run").check(FLAGS, resume=False, overwrite=False)  # a lock is no run
 
 
 def test_the_lock_of_a_process_that_died_is_free(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfinvert.rundir.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("tfinvert.locks.WAIT_SECONDS", 0.1)
     code = "import os, sys; from tfinvert.rundir import *; held = RunDirectory(Path(sys.argv[1])).locked()"
     code += "; held.__enter__(); os._exit(1)"
     assert subprocess.run([sys.executable, "-c", code, tmp_path / "run"], check=False).returncode == 1
@@ -111,10 +118,84 @@ def test_the_lock_of_a_process_that_died_is_free(tmp_path, monkeypatch):
 
 def test_half_files_of_a_killed_run_are_removed(tmp_path):
     run = made(tmp_path / "run")
-    for folder in (run.path, run.images):
-        (folder / ".000010.png.99.part").write_bytes(b"half")
+    run.checkpoints.mkdir()
+    for name in ("images/.000010.png.99.part", ".final.png.99.part", ".decoder.keras.99.part.keras"):
+        (run.path / name).write_bytes(b"half")
+    (run.path / ".checkpoints.99.part").mkdir()
     run.create(FLAGS, {}, resume=True)
-    assert list(run.path.rglob(".*.part")) == []
+    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "images", "run.flags", "run.json"]
+    assert list(run.images.iterdir()) == []
+
+
+def test_what_is_killed_while_it_overwrites_can_be_started_again(tmp_path, monkeypatch):
+    """Whichever file it is that is not removed any more."""
+    other = FLAGS + "--seed=1\n"
+    for number in range(40):
+        run = made(tmp_path / str(number))
+        run.checkpoints.mkdir()
+        (run.checkpoints / "ckpt-10.index").write_bytes(b"")
+        run.append_metrics({"step": 10})
+        run.write_info({"result": {}})
+        with monkeypatch.context() as context:
+            left = number
+
+            def counted(function):
+                def call(*arguments, **settings):
+                    nonlocal left
+                    left -= 1
+                    if left < 0:
+                        raise KeyboardInterrupt
+                    return function(*arguments, **settings)
+
+                return call
+
+            for place, name in ((Path, "rename"), (Path, "unlink"), (shutil, "rmtree"), (Path, "mkdir"), (os, "replace")):
+                context.setattr(place, name, counted(getattr(place, name)))
+            try:
+                run.create(other, {}, resume=False)
+            except KeyboardInterrupt:
+                finished = False
+            else:
+                finished = True
+        mine = run.flags.read_text() == other
+        run.check(other, resume=mine, overwrite=not mine)
+        assert not (mine and run.is_finished(other))
+        assert not (mine and run.checkpoints.exists())
+    assert finished
+
+
+def test_a_slow_disk_is_waited_for_and_named_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("tfinvert.rundir.WORTH_SAYING", 0.0)
+    slow, begun = threading.Event(), threading.Event()
+
+    def save(path, image):
+        begun.set()
+        slow.wait(60)
+
+    monkeypatch.setattr(images, "save", save)
+    run = made(tmp_path / "run")
+    with run:
+        for step in range(QUEUED_PICTURES + 1):  # one is being written; nothing waits for it
+            run.save_picture(run.picture_path(step), np.zeros((4, 4, 3)))
+            assert begun.wait(60)
+        assert caplog.text == ""
+        threading.Timer(0.1, slow.set).start()
+        for step in range(4):
+            run.save_picture(run.picture_path(step), np.zeros((4, 4, 3)))
+    (said,) = caplog.messages
+    assert re.match(r"the steps waited [1-4] times, \d+\.\d s in all, for pictures to be written", said)
+    assert run._writer is None
+
+
+def test_errors_of_the_disk_say_where_and_how_to_go_on(tmp_path):
+    run = made(tmp_path / "run")
+    with pytest.raises(DiskError) as found, run.locked():
+        (run.path / "nowhere" / "a").write_text("a")
+    assert str(found.value) == f"cannot go on in {run.path}: No such file or directory ({run.path / 'nowhere' / 'a'})"
+    run.checkpoints.mkdir()
+    (run.checkpoints / "ckpt-1.index").write_bytes(b"")
+    with pytest.raises(DiskError, match="--resume goes on from the last checkpoint"), run.locked():
+        raise OSError(28, "No space left on device")
 
 
 def test_finished_is_the_same_run_that_ended_well(tmp_path):
@@ -132,3 +213,76 @@ def test_more_steps_of_a_constant_schedule_are_the_same_run():
     assert differing_flags(before, before.replace("10", "20")) == []
     assert differing_flags(before, before.replace("10", "5")) == ["--steps=5, was 10"]
     assert differing_flags(FLAGS, FLAGS.replace("10", "20")) == ["--steps=20, was 10"]
+
+
+@pytest.mark.parametrize("name", ["images", "metrics.jsonl", "checkpoints", "run.json"])
+def test_a_link_in_the_place_of_what_is_written_is_refused(name, tmp_path):
+    run = made(tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    path = run.path / name
+    if path.is_dir():
+        path.rmdir()
+    path.unlink(missing_ok=True)
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        run.check(FLAGS, resume=False, overwrite=True)
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "[" * 10**5, '{"network": "\\ud800"}', "{", "\xff"])
+def test_a_run_json_that_is_none_is_empty(content, tmp_path):
+    run = made(tmp_path / "run")
+    run.info.write_text(content)
+    assert run.read_info() == {}
+    assert not run.is_finished(FLAGS)
+
+
+def test_what_has_another_type_in_run_json_is_left_out(tmp_path):
+    run = made(tmp_path / "run")
+    run.write_info({"network": 5, "layers": {"a": {"receptive_field": "x"}}, "result": [], "weights": "w", "seed": 3})
+    assert run.read_info() == {"weights": "w", "seed": 3}
+
+
+def test_the_summary_of_a_damaged_result_has_no_numbers(tmp_path):
+    run = made(tmp_path / "run")
+    run.write_info({"result": {"psnr": "x", "ssim": None, "seconds": 10**400, "starts": [5]}})
+    assert run.summary().startswith("PSNR nan dB, SSIM nan")
+
+
+def test_lines_of_metrics_that_are_none_are_left_out(tmp_path):
+    run = made(tmp_path / "run")
+    good = {"step": 3, "loss": 0.5}
+    bad = [{"step": True}, {"step": -1}, {"loss": 1.0}, {"step": 1, "loss": "x"}, {"step": 1, "loss": float("nan")}]
+    bad += [{"step": 1, "loss": 10**400}, {"step": 1, "a\n": 1}, {"step": 1, **{str(n): n for n in range(6000)}}, [], 5]
+    run.metrics.write_text("\n".join(json.dumps(line) for line in [good, *bad]) + "\n{\n" + "[" * 10**5)
+    assert run.read_metrics() == [good]
+
+
+def test_what_may_never_end_is_not_read(tmp_path):
+    run = made(tmp_path / "run")
+    run.info.unlink()
+    os.mkfifo(run.info)
+    run.metrics.symlink_to("/dev/zero")
+    assert run.read_info() == {}
+    assert run.read_metrics() == []
+
+
+def test_lists_of_checkpoints_name_those_of_the_folder(tmp_path):
+    """TensorFlow would read what a list names, wherever it is, and remove it when it is old."""
+    run = made(tmp_path / "run")
+    run.checkpoints.mkdir()
+    for name in ("ckpt-9.index", "ckpt-10.index", "ckpt-10.data-00000-of-00001", "other.index"):
+        (run.checkpoints / name).write_bytes(b"")
+    state = run.checkpoints / "checkpoint"
+    state.write_text('model_checkpoint_path: "/home/other/ckpt-1"\nall_model_checkpoint_paths: "../ckpt-2"\n')
+    run.create(FLAGS, {}, resume=True)
+    paths = [line.partition(": ")[2] for line in state.read_text().splitlines()]
+    assert paths == ['"ckpt-10"', '"ckpt-9"', '"ckpt-10"']
+    for path in run.checkpoints.glob("ckpt-*"):
+        path.unlink()
+    run.create(FLAGS, {}, resume=True)
+    assert not state.exists()
+
+
+def test_flags_that_only_look_like_numbers_are_compared_as_text():
+    assert differing_flags("--steps=\u00b2\n--schedule=constant\n", "--steps=5\n--schedule=constant\n")
+    assert differing_flags(f"--steps={'9' * 5000}\n--schedule=constant\n", "--steps=5\n--schedule=constant\n")

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -38,6 +39,7 @@ from tfinvert.config import (
     with_preset,
 )
 from tfinvert.errors import InputError, NonFiniteLossError, choice_error
+from tfinvert.files import read_text
 from tfinvert.questions import Baseline, Question
 
 if TYPE_CHECKING:
@@ -161,6 +163,9 @@ HELP = {
     "warm_rate": "of compare_decoders: factor of the learning rate there",
     "decoder": "what decodes: a run of --experiment=train_decoder, or its decoder.keras or decoder.onnx",
 }
+LARGEST_FLAGFILE, LONGEST_ARGUMENT = 2**20, 10**5  # bytes, characters
+LONGEST_FLAG = 60  # characters of its name
+MOST_ARGUMENTS, DEEPEST_FLAGFILE = 10**4, 20  # with those of included flagfiles
 HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 ALL_LAYERS: dict[str, tuple[str, ...]] = {"layers": (), "sweep": ("all",)}  # what these take where no --layers are given
 ALIASES = {"class": "classes"}
@@ -283,43 +288,52 @@ def _parse_list(name: str, texts: Sequence[str]) -> tuple:
         raise InputError(f"--{name} is {','.join(texts)!r}; expected numbers separated by commas") from None
 
 
-def _with_flagfiles(arguments: list[str], including: tuple[str, ...] = ()) -> list[str]:
+def _with_flagfiles(arguments: Sequence[str], including: tuple[str, ...] = (), budget: list[int] | None = None) -> list[str]:
     """The arguments with each --flagfile replaced by its lines.
 
     absl would look for an included file from the working directory; here it is also looked for beside the file that
     includes it, so that flags/q2.1.flags works from anywhere.
     """
     expanded = []
-    pending = list(arguments)
-    while pending:
-        argument = pending.pop(0)
+    budget = [MOST_ARGUMENTS] if budget is None else budget  # what is left for all files together
+    pending = iter(arguments)
+    for argument in pending:
+        budget[0] -= 1
+        if budget[0] < 0 or len(argument) > LONGEST_ARGUMENT:
+            what = f"a flag of {len(argument)} characters" if budget[0] >= 0 else f"more than {MOST_ARGUMENTS} flags"
+            where = f"the flagfile {including[-1]} has" if including else "there is"
+            raise InputError(f"{where} {what}, files that it includes counted too; that is no description of a run")
         name, equals, value = argument.partition("=")
+        if name.startswith("-") and len(name) > LONGEST_FLAG:  # absl would look for what it resembles, for very long
+            raise InputError(f"unknown flag {name[:LONGEST_FLAG]!r}...; --help lists those that there are")
         if name not in ("--flagfile", "-flagfile"):
             bare = name.lstrip("-")
             expanded.append(f"--{ALIASES[bare]}{equals}{value}" if name.startswith("-") and bare in ALIASES else argument)
             continue
         if not equals:
-            if not pending:
-                raise InputError("--flagfile needs a file, as in --flagfile=flags/q1.flags")
-            value = pending.pop(0)
+            value = next(pending, "")
+        if not value:
+            raise InputError("--flagfile needs a file, as in --flagfile=flags/q1.flags")
         path = os.path.expanduser(value)
         if including and not os.path.exists(path):
             path = os.path.join(os.path.dirname(os.path.dirname(including[-1])), value)
         path = os.path.abspath(path)
-        if path in including:
-            raise InputError(f"the flagfile {value} includes itself")
+        if path in including or len(including) > DEEPEST_FLAGFILE:
+            raise InputError(f"the flagfile {value} includes itself, or far too many others")
         try:
-            with open(path, encoding="utf-8") as file:
-                lines = [line.strip() for line in file]
+            text = read_text(Path(path), LARGEST_FLAGFILE)
         except OSError as error:
-            raise InputError(f"cannot read the flagfile {value}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise InputError(f"the flagfile {value} is not text") from None
+            raise InputError(f"cannot read the flagfile {value[:200]}: {error.strerror}") from None
+        except ValueError:  # a null byte
+            raise InputError(f"cannot read the flagfile {value[:200]!r}: that is no path") from None
+        if "\ufffd" in text or "\0" in text:
+            raise InputError(f"the flagfile {value} is not text")
+        lines = [line.strip() for line in text.split("\n")]
         given = [line for line in lines if line and not line.startswith(("#", "//"))]
         wrong = next((line for line in given if not line.startswith("-")), None)
         if wrong is not None:
             raise InputError(f"the flagfile {value} has the line {wrong[:60]!r}; expected --flag=value")
-        expanded += _with_flagfiles(given, (*including, path))
+        expanded += _with_flagfiles(given, (*including, path), budget)
     return expanded
 
 
@@ -549,11 +563,11 @@ def _checked_run(config: RunConfig, pictures: Sequence[str], resume: bool = Fals
 
 def _print_result(run_dir: RunDirectory) -> None:
     info = run_dir.read_info()
-    for name, value in info["result"].items():
+    for name, value in info.get("result", {}).items():
         for one in value if isinstance(value, list) else [value]:
             text = ", ".join(f"{k} {_short(v)}" for k, v in one.items()) if isinstance(one, dict) else _short(one)
             print(f"{name.replace('_', ' ')}: {text}")
-    print(f"weights: {info['weights']}\npictures: {run_dir.sheet}, {run_dir.images}")
+    print(f"weights: {info.get('weights')}\npictures: {run_dir.sheet}, {run_dir.images}")
 
 
 def _short(value: object) -> str:
@@ -570,7 +584,11 @@ def _import_tensorflow() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The program; returns its exit code: 0, 1 where the loss diverged, 2 for a mistake of the user's, 128 + signal."""
+    """The program; returns its exit code.
+
+    0; 1 where the loss diverged, a run of several failed or a file could not be written; 2 for a mistake of the user's;
+    128 + the number of the signal that ended it.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("tfinvert: %(message)s"))
     log = logging.getLogger("tfinvert")
@@ -594,7 +612,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}", 2)
+        return _fail(f"{error.strerror or error}{where}", 1)
     except interruption.Interrupted as interrupted:
         return _fail(f"ended by {interrupted}; --resume goes on", 128 + interrupted.number)
 
@@ -613,6 +631,9 @@ def _fail(message: str, code: int) -> int:
 
 def run() -> None:
     """Entry point of the console script and of run_experiments.py."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        # TensorFlow takes every path for UTF-8, whatever the locale: so must Python, from its start on.
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})
     # Not absl.app.run: it answers a wrong flag with a page of usage, and --help with an exit code of 1.
     sys.exit(main(sys.argv))
 

@@ -82,6 +82,8 @@ FLOAT32_FINISH = 10  # a run in a reduced precision ends with this part of its s
 FILES = ("onnx", "image", "images", "pictures", "style_images", "init", "data", "decoder", "decoders")
 METHODS = ("gradient", "smoothgrad", "integrated", "guided", "grad_cam")
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
+LARGEST_NUMBER = 2**31 - 1  # of whole numbers: TensorFlow counts in 32 bits in places
+LONGEST_TEXT = 4000  # characters of a name or path
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.experiment not in CONFIGS:
             raise choice_error("--experiment", self.experiment, CONFIGS)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            for one in value if isinstance(value, tuple) else (value,):
+                _check_value(field.name, one)
         for name, choices in CHOICES.items():
             if hasattr(self, name) and getattr(self, name) not in choices:
                 raise choice_error(f"--{name}", str(getattr(self, name)), choices)
@@ -619,6 +625,21 @@ def parse_size(text: str) -> tuple[int, int]:
         raise InputError(f"--size is {text!r}; expected pixels as 224 or 224x320 (height x width)")
     height = int(parts[1])
     return height, int(parts[2] or height)
+
+
+def _check_value(name: str, value: object) -> None:
+    """What holds for every setting: numbers that can be counted with, text that a flagfile can hold."""
+    if isinstance(value, str):
+        wrong = next((c for c in value if ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000), None)
+        if wrong is not None or len(value) > LONGEST_TEXT:
+            what = f"holds the character {wrong!r}" if wrong else f"has {len(value)} characters"
+            raise InputError(f"--{name} {what}: {value[:60]!r}; expected text of one line, at most {LONGEST_TEXT} characters")
+    elif isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise InputError(
+            f"--{name} is {str(value)[:40] if value.bit_length() < 9999 else 'huge'}; expected at most {LARGEST_NUMBER}"
+        )
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"--{name} is {value}; expected a finite number")
 
 
 def _at_least(name: str, value: float, least: float) -> None:

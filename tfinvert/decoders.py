@@ -25,8 +25,16 @@ from tfinvert.networks.convert import Layer, Request
 
 if TYPE_CHECKING:
     import keras
+    import onnx
 
 RECORD = "tfinvert.json"  # inside the .keras file
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # likewise, by Keras
+# What a decoder is made of, and all that is made of a file: a layer such as Lambda brings code with it.
+CLASSES = frozenset(
+    "Functional InputLayer Rescaling Conv2D Conv2DTranspose LeakyReLU UpSampling2D Dense Reshape Resizing ZeroPadding2D"
+    " Cropping2D DTypePolicy VarianceScaling Zeros __keras_tensor__".split()
+)
+LARGEST_TEXT, LARGEST_DECODER = 2**22, 2**31  # bytes
 LARGEST_CHANNELS = 256
 SLOPE = 0.2  # of the leaky ReLUs
 HALVINGS_OF_VECTORS = 5  # the picture's size over the size that a vector is given
@@ -115,8 +123,23 @@ class Encoder:
         """The reverse of `text`; raises InputError."""
         try:
             fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in json.loads(text).items()}
-            return Encoder(**fields)
-        except (ValueError, TypeError, AttributeError):
+            encoder = Encoder(**fields)
+            texts: tuple[object, ...] = (
+                encoder.layer,
+                encoder.tensor,
+                encoder.network,
+                encoder.weights,
+                encoder.pool,
+                encoder.preprocessing,
+            )
+            texts += tuple(value for value in (encoder.onnx, encoder.sha256) if value is not None)
+            sides = (*encoder.shape, *encoder.size)
+            if not all(isinstance(one, str) for one in texts) or not all(type(n) is int and 0 < n < 2**31 for n in sides):
+                raise ValueError
+            if len(encoder.shape) not in (1, 3) or len(encoder.size) != 2:
+                raise ValueError
+            return encoder
+        except (ValueError, TypeError, AttributeError, RecursionError):
             raise InputError(f"{source} says nothing readable of the layer that it decodes") from None
 
 
@@ -249,19 +272,34 @@ def encoder_of(source: str) -> Encoder:
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
-                return Encoder.parse(archive.read(RECORD).decode(), source)
-        import onnx
-
-        found = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+                return Encoder.parse(_text(archive, RECORD), source)
+        found = {entry.key: entry.value for entry in _onnx(path).metadata_props}
         return Encoder.parse(found["tfinvert"], source)
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
-        raise InputError(f"{path} is no decoder of tfinvert's, or it is damaged") from None
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except Exception as error:  # of protobuf
-        raise InputError(f"{path} is no .onnx file ({type(error).__name__})") from None
+    except Exception:  # of zipfile, zlib and protobuf
+        raise InputError(f"{path} is no decoder of tfinvert's, or it is damaged") from None
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> str:
+    """A text of a .keras file; raises ValueError, or one of zipfile's errors."""
+    if archive.getinfo(name).file_size > LARGEST_TEXT:
+        raise ValueError(f"{name} has {archive.getinfo(name).file_size} bytes")
+    return archive.read(name).decode()
+
+
+def _onnx(path: Path) -> onnx.ModelProto:
+    """An .onnx file that stands by itself; raises InputError, OSError, or one of protobuf's errors."""
+    import onnx
+
+    if path.stat().st_size > LARGEST_DECODER:
+        raise InputError(f"{path} has {path.stat().st_size} bytes; a decoder has at most {LARGEST_DECODER}")
+    model = onnx.load(str(path), load_external_data=False)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer) or model.functions:
+        raise InputError(f"{path} is no decoder of tfinvert's: it keeps weights in other files, or has functions of its own")
+    return model
 
 
 def load(source: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -270,7 +308,13 @@ def load(source: str) -> Callable[[np.ndarray], np.ndarray]:
     if path.suffix == ".onnx":
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        try:
+            data = _onnx(path).SerializeToString()
+            session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        except InputError:
+            raise
+        except Exception as error:  # those of onnxruntime share no base class
+            raise InputError(f"cannot read the decoder {path}: {' '.join(str(error).split())[:200]}") from None
         return lambda features: session.run(None, {"features": np.asarray(features, np.float32)})[0]
     import tensorflow as tf
 
@@ -280,13 +324,46 @@ def load(source: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def load_model(path: Path) -> keras.Model:
-    """The decoder of a .keras file; raises InputError."""
+    """The decoder of a .keras file. Nothing else is made of the file: see `CLASSES`; raises InputError."""
     import keras
 
     try:
-        return keras.models.load_model(path, compile=False)
+        _check_archive(path)
+        return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # of zipfile, h5py, JSON and Keras
         raise InputError(f"cannot read the decoder {path}: {' '.join(str(error).split())[:200]}") from None
+
+
+def _check_archive(path: Path) -> None:
+    """Refuses a .keras file that holds other classes, other files or much more than a decoder; raises ValueError."""
+    import h5py
+
+    with zipfile.ZipFile(path) as archive:
+        strange = set(archive.namelist()) - {"metadata.json", CONFIG, WEIGHTS, RECORD}
+        if strange:
+            raise ValueError(f"it holds {min(strange)[:60]!r}, which is no part of a decoder")
+        if sum(one.file_size for one in archive.infolist()) > LARGEST_DECODER:
+            raise ValueError(f"it holds more than {LARGEST_DECODER} bytes")
+        pending = [json.loads(_text(archive, CONFIG))]
+        while pending:
+            value = pending.pop()
+            if isinstance(value, dict):
+                name, module = value.get("class_name"), str(value.get("module") or "keras")
+                if name is not None and not (name in CLASSES and module.split(".")[0] == "keras"):
+                    raise ValueError(f"it holds a {str(name)[:60]!r} of {module[:60]!r}, which is no part of a decoder")
+            pending += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        with archive.open(WEIGHTS) as file, h5py.File(file, "r") as weights:
+            groups = [weights]
+            while groups:
+                group = groups.pop()
+                for name in group:
+                    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                        raise ValueError("its weights name other files")
+                    one = group[name]
+                    if isinstance(one, h5py.Group):
+                        groups.append(one)
+                    elif one.external or one.is_virtual or one.nbytes > LARGEST_DECODER:
+                        raise ValueError("its weights lie in other files, or are far too many")
 
 
 def _in_float32(decoder: keras.Model) -> keras.Model:

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
+import numpy as np
 from tqdm import tqdm
 
 from tfinvert import interruption
-from tfinvert.errors import InputError
+from tfinvert.checkpoints import Checkpoints
+from tfinvert.errors import NonFiniteLossError
+from tfinvert.interruption import Interrupted
 from tfinvert.optimize import Optimization, Snapshot
 from tfinvert.rundir import RunDirectory
 
@@ -28,11 +30,18 @@ class Outcome:
       lines: one dictionary for each `save_every` steps, as metrics.jsonl has them, those before a resumption not included.
       seconds: since the last start.
       steps: updates since the last start.
+      error: what ended it before its last step, if anything did.
     """
 
     lines: tuple[dict[str, Any], ...]
     seconds: float
     steps: int
+    error: NonFiniteLossError | Interrupted | None = None
+
+    def raise_if_any(self) -> None:
+        """Raises what ended the optimisation before its last step."""
+        if self.error is not None:
+            raise self.error
 
 
 def drive(
@@ -45,9 +54,11 @@ def drive(
     before: int = 0,
     resume: bool = False,
     extra: Callable[[Snapshot], dict[str, Any]] = lambda snapshot: {},
+    log: Callable[[dict[str, Any], np.ndarray], None] = lambda line, image: None,
+    finishing: Callable[[int], bool] = lambda step: False,
     label: str = "",
 ) -> Outcome:
-    """Runs an optimisation to its end.
+    """Runs an optimisation to its end, or until its loss is not finite or a signal asks to end; then a checkpoint is there.
 
     Args:
       optimization: freshly made; restored from its newest checkpoint with `resume`.
@@ -58,21 +69,30 @@ def drive(
       before: steps of the parts before this one, added to those that are written.
       resume: go on from the newest checkpoint of this part, if there is one.
       extra: what a line says beside step, loss, rate and terms.
+      log: takes each line and its pictures, [batch, H, W, 3], too.
+      finishing: of `precision.arithmetic`: told the number of updates between two, it says whether losses are from here on
+        not comparable with those before.
       label: of the progress bar.
+
+    Returns:
+      How it ended; `Outcome.raise_if_any` is the caller's to call, after it has written what it has to.
 
     Raises:
       InputError: a checkpoint cannot be read.
-      NonFiniteLossError: the loss became NaN or infinite.
-      Interrupted: a signal asked to end; a checkpoint is there.
+      OSError: the disk is full, or the folder cannot be written.
     """
-    manager = None
+    checkpoints = None
     if run_dir is not None:
-        manager = tf.train.CheckpointManager(optimization.checkpoint, str(run_dir.checkpoints / part), max_to_keep=2)
+        checkpoints = Checkpoints(optimization.checkpoint, run_dir.checkpoints / part)
         if resume:
-            restore(optimization, manager)
+            checkpoints.restore(lambda step: run_dir.has(range(before, before + step, save_every)))
+            if optimization.step == steps and run_dir.goes_beyond(before + steps):
+                return Outcome((), 0.0, 0)  # a later part has begun: this one is finished
             run_dir.rewind(before + optimization.step)
     first = optimization.step
+    finishing(first)
     lines: list[dict[str, Any]] = []
+    error: NonFiniteLossError | Interrupted | None = None
     with contextlib.ExitStack() as stack:
         if run_dir is not None:
             stack.enter_context(run_dir)
@@ -82,39 +102,43 @@ def drive(
             tqdm(total=steps, initial=first, unit=" steps", desc=label, dynamic_ncols=True, disable=quiet)
         )
         started = saved = time.perf_counter()
-        for snapshot in optimization.run(steps, save_every):
-            if snapshot.image is not None:
-                line = {"step": before + snapshot.step, "loss": snapshot.loss, "learning_rate": snapshot.learning_rate}
-                lines.append({**line, **snapshot.terms, **extra(snapshot)})
-                bar.set_postfix(loss=f"{snapshot.loss:.3g}", refresh=False)
-                if run_dir is not None:
-                    run_dir.append_metrics(lines[-1])
-                    run_dir.save_picture(run_dir.picture_path(before + snapshot.step), snapshot.image[0])
-            bar.update(min(snapshot.step + 1, steps) - bar.n)
-            if optimization.step > snapshot.step + 1:
-                continue  # the updates of this snapshot and of the next were made at once
-            if stop:
-                break
-            if manager is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                manager.save(optimization.step)
+
+        def save() -> None:
+            nonlocal saved
+            if run_dir is not None and checkpoints is not None:
+                run_dir.flush()  # what a resumed run does not make again
+                checkpoints.save(optimization.step)
                 saved = time.perf_counter()
+
+        try:
+            for snapshot in optimization.run(steps, save_every):
+                if finishing(optimization.step):
+                    optimization.forget_best()
+                if snapshot.image is not None:
+                    line = {"step": before + snapshot.step, "loss": snapshot.loss, "learning_rate": snapshot.learning_rate}
+                    line |= {**snapshot.terms, **extra(snapshot)}
+                    lines.append(line)
+                    shown = {"loss": f"{snapshot.loss:.3g}"} | ({"psnr": f"{line['psnr']:.1f} dB"} if "psnr" in line else {})
+                    bar.set_postfix(shown, refresh=False)
+                    if run_dir is not None:
+                        run_dir.append_metrics(line)
+                        run_dir.save_picture(run_dir.picture_path(before + snapshot.step), snapshot.image[0])
+                    log(line, snapshot.image)
+                bar.update(min(snapshot.step + 1, steps) - bar.n)
+                if optimization.step > snapshot.step + 1:
+                    continue  # the updates of this snapshot and of the next were made at once
+                if stop:
+                    break
+                if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                    save()
+        except NonFiniteLossError as found:
+            error = found
         seconds = time.perf_counter() - started
-        if manager is not None:
-            manager.save(optimization.step)
-    if stop and run_dir is not None:
-        run_dir.write_info({**run_dir.read_info(), "stopped": f"at step {before + optimization.step}"})
-    stop.raise_if_any()
-    return Outcome(tuple(lines), seconds, optimization.step - first)
-
-
-def restore(optimization: Optimization, manager: tf.train.CheckpointManager) -> None:
-    """Brings an optimisation to its newest checkpoint, if there is one; raises InputError where that cannot be read."""
-    if manager.latest_checkpoint is None:
-        return
-    try:
-        optimization.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"the checkpoint {manager.latest_checkpoint} cannot be read ({reason}); start with --overwrite"
-        ) from None
+        if error is None:
+            save()
+    if error is None and stop.number is not None:
+        error = Interrupted(stop.number)
+    if error is not None and run_dir is not None:
+        stopped = f"at step {before + optimization.step}" if isinstance(error, Interrupted) else str(error)
+        run_dir.write_info({**run_dir.read_info(), "stopped": stopped})
+    return Outcome(tuple(lines), seconds, optimization.step - first, error)

@@ -3,9 +3,15 @@
 import difflib
 from collections.abc import Iterable
 
+SHOWN, LONGEST = 100, 200  # names, and characters of a wrong one, in an error
+
 
 class InputError(ValueError):
     """A flag, a file or a picture that cannot be used. The command line prints it as one line and exits with 2."""
+
+
+class DiskError(OSError):
+    """A file that could not be written: a full disk, a folder that is gone. The command line prints it and exits with 1."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -26,6 +32,8 @@ class NonFiniteLossError(ArithmeticError):
 def choice_error(what: str, value: str, valid: Iterable[str]) -> InputError:
     """An unknown name, answered with the valid ones, the nearest first."""
     names = list(valid)
+    value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
     near = difflib.get_close_matches(value.lower(), names, n=3, cutoff=0.5)
     ordered = near + [name for name in names if name not in near]
-    return InputError(f"unknown {what} {value!r}; expected one of: {', '.join(ordered)}")
+    more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
+    return InputError(f"unknown {what} {value!r}; expected one of: {', '.join(ordered[:SHOWN])}{more}")

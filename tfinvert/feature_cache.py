@@ -6,16 +6,14 @@ import contextlib
 import hashlib
 import json
 import logging
-import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from tfinvert.decoders import Encoder
-from tfinvert.errors import InputError
-from tfinvert.files import replacing, write_text
+from tfinvert.errors import DiskError
+from tfinvert.files import read_sealed, replacing, sha256, write_sealed
 from tfinvert.networks.convert import cache_folder
 from tfinvert.pictures import Pictures
 
@@ -35,15 +33,16 @@ def features(encoder: Encoder, encode: Callable[[tf.Tensor], tf.Tensor], picture
       float16 [len(pictures), ...], mapped from the disk: 2^-11 of a value is far less than what a decoder misses.
 
     Raises:
-      InputError: the disk is full or cannot be written.
+      DiskError: the disk is full or cannot be written.
     """
     status = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures.files]
     key = hashlib.sha256(json.dumps([encoder.text(), status]).encode()).hexdigest()[:32]
     folder = cache_folder() / "features"
     path, note = folder / f"{key}.npy", folder / f"{key}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        if json.loads(note.read_text())["crc32"] == _checksum(path):
-            return np.load(path, mmap_mode="r")
+    if note.exists() or path.exists():
+        with contextlib.suppress(OSError, ValueError):
+            if read_sealed(note) == sha256(path):
+                return np.load(path, mmap_mode="r", allow_pickle=False)
         log.warning("the cached features %s are damaged; they are made again", path)
     log.info("the features of %d pictures are kept in %s", len(pictures), path)
     shape = (len(pictures), *encoder.shape)
@@ -58,17 +57,9 @@ def features(encoder: Encoder, encode: Callable[[tf.Tensor], tf.Tensor], picture
                 stored[first : first + len(some)] = encode(tf.constant(batch / np.float32(255)))
             stored.flush()
             del stored
-        write_text(note, json.dumps({"crc32": _checksum(path)}))
+        write_sealed(note, sha256(path))
     except OSError as error:
-        raise InputError(
+        raise DiskError(
             f"the features cannot be kept in {folder} ({error.strerror or error}); give --nocache_features"
         ) from None
-    return np.load(path, mmap_mode="r")
-
-
-def _checksum(path: Path) -> int:
-    value = 0
-    with open(path, "rb") as file:
-        while block := file.read(2**24):
-            value = zlib.crc32(block, value)
-    return value
+    return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,9 +1,16 @@
-"""Files that appear whole under their name, or not at all."""
+"""Files that appear whole under their name, or not at all, and values that are read back as they were written."""
 
 import contextlib
+import errno
+import hashlib
+import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+LARGEST_TEXT = 2**26  # bytes
 
 
 @contextlib.contextmanager
@@ -21,3 +28,49 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file, in UTF-8."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def reason(error: Exception) -> str:
+    """Why something could not be written, in the words of the system; TensorFlow's come with names of its own around them."""
+    said = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return re.sub(r" \[Op:\w+\]$", "", " ".join(said.split())).rpartition("; ")[2][:200]
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """A text file, in UTF-8; what is none becomes replacement characters.
+
+    Raises:
+      OSError: it is not there, is no regular file (a pipe or device may never end), or has more than `largest` bytes.
+    """
+    size = path.stat().st_size
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    if size > largest:
+        raise OSError(errno.EFBIG, f"it has {size} bytes, more than {largest}", str(path))
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def write_sealed(path: Path, value: Any) -> None:
+    """Writes a value as JSON with its checksum."""
+    write_text(path, json.dumps({"sha256": _digest(value), "value": value}, indent=1))
+
+
+def read_sealed(path: Path) -> Any:
+    """A value that `write_sealed` wrote; raises OSError or ValueError where it is not there or not as it was written."""
+    try:
+        found = json.loads(read_text(path))
+        if found["sha256"] == _digest(found["value"]):
+            return found["value"]
+    except (KeyError, TypeError, RecursionError):
+        pass
+    raise ValueError(f"{path} is damaged")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,5 +1,6 @@
 """Pictures in and out: files to `Image` arrays and back."""
 
+import errno
 import os
 import warnings
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ MEAN_COLOUR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
 COLOUR_DEVIATION = (0.229, 0.224, 0.225)  # likewise
 # Of the files in a folder of pictures.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
+# Pillow reads more, some of it with the help of other programs: PostScript is a program itself.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000")
 SMALLEST = 8
 LARGEST = 64_000_000
 
@@ -121,13 +124,13 @@ def read(source: str | Path) -> PillowImage.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(path) as opened:
+            with PillowImage.open(_regular(path), formats=FORMATS) as opened:
                 _check_size(path, *opened.size)
                 return _to_rgb(ImageOps.exif_transpose(opened))
     except FileNotFoundError:
         raise InputError(f"there is no picture {str(source)!r}; give a file, or one of {', '.join(SAMPLES)}") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path} is not a picture that Pillow can read (PNG, JPEG, WebP, TIFF, ...)") from None
+        raise InputError(f"{path} is not a picture in a format that is known ({', '.join(FORMATS)})") from None
     except InputError:
         raise
     except PillowImage.DecompressionBombError:
@@ -135,6 +138,13 @@ def read(source: str | Path) -> PillowImage.Image:
     except Exception as error:  # decoders raise SyntaxError, struct.error, EOFError and more on damaged files
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"cannot read the picture {path}: {reason}") from None
+
+
+def _regular(path: Path) -> Path:
+    """The path, unless it is something that may never end; raises OSError."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is a directory" if path.is_dir() else "it is no regular file")
+    return path
 
 
 def sample(name: str) -> Path:

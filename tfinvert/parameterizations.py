@@ -75,7 +75,9 @@ def parameterization(name: str, size: tuple[int, int], seed: int = 0, levels: in
             box=(0.0, 1.0),
         ),
         "bounded": Parameterization(
-            lambda image: [image], lambda pixels: tf.identity(pixels[0]), lambda pixels: [bounded(pixels[0])]
+            lambda image: [image],
+            lambda pixels: tf.identity(pixels[0]),
+            lambda pixels: [bounded(pixels[0])],  # on a line of its own: AutoGraph looks for it there
         ),
         "sigmoid": Parameterization(lambda image: [_logit(image)], lambda logits: tf.sigmoid(logits[0])),
     }[name]

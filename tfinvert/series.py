@@ -16,8 +16,10 @@ from tqdm import tqdm
 from tfinvert import interruption
 from tfinvert.config import Config, flagfile
 from tfinvert.errors import InputError
+from tfinvert.files import read_text
 from tfinvert.rundir import RunDirectory, differing_flags
 
+PROGRAM = (sys.executable, "-m", "tfinvert.cli")
 STOP_AT_EOF = "TFINVERT_STOP_AT_EOF"  # in the environment of a run that ends when its parent does
 POLL_SECONDS = 0.2
 
@@ -36,7 +38,7 @@ def check(jobs: dict[str, Config]) -> None:
     for config in jobs.values():
         run = RunDirectory(config.run_folder())
         if not config.overwrite and run.flags.exists():
-            changed = differing_flags(run.flags.read_text(encoding="utf-8", errors="replace"), flagfile(config))
+            changed = differing_flags(read_text(run.flags), flagfile(config))
             if changed:
                 raise InputError(
                     f"{run.path} holds a run with other settings ({'; '.join(changed[:4])}); "
@@ -99,7 +101,7 @@ def _run(config: Config, run: RunDirectory, bar: tqdm, before: int, stop: interr
     flags += ["--overwrite"] if config.overwrite else ["--resume"] * run.flags.exists()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tfinvert.cli", *flags],
+            [*PROGRAM, *flags],
             stdin=subprocess.PIPE,  # closed when this process ends, however it does
             stdout=subprocess.DEVNULL,
             stderr=said,

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import tfinvert, tiny_graph, write_onnx
-from tests.experiments.test_invert import contents, start, wait_for
+from tests.experiments.test_invert import start, wait_for
 
 SMALL = ("--experiment=suite", "--weights=random", "--size=64", "--save_every=5")
 
@@ -48,21 +48,6 @@ def test_a_suite_runs_reports_and_skips_what_is_finished(tmp_path):
     other = tfinvert(*flags, "--seed=3")
     assert other.returncode == 2
     assert "holds a run with other settings (--seed=3, was 12345)" in other.stderr
-
-
-def test_a_suite_that_was_killed_ends_with_the_same_report(tmp_path):
-    flags = (*SMALL, "--questions=q4,q4-middle1", "--steps=120")
-    assert tfinvert(*flags, f"--output_dir={tmp_path / 'whole'}").returncode == 0
-    folder = tmp_path / "killed"
-    process = start(*flags, f"--output_dir={folder}")
-    wait_for(folder / "q4-middle1" / "images" / "000020.png", process)
-    process.kill()
-    process.communicate()
-    done = tfinvert(*flags, f"--output_dir={folder}")
-    assert done.returncode == 0, done.stderr
-    assert figures(folder) == figures(tmp_path / "whole")
-    for name in ("q4", "q4-middle1"):
-        assert contents(folder / name) == contents(tmp_path / "whole" / name)
 
 
 def test_a_signal_ends_the_suite_and_the_run_under_way_with_a_checkpoint(tmp_path):

@@ -1,7 +1,6 @@
 """Conversion as a whole: every layer of every network against onnxruntime, and the caller left as it was."""
 
 import dataclasses
-import json
 import logging
 import os
 import random
@@ -19,6 +18,7 @@ from tensorflow.python.framework import config as tf_config
 from tests.conftest import SHARED, tiny_graph, write_onnx
 from tfinvert import images
 from tfinvert.errors import InputError
+from tfinvert.files import read_sealed
 from tfinvert.networks import convert, graph, zoo
 from tfinvert.networks.network import load
 
@@ -266,6 +266,13 @@ def test_the_caller_is_left_as_it_was(tiny_file, tmp_path, monkeypatch):
     assert float(tf.random.uniform([])) == drawn
 
 
+def flip(path):
+    """One bit of a file is another."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 def test_a_second_run_takes_the_cache_and_a_damaged_entry_is_made_again(tiny_file):
     first = tiny_network(tiny_file, ["conv1_1"])
     wanted = first.layers
@@ -276,12 +283,25 @@ def test_a_second_run_takes_the_cache_and_a_damaged_entry_is_made_again(tiny_fil
         lambda: (first.folder / "saved_model.pb").write_bytes(b"cut"),
         lambda: (first.folder / "layers.json").write_text("{"),
         lambda: (first.folder / "layers.json").unlink(),
+        lambda: flip(first.folder / "layers.json"),
+        lambda: flip(first.folder / "saved_model.pb"),
+        lambda: flip(next(first.folder.glob("variables/*.data-*"))),
     ):
         damage()
         with convert.Conversion(first.request) as again:
             assert not again.cached
             assert again.result().layers == wanted
-    assert [p for p in first.folder.parent.iterdir() if p.name.startswith(".")] == []
+    assert [p for p in first.folder.parent.iterdir() if p.name.startswith(".making-")] == []
+
+
+def test_a_conversion_ends_when_the_one_that_waits_for_it_is_gone(tiny_file):
+    request = dataclasses.replace(tiny_network(tiny_file, ["conv1_1"]).request, layers=("pool1",), size=(20, 20))
+    conversion = convert.Conversion(request)
+    process, scratch = conversion._process, conversion._scratch
+    process.stdin.close()  # as the system does for a process that was killed
+    assert process.wait(60) == 1
+    assert not scratch.exists()
+    conversion.close()
 
 
 def test_what_makes_a_network_another_makes_another_key(tiny_file):
@@ -356,4 +376,4 @@ def test_two_conversions_of_the_same_network_at_once(tmp_path):
     wanted = request(onnx=file, weights="auto", layers=("pool1",), preprocessing="none")
     with convert.Conversion(wanted) as one, convert.Conversion(wanted) as two:
         assert one.result().layers == two.result().layers
-    assert json.loads((one.folder / "layers.json").read_text())["layers"][0]["name"] == "pool1"
+    assert read_sealed(one.folder / "layers.json")["layers"][0]["name"] == "pool1"

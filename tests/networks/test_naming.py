@@ -2,11 +2,13 @@ from pathlib import Path
 
 import onnx.backend.test
 import pytest
+from onnx import helper
 
 from tests.conftest import SHARED
+from tfinvert.errors import InputError
 from tfinvert.networks import topologies
-from tfinvert.networks.graph import read, tidy
-from tfinvert.networks.naming import layer_names
+from tfinvert.networks.graph import Graph, read, tidy
+from tfinvert.networks.naming import layer_names, scores
 
 LIGHT = Path(onnx.backend.test.__file__).parent / "data" / "light"
 VGG16 = [
@@ -97,3 +99,16 @@ def test_graphs_that_others_wrote(file, some):
 def test_other_spellings(file, some):
     found = names(read(SHARED / "models" / f"{file}.onnx"))
     assert {name: found[name] for name in some} == some
+
+
+def test_thousands_of_residual_additions_take_no_time_and_no_memory():
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["v0"])]
+    nodes += [helper.make_node("Add", [f"v{n}", "a" if n < 1 else f"v{n - 1}"], [f"v{n + 1}"]) for n in range(4000)]
+    graph = Graph(tuple(nodes), {}, "x", (16, 16), ("v4000",), 13)
+    assert layer_names(graph)["res4000"] == "v4000"
+
+
+def test_a_network_that_is_only_its_picture_has_no_scores():
+    nodes = (helper.make_node("Flatten", ["x"], ["flat"], axis=1),)
+    with pytest.raises(InputError, match="only its picture"):
+        scores(Graph(nodes, {}, "x", (16, 16), ("flat",), 13))

@@ -1,55 +1,19 @@
 """Downloads, against a local server that misbehaves on request."""
 
-import hashlib
-import http.server
-import threading
+import time
 
 import pytest
 
+from tests.soak import downloads
+from tests.soak.downloads import CONTENT, SHA256, parts, wanting
 from tfinvert.errors import InputError
 from tfinvert.networks import zoo
-
-CONTENT = b"the weights of a network" * 1000
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/missing":
-            self.send_error(404)
-        elif self.path == "/loop":
-            self.send_response(302)
-            self.send_header("Location", "/loop")
-            self.end_headers()
-        elif self.path == "/stalled":
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(CONTENT)))
-            self.end_headers()
-            self.wfile.write(CONTENT[:100])
-            self.wfile.flush()
-            self.server.stop.wait(5)
-        else:
-            body = {"/good": CONTENT, "/page": b"<html>log in</html>", "/truncated": CONTENT[:500]}[self.path]
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(CONTENT) if self.path == "/truncated" else len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture
 def server():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.stop = threading.Event()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.stop.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with downloads.serving() as address:
+        yield address
 
 
 def model(*sources):
@@ -70,6 +34,8 @@ def test_a_download_arrives_whole_and_is_not_fetched_again(server, tmp_path):
         ("/page", "another checksum"),
         ("/truncated", ""),
         ("/stalled", ""),
+        ("/closed", "no connection"),
+        ("/nonsense", "no connection"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -79,8 +45,32 @@ def test_a_bad_source_leaves_nothing_and_the_next_is_tried(server, tmp_path, add
     with pytest.raises(InputError, match="put it at") as caught:
         zoo.pretrained_file(model(f"{server}{address}"), folder)
     assert reason in str(caught.value)
-    assert list(folder.iterdir()) == []
+    assert [path.name for path in folder.iterdir() if path.name != ".lock"] == []
     assert zoo.pretrained_file(model(f"{server}{address}", f"{server}/good"), folder).read_bytes() == CONTENT
+
+
+def test_two_downloads_at_once_are_one(server, tmp_path):
+    path = tmp_path / "models" / "net.onnx"
+    both = [wanting(path, f"{server}/slow"), wanting(path, f"{server}/slow")]
+    for process in both:
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 0, said
+    assert path.read_bytes() == CONTENT
+    assert parts(path.parent) == []
+    assert downloads.asked("/slow") == 1
+
+
+def test_a_download_that_was_killed_starts_again(server, tmp_path):
+    path = tmp_path / "models" / "net.onnx"
+    process = wanting(path, f"{server}/stalled")
+    while not parts(path.parent):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert not path.exists()
+    assert zoo.pretrained_file(model(f"{server}/good"), path.parent).read_bytes() == CONTENT
+    assert parts(path.parent) == []
 
 
 def test_no_network(tmp_path):

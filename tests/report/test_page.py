@@ -125,6 +125,45 @@ def test_results_are_the_files_themselves(tmp_path, entries):
     assert (tmp_path / "q1" / "final.png").read_bytes() in shown
 
 
+DAMAGES = {
+    "run.json is a list": lambda run: run.info.write_text("[]"),
+    "figures are text": lambda run: run.write_info({**run.read_info(), "result": {"psnr": "x"}}),
+    "layers are a list": lambda run: run.info.write_text(json.dumps({**run.read_info(), "layers": ["conv3_1"]})),
+    "no metrics": lambda run: run.metrics.unlink(),
+    "metrics of other names": lambda run: run.metrics.write_text(
+        '{"step": 1, "$\\\\frac": 1.0, "loss": 1e300}\n{"step": 2, "$x$": 1}\n'
+    ),
+    "flags are no numbers": lambda run: run.flags.write_text("--learning_rate=x\n--tv_weight=1e999\n--schedule=constant\n"),
+    "a picture is text": lambda run: run.final.write_text("root:x:0"),
+    "a picture is cut": lambda run: run.final.write_bytes(run.final.read_bytes()[:100]),
+    "a picture is a folder": lambda run: (run.target.unlink(), run.target.mkdir()),
+    "a snapshot is none": lambda run: run.picture_path(0).write_bytes(b"x"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_on_the_page_with_what_is_left(damage, tmp_path, entries):
+    for entry in entries:
+        DAMAGES[damage](RunDirectory(entry.folder))
+        (entry.folder / "sheet.png").unlink(missing_ok=True)
+    page.write(tmp_path, "Test", entries)
+    html = (tmp_path / "report.html").read_text()
+    assert html.count("<section") >= len(entries)
+    assert "root:x:0" not in html
+    assert "cm9vdDp4OjA" not in html  # the same in base 64
+    json.loads((tmp_path / "report.json").read_text())
+
+
+def test_a_picture_that_is_another_s_file_is_not_shown(tmp_path):
+    entry = made(tmp_path / "q1", psnr=12.0, loss=[8.0, 2.0])
+    (tmp_path / "secret").write_text("not a picture")
+    final = RunDirectory(entry.folder).final
+    final.unlink()
+    final.symlink_to(tmp_path / "secret")
+    page.write(tmp_path, "Test", [entry])
+    assert 'alt="Result of q1"' not in (tmp_path / "report.html").read_text()
+
+
 @pytest.fixture
 def browser():
     if not (CHROMIUM and DRIVER):

@@ -150,7 +150,7 @@ def _fourier(
         keras.optimizers.Adam(config.rate(), epsilon=1e-8),
         transforms.robust(config.jitter, config.seed),
     )
-    drive(optimization, config.steps, config.save_every, run_dir, resume=config.resume, label="class_vis")
+    drive(optimization, config.steps, config.save_every, run_dir, resume=config.resume, label="class_vis").raise_if_any()
     return optimization.image()
 
 
@@ -184,9 +184,7 @@ def _finish(
         images.save(path, image[row])
         reached = f"probability {found['probability']:.4f}" if "probability" in found else f"{found['score']:.3g}"
         cells.append((path, f"{found['target']}: {reached}"))
-    info = run_dir.read_info()
-    info.pop("stopped", None)
-    run_dir.write_info({**info, "result": figures})
     header = [f"{network.name}: what it takes for each, {config.recipe}, {config.steps} steps"]
     header.append(f"weights: {network.weights_origin}")
     sheet.write_side_by_side(run_dir.sheet, header, cells, min(len(cells), 3 if len(cells) in (3, 5, 6, 9) else 4))
+    run_dir.write_info({**run_dir.read_info(), "result": figures})  # the last: it says that the run is finished

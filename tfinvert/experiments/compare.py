@@ -6,7 +6,6 @@ import dataclasses
 import importlib.util
 import json
 import os
-import pickle
 import resource
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from tfinvert.networks import convert, graph, zoo
 
 FIRST = 50
 CHILD = "import sys; from tfinvert.experiments import compare; compare.carry_out(*sys.argv[1:])"
+ARRAY = "array of the .npz file"  # in JSON: the only key where an array was
 SPEED_STEPS = 30  # of the ways to run PyTorch that are not the first
 
 
@@ -37,7 +37,8 @@ class Order:
     config: Config
     steps: int
     started: float  # time.time() when the process was
-    weights: str = ""  # of PyTorch: the file with the port's graph and layers
+    graph: str = ""  # of PyTorch: the .onnx file of the graph that the port runs
+    layers: dict[str, str] = dataclasses.field(default_factory=dict)  # of PyTorch: layer name -> tensor
     initial: np.ndarray | None = None  # of PyTorch: TensorFlow's own bytes
     variant: str = ""
 
@@ -100,16 +101,16 @@ def run(config: Config, conversion: convert.Conversion, launch: Callable[[Order]
     gflop = 2 * graph.operations(part) / 1e9
     target = images.load(config.image, converted.size)
     with tempfile.TemporaryDirectory() as scratch:
-        file = str(Path(scratch, "port.pickle"))
-        with open(file, "wb") as out:
-            pickle.dump((graph.fold(convert.with_weights(conversion.request, part)), layers), out)
+        file = Path(scratch, "port.onnx")
+        graph.write(graph.fold(convert.with_weights(conversion.request, part)), file)
         main, *others = config.torch_variants
         # The other ways only show their speed; their order has nothing to win or to lose by it.
         ours = launch(Order("tensorflow", config, config.steps, time.time()))
-        theirs = launch(Order("pytorch", config, config.steps, time.time(), file, ours.initial, main))
+        order = Order("pytorch", config, config.steps, time.time(), str(file), layers, ours.initial, main)
+        theirs = launch(order)
         speeds = {main: theirs.speed()}
         for variant in others:
-            short = Order("pytorch", config, min(config.steps, SPEED_STEPS), time.time(), file, ours.initial, variant)
+            short = dataclasses.replace(order, steps=min(config.steps, SPEED_STEPS), started=time.time(), variant=variant)
             speeds[variant] = launch(short).speed()
     gaps = [abs(a - b) / max(abs(b), 1e-30) for a, b in zip(ours.losses, theirs.losses, strict=True)]
     difference = np.abs(np.clip(ours.image, 0, 1) - np.clip(theirs.image, 0, 1))
@@ -262,10 +263,9 @@ def _pytorch(order: Order) -> Side:
     from tfinvert import torch_port
 
     config = order.config
-    with open(order.weights, "rb") as file:
-        folded, layers = pickle.load(file)
+    folded = graph.read(Path(order.graph))
     request = convert.request_for(config, config.layers)
-    network = torch_port.TorchNetwork(folded, layers, zoo.PREPROCESSING[request.preprocessing], order.variant != "eager")
+    network = torch_port.TorchNetwork(folded, order.layers, zoo.PREPROCESSING[request.preprocessing], order.variant != "eager")
     target, initial = images.load(config.image, folded.size), order.initial
     assert initial is not None
     try:
@@ -326,10 +326,10 @@ def _peak_memory_mb() -> float:
 
 def _in_a_process(order: Order) -> Side:
     with tempfile.TemporaryDirectory() as folder:
-        order_file, answer_file, log = (Path(folder, name) for name in ("order", "answer", "log"))
+        order_file, answer_file, log = (Path(folder, name) for name in ("order.json", "answer.json", "log"))
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        order_file.write_bytes(pickle.dumps(dataclasses.replace(order, started=time.time())))
+        _put(order_file, dataclasses.replace(order, started=time.time()))
         with open(log, "wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-c", CHILD, str(order_file), str(answer_file)],
@@ -346,20 +346,45 @@ def _in_a_process(order: Order) -> Side:
             tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
             side = f"{order.side} {order.variant}".strip()
             raise InputError(f"the run in {side} failed (exit code {process.returncode}): {tail[0][:300]}")
-        answer = pickle.loads(answer_file.read_bytes())
-    if isinstance(answer, Side):
-        return answer
-    kind, values = answer  # exceptions with values of their own do not come through pickle
-    raise kind(*values)
+        answer = _got(answer_file)
+    if "input_error" in answer:
+        raise InputError(answer["input_error"])
+    if "non_finite" in answer:
+        raise NonFiniteLossError(*answer["non_finite"])
+    return Side(**answer)
 
 
 def carry_out(order_file: str, answer_file: str) -> None:
-    """The work of a process of its own: an order, pickled, and where its Side goes, or the error's class and values."""
-    answer: Any
+    """The work of a process of its own: the file of an order, and where its Side goes, or the error's values."""
     try:
-        answer = measure(pickle.loads(Path(order_file).read_bytes()))
+        fields = _got(Path(order_file))
+        settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields["config"].items()}
+        answer: Any = measure(Order(**{**fields, "config": Config(**settings)}))
     except InputError as error:
-        answer = InputError, (str(error),)
+        answer = {"input_error": str(error)}
     except NonFiniteLossError as error:
-        answer = NonFiniteLossError, (error.step, error.loss)
-    Path(answer_file).write_bytes(pickle.dumps(answer))
+        answer = {"non_finite": [error.step, error.loss]}
+    _put(Path(answer_file), answer)
+
+
+def _put(path: Path, value: Any) -> None:
+    """Writes a dictionary or dataclass as JSON, and the arrays in it into an .npz file beside it."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def kept(one: Any) -> Any:
+        if isinstance(one, np.ndarray):
+            arrays[f"array{len(arrays)}"] = one
+            return {ARRAY: f"array{len(arrays) - 1}"}
+        if isinstance(one, dict):
+            return {name: kept(inside) for name, inside in one.items()}
+        return one
+
+    text = json.dumps(kept(dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value))  # type: ignore[arg-type]
+    np.savez(path.with_suffix(".npz"), **arrays)
+    write_text(path, text)
+
+
+def _got(path: Path) -> Any:
+    """The reverse of `_put`."""
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+        return json.loads(path.read_text(), object_hook=lambda one: arrays[one[ARRAY]] if ARRAY in one else one)

@@ -53,6 +53,7 @@ def run(config: DecodeConfig, conversion: Conversion, run_dir: RunDirectory) -> 
             "normalized_feature_error": metrics.normalized_feature_error(encode(tf.constant(found)).numpy(), wanted),
             "seconds_per_picture": seconds,
         }
-        run_dir.write_info({**info, "decoder": config.decoder, "result": result})
-        sheet.write(run_dir)
+        info |= {"decoder": config.decoder, "result": result}
+        sheet.write(run_dir, info)
+        run_dir.write_info(info)
     return found[0]

@@ -5,18 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from tfinvert import (
     images,
-    interruption,
     metrics,
     optimizers,
     parameterizations,
@@ -27,8 +23,9 @@ from tfinvert import (
     transforms,
 )
 from tfinvert.config import Config, flagfile
-from tfinvert.drive import CHECKPOINT_SECONDS, restore
-from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.drive import Outcome, drive
+from tfinvert.errors import InputError
+from tfinvert.interruption import Interrupted
 from tfinvert.networks.convert import Conversion
 from tfinvert.networks.network import Network, load
 from tfinvert.optimize import Optimization, Snapshot
@@ -135,56 +132,23 @@ def _optimize(
         transforms.run_transform(config),
         config.backoff,
     )
-    manager = None
+    with _tensorboard(config, run_dir) as log, precision.arithmetic(config) as finishing:
+        outcome = drive(
+            optimization,
+            config.steps,
+            config.save_every,
+            run_dir,
+            resume=config.resume,
+            extra=lambda snapshot: _quality(snapshot, target),
+            log=log,
+            finishing=finishing,
+            label="+".join(config.layers),
+        )
+    history = run_dir.read_metrics() if run_dir is not None else outcome.lines
+    result = _result(network, optimization, wanted, target, outcome, history, settings)
     if run_dir is not None:
-        manager = tf.train.CheckpointManager(optimization.checkpoint, str(run_dir.checkpoints), max_to_keep=2)
-        if config.resume:
-            restore(optimization, manager)
-            run_dir.rewind(optimization.step)
-    first_step = optimization.step
-    history: list[dict[str, Any]] = run_dir.read_metrics() if run_dir is not None and config.resume else []
-    stopped: BaseException | None = None
-    with contextlib.ExitStack() as stack:
-        if run_dir is not None:
-            stack.enter_context(run_dir)
-        stop = stack.enter_context(interruption.held_back())
-        log = stack.enter_context(_tensorboard(config, run_dir))
-        bar = stack.enter_context(_progress(config, first_step))
-        finishing = stack.enter_context(precision.arithmetic(config))
-        finishing(first_step)
-        started = saved = time.perf_counter()
-        try:
-            for snapshot in optimization.run(config.steps, config.save_every):
-                if finishing(optimization.step):
-                    optimization.forget_best()
-                if snapshot.image is not None:
-                    line = _line(snapshot, target)
-                    history.append(line)
-                    bar.set_postfix(loss=f"{snapshot.loss:.3g}", psnr=f"{line['psnr']:.1f} dB", refresh=False)
-                    if run_dir is not None:
-                        run_dir.append_metrics(line)
-                        run_dir.save_picture(run_dir.picture_path(snapshot.step), snapshot.image[0])
-                        log(line, snapshot.image)
-                bar.update(min(snapshot.step + 1, config.steps) - bar.n)
-                if optimization.step > snapshot.step + 1:
-                    continue  # the updates of this snapshot and of the next were made at once
-                if stop:
-                    break
-                if manager is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                    manager.save(optimization.step)
-                    saved = time.perf_counter()
-        except NonFiniteLossError as error:
-            stopped = error
-        seconds = time.perf_counter() - started
-        if manager is not None and stopped is None:
-            manager.save(optimization.step)
-    result = _result(network, optimization, wanted, target, first_step, seconds, history, settings)
-    if run_dir is not None:
-        reason = str(stopped) if stopped else (f"at step {optimization.step} of {config.steps}" if stop else None)
-        _finish(run_dir, result, reason)
-    if stopped:
-        raise stopped
-    stop.raise_if_any()
+        _finish(run_dir, result, f" of {config.steps}" if isinstance(outcome.error, Interrupted) else "")
+    outcome.raise_if_any()
     return result
 
 
@@ -198,15 +162,9 @@ def _features(network: Network, image: np.ndarray) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in network.model(tf.constant(image), training=False).items()}
 
 
-def _line(snapshot: Snapshot, target: np.ndarray) -> dict[str, Any]:
+def _quality(snapshot: Snapshot, target: np.ndarray) -> dict[str, float]:
     assert snapshot.image is not None
-    return {
-        "step": snapshot.step,
-        "loss": snapshot.loss,
-        "learning_rate": snapshot.learning_rate,
-        **snapshot.terms,
-        "psnr": float(np.mean([_finite(metrics.psnr(image, target[0])) for image in snapshot.image])),
-    }
+    return {"psnr": float(np.mean([_finite(metrics.psnr(image, target[0])) for image in snapshot.image]))}
 
 
 def _result(
@@ -214,9 +172,8 @@ def _result(
     optimization: Optimization,
     wanted: dict[str, tf.Tensor],
     target: np.ndarray,
-    first_step: int,
-    seconds: float,
-    history: list[dict[str, Any]],
+    outcome: Outcome,
+    history: Sequence[dict[str, Any]],
     settings: dict[str, Any],
 ) -> Result:
     images_found = np.clip(optimization.best_image(), 0, 1)
@@ -242,8 +199,8 @@ def _result(
         mv2015_error=float(
             np.mean([metrics.mv2015_error(features[best][n], v.numpy(), distances[n]) for n, v in wanted.items()])
         ),
-        seconds=seconds,
-        steps_per_second=(optimization.step - first_step) / max(seconds, 1e-9),
+        seconds=outcome.seconds,
+        steps_per_second=outcome.steps / max(outcome.seconds, 1e-9),
         peak_memory_mb=provenance.peak_memory_mb(),
         history=tuple(history),
         weights=network.weights_origin,
@@ -258,27 +215,20 @@ def _quadrants(name: str, size: tuple[int, int]) -> np.ndarray:
     return np.concatenate([large[:, y : y + size[0], x : x + size[1]] for y in (0, size[0]) for x in (0, size[1])])
 
 
-def _finish(run_dir: RunDirectory, result: Result, stopped: str | None) -> None:
+def _finish(run_dir: RunDirectory, result: Result, of_all: str) -> None:
+    """The files that a run ends with; its figures the last, since they say that it is finished."""
     images.save(run_dir.final, result.image)
-    info = run_dir.read_info()
-    info.pop("result", None)
-    if stopped:
-        info["stopped"] = stopped
-    run_dir.write_info({**info, "result": result.figures()})
-    sheet.write(run_dir)
+    info = {**run_dir.read_info(), "result": result.figures()}
+    if "stopped" in info:
+        info["stopped"] += of_all
+    sheet.write(run_dir, info)
     charts.write_curves(run_dir)
+    run_dir.write_info(info)
 
 
 def _finite(value: float) -> float:
     # JSON has no infinity; 200 dB is beyond what float32 can tell apart.
     return min(value, 200.0) if not math.isnan(value) else value
-
-
-def _progress(config: Config, first_step: int) -> tqdm:
-    quiet = not sys.stderr.isatty()
-    return tqdm(
-        total=config.steps, initial=first_step, unit=" steps", dynamic_ncols=True, disable=quiet, desc="+".join(config.layers)
-    )
 
 
 @contextlib.contextmanager

@@ -70,6 +70,7 @@ def run(config: StyleConfig, prepared: list[Scale], run_dir: RunDirectory | None
                 extra=lambda snapshot, number=number: {"scale": number} if len(prepared) > 1 else {},  # type: ignore[misc]
                 label=f"{scale.size[0]}x{scale.size[1]}",
             )
+            outcome.raise_if_any()
             lines += outcome.lines
             seconds, steps = seconds + outcome.seconds, steps + outcome.steps
             image = optimization.image()  # as the course does; the last, small steps leave it near the best
@@ -185,8 +186,6 @@ def _begin(config: StyleConfig, network: Network, request: Request, finest: Scal
 def _finish(config: StyleConfig, run_dir: RunDirectory, network: Network, image: np.ndarray, figures: dict[str, float]) -> None:
     images.save(run_dir.final, image)
     info = run_dir.read_info()
-    info.pop("stopped", None)
-    run_dir.write_info({**info, "result": figures})
     cells = [(run_dir.target, "content")]
     cells += [(run_dir.images / f"style-{number}.png", "style") for number in range(len(config.style_images))]
     cells += [(path, f"step {step}") for step, path in sheet.spread(list(run_dir.pictures().items()), 4)]
@@ -195,3 +194,4 @@ def _finish(config: StyleConfig, run_dir: RunDirectory, network: Network, image:
     header.append(f"weights: {network.weights_origin}")
     sheet.write_side_by_side(run_dir.sheet, header, cells, 4)
     charts.write_curves(run_dir)
+    run_dir.write_info({**info, "result": figures})  # the last: it says that the run is finished

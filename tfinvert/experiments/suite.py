@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tfinvert import series
 from tfinvert.config import Config
-from tfinvert.errors import InputError
+from tfinvert.files import write_text
+from tfinvert.locks import locked
 from tfinvert.questions import BASELINE, Baseline, Question, diff
 from tfinvert.report import page
 
@@ -18,12 +19,6 @@ def run(config: Config, baseline: Baseline, questions: Sequence[Question]) -> in
     jobs = {question.name: question.config for question in questions}
     series.check(jobs)
     diffs = {question.name: diff(baseline, question) for question in questions if question.name != BASELINE}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in diffs.items():
-            (folder / f"{name}.diff").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
 
     def write_report(outcomes: dict[str, series.Outcome]) -> Path:
         errors = {name: outcome.error for name, outcome in outcomes.items()}
@@ -32,4 +27,7 @@ def run(config: Config, baseline: Baseline, questions: Sequence[Question]) -> in
         ]
         return page.write(folder, "The homework, question by question", entries)
 
-    return series.run_with_report(jobs, write_report)
+    with locked(folder):
+        for name, text in diffs.items():
+            write_text(folder / f"{name}.diff", text)
+        return series.run_with_report(jobs, write_report)

@@ -10,6 +10,7 @@ from tfinvert import images, metrics, series
 from tfinvert.config import Config
 from tfinvert.errors import InputError
 from tfinvert.files import write_text
+from tfinvert.locks import locked
 from tfinvert.networks import convert
 from tfinvert.report import page, sheet
 from tfinvert.rundir import RunDirectory
@@ -48,14 +49,14 @@ def run(config: Config) -> int:
         for below in {groups[name][0] for name in finished}:
             runs = [run for name, run in finished.items() if groups[name][0] == below]
             sheet.write_depth(below / "sweep.png", title, runs)
-        folder.mkdir(parents=True, exist_ok=True)
         if len(pictures) > 1:
             _write_figures(folder / "figures.json", {name: groups[name][1] for name in finished}, finished)
         errors = {name: outcome.error for name, outcome in outcomes.items()}
         entries = [page.Entry(jobs[name].run_folder(), name, error=errors.get(name)) for name in jobs]
         return page.write(folder, title, entries, by_depth=len(pictures) == 1)
 
-    return series.run_with_report(jobs, write_report)
+    with locked(folder):
+        return series.run_with_report(jobs, write_report)
 
 
 def _pictures(config: Config) -> dict[str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
+import errno
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,9 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert import decoders, feature_cache, images, interruption, metrics, precision, provenance, training
+from tfinvert.checkpoints import Checkpoints
 from tfinvert.config import DecoderConfig, flagfile
 from tfinvert.decoders import Encoder
-from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.errors import NonFiniteLossError
+from tfinvert.files import reason
 from tfinvert.networks.convert import Conversion
 from tfinvert.networks.network import Network, load
 from tfinvert.pictures import Pictures, Split
@@ -30,7 +33,6 @@ SHOWN = 4  # held-out pictures in each picture of the run
 SHORTEST_EPOCH = 512  # pictures, where fewer are there and --epoch_pictures is 0
 MEASURED_PICTURES = 256
 SECONDS_PER_MEASUREMENT = 1.0
-log = logging.getLogger("tfinvert")
 
 
 def run(config: DecoderConfig, conversion: Conversion, run_dir: RunDirectory, split: Split) -> None:
@@ -43,7 +45,8 @@ def run(config: DecoderConfig, conversion: Conversion, run_dir: RunDirectory, sp
       split: pictures to train on and to test with.
 
     Raises:
-      InputError: a picture, the encoder or the disk cannot be used, or another worker is gone.
+      InputError: a picture or the encoder cannot be used, or another worker is gone.
+      DiskError: a file cannot be written.
       NonFiniteLossError: the loss became NaN or infinite; the best decoder before that is kept.
       Interrupted: a signal asked to end; a checkpoint is there.
     """
@@ -94,9 +97,9 @@ def _train(
         )
     steps = max((config.epoch_pictures or max(len(pictures), SHORTEST_EPOCH)) // config.batch_size, 1)
     state = training.Training(config, cluster, decoder, encode, steps, from_features=features is not None)
-    manager = tf.train.CheckpointManager(state.checkpoint, str(run_dir.checkpoints), max_to_keep=2)
+    checkpoints = Checkpoints(state.checkpoint, run_dir.checkpoints)
     if config.resume:
-        _restore(state, manager)
+        checkpoints.restore(lambda step: run_dir.has(range(steps, step + 1, steps)))
         if cluster.share.is_chief:
             run_dir.rewind(state.step + 1)
     history = run_dir.read_metrics() if config.resume else []
@@ -117,7 +120,7 @@ def _train(
             callbacks.append(training.replayed(config.patience, "val_loss", history))
         if cluster.share.is_chief:
             stack.enter_context(run_dir)
-            callbacks.append(_Keeping(state, manager, encoder, run_dir, held, history))
+            callbacks.append(_Keeping(state, checkpoints, encoder, run_dir, held, history))
             if config.tensorboard:
                 callbacks.append(keras.callbacks.TensorBoard(str(run_dir.tensorboard), write_graph=False))
                 callbacks.append(_Shown(run_dir, held))
@@ -128,18 +131,20 @@ def _train(
             stopped = error
         seconds = time.perf_counter() - started
         if cluster.share.is_chief and stopped is None:
-            _save(manager, state)
+            run_dir.flush()
+            checkpoints.save(state.step)
     if cluster.share.is_chief and run_dir.decoder.exists():
         result = _result(config, run_dir, encoder, encode, pictures, held_out)
         result["seconds"] = seconds
         result["images_per_second"] = (state.step - first_step) * config.batch_size / max(seconds, 1e-9)
         if state.step > first_step and cluster.strategy.num_replicas_in_sync == 1:
             result |= _shares(config, encode, pictures, result["images_per_second"], features)
-        reason = str(stopped) if stopped else (f"at step {state.step} of {steps * config.epochs}" if stop else None)
+        ended = str(stopped) if stopped else (f"at step {state.step} of {steps * config.epochs}" if stop else None)
         info = {k: v for k, v in run_dir.read_info().items() if k not in ("result", "stopped")}
-        run_dir.write_info({**info, **({"stopped": reason} if reason else {}), "result": result})
-        sheet.write(run_dir)
+        info |= {**({"stopped": ended} if ended else {}), "result": result}
+        sheet.write(run_dir, info)
         charts.write_curves(run_dir)
+        run_dir.write_info(info)  # the last: it says that the training is finished
     if stopped:
         raise stopped
     stop.raise_if_any()
@@ -206,14 +211,15 @@ class _Keeping(keras.callbacks.Callback):
     def __init__(
         self,
         state: training.Training,
-        manager: tf.train.CheckpointManager,
+        checkpoints: Checkpoints,
         encoder: Encoder,
         run_dir: RunDirectory,
         held: _Held,
         history: list[dict[str, Any]],
     ):
         super().__init__()
-        self._state, self._manager, self._encoder, self._run_dir, self._held = state, manager, encoder, run_dir, held
+        self._state, self._checkpoints, self._encoder = state, checkpoints, encoder
+        self._run_dir, self._held = run_dir, held
         self._best = min((line["val_loss"] for line in history), default=float("inf"))
         self._saved = time.perf_counter()
 
@@ -229,13 +235,14 @@ class _Keeping(keras.callbacks.Callback):
         # The best decoder before its line, and the line before the checkpoint: whatever is lost with a kill is made again.
         if figures["val_loss"] < self._best:
             self._best = figures["val_loss"]
-            with _writing("decoder.keras"):
+            with _writing(self._run_dir.decoder):
                 decoders.save(self._state.decoder, self._encoder, self._run_dir.decoder)
         self._run_dir.append_metrics({"step": step, **figures, "learning_rate": self._state.learning_rate()})
         self._save()
 
     def _save(self) -> None:
-        _save(self._manager, self._state)
+        self._run_dir.flush()  # what a resumed training does not make again
+        self._checkpoints.save(self._state.step)
         self._saved = time.perf_counter()
 
 
@@ -258,32 +265,11 @@ class _Shown(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def _writing(what: str) -> Iterator[None]:
+def _writing(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, tf.errors.OpError) as error:
-        reason = " ".join(str(getattr(error, "message", None) or error).split())[:200]
-        kept = "the one before it is kept: --resume goes on from there"
-        raise InputError(f"{what} cannot be written ({reason}); {kept}") from None
-
-
-def _save(manager: tf.train.CheckpointManager, state: training.Training) -> None:
-    with _writing("the checkpoint"):
-        manager.save(state.step)
-
-
-def _restore(state: training.Training, manager: tf.train.CheckpointManager) -> None:
-    """The newest checkpoint that can be read; raises InputError where there are some and none can."""
-    reasons = []
-    for path in reversed(manager.checkpoints):
-        try:
-            state.checkpoint.restore(path).assert_consumed()
-            return
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
-            reasons.append(f"{path}: {' '.join(str(error).split())[:160]}")
-            log.warning("the checkpoint %s cannot be read; trying the one before it", path)
-    if reasons:
-        raise InputError(f"no checkpoint can be read ({'; '.join(reasons)}); start with --overwrite")
+    except tf.errors.OpError as error:  # Keras' of a full disk
+        raise OSError(errno.EIO, reason(error), str(path)) from None
 
 
 def _result(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -19,15 +20,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import platformdirs
 
 from tfinvert.config import RunConfig
-from tfinvert.errors import InputError, choice_error
-from tfinvert.files import write_text
+from tfinvert.errors import DiskError, InputError, choice_error
+from tfinvert.files import read_sealed, reason, sha256, write_sealed
 from tfinvert.networks import zoo
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
     from tfinvert.networks.graph import Graph
 
-FORMAT = 2  # of a cache entry: raised when what is written there changes
+FORMAT = 3  # of a cache entry: raised when what is written there changes
 TOLERANCE = 1e-4  # largest relative difference from onnxruntime
 LARGE_MATRIX = 2**22  # elements from which a matrix is kept out of the converter
 AXIS_OPERATORS = frozenset("Flatten Concat ReduceMean Softmax Pad Reshape SpaceToDepth Squeeze Transpose Unsqueeze".split())
@@ -205,20 +208,18 @@ def cache_folder() -> Path:
 
 def _known_checksum(path: Path) -> str:
     """SHA-256 of a file, remembered for as long as its size and times do not change (half a second for VGG16)."""
-    from tfinvert.networks.graph import checksum  # imports onnx
-
     status = path.stat()
     identity = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
     memo = cache_folder() / "checksums" / name
-    with contextlib.suppress(OSError):
-        remembered = memo.read_text()
-        if len(remembered) == 64:
+    with contextlib.suppress(OSError, ValueError):
+        known, remembered = read_sealed(memo)
+        if known == identity:
             return remembered
-    found = checksum(path)
+    found = sha256(path)
     with contextlib.suppress(OSError):
         memo.parent.mkdir(parents=True, exist_ok=True)
-        write_text(memo, found)
+        write_sealed(memo, [identity, found])
     return found
 
 
@@ -233,11 +234,13 @@ class Conversion:
         """
         self.request = request
         self.folder = cache_folder() / "converted" / request.key()
-        self.cached = _read_entry(self.folder, request) is not None
+        self._entry = _read_entry(self.folder, request)
+        self.cached = self._entry is not None
         self._process: subprocess.Popen | None = None
         if self.cached:
             return
-        shutil.rmtree(self.folder, ignore_errors=True)  # damaged: made again
+        if self.folder.exists():
+            log.warning("the converted network in %s is damaged; it is made again", self.folder)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(self.folder.parent)
         self._scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder.parent))
@@ -265,8 +268,9 @@ class Conversion:
         order = {"request": dataclasses.asdict(request), "folder": str(self._scratch / "entry")}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(order).encode())
-            self._process.stdin.close()
+            # Left open: where it is closed, the process knows that nobody waits for it any more.
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
         try:
             self._expect("accepted")
         except BaseException:
@@ -283,15 +287,14 @@ class Conversion:
             try:
                 self._expect("converted")
                 self._process.wait()
-                # Two runs may convert the same network at once: the first to finish is kept, both are the same.
-                with contextlib.suppress(OSError):
-                    os.replace(self._scratch / "entry", self.folder)
+                _keep(self._scratch / "entry", self.folder, self.request)
             finally:
                 self.close()
-        entry = _read_entry(self.folder, self.request)
-        if entry is None:
-            raise InputError(f"the converted network in {self.folder} cannot be read back; is the disk full?")
-        return entry
+        if self._entry is None:
+            self._entry = _read_entry(self.folder, self.request)
+        if self._entry is None:
+            raise DiskError(f"the converted network in {self.folder} cannot be read back; is the disk full?")
+        return self._entry
 
     def close(self) -> None:
         """Ends the process if it still runs, and removes what it was writing."""
@@ -299,7 +302,10 @@ class Conversion:
             self._process.kill()
             self._process.wait()
             assert self._process.stdout is not None
+            assert self._process.stdin is not None
             self._process.stdout.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
             self._process = None
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -315,7 +321,7 @@ class Conversion:
         line = self._process.stdout.readline()
         answer = json.loads(line) if line.startswith(b"{") else {}
         if "error" in answer:
-            raise InputError(answer["error"])
+            raise (DiskError if answer.get("disk") else InputError)(answer["error"])
         if answer.get("event") != event:
             self._process.wait()
             tail = self._log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
@@ -323,6 +329,14 @@ class Conversion:
                 f"converting {self.request.file or self.request.model} failed "
                 f"(exit code {self._process.returncode}): {tail[0][:300]}"
             )
+
+
+def _keep(made: Path, folder: Path, request: Request) -> None:
+    """Puts a new cache entry in its place; of two runs that convert one network at once, the first to finish has its kept."""
+    with filelock.FileLock(folder.parent / ".lock"):
+        if _read_entry(folder, request) is None:  # not there, or damaged
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(made, folder)
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -339,15 +353,15 @@ def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_entry(folder: Path, request: Request) -> Converted | None:
-    """A whole cache entry, or None."""
+    """A whole cache entry, or None. TensorFlow sees a SavedModel only if it is, to the byte, what was written here."""
     try:
-        entry = json.loads((folder / "layers.json").read_text())
+        entry = read_sealed(folder / "layers.json")
+        there = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()} - {"layers.json"}
+        if there != entry["files"].keys() or any(sha256(folder / name) != digest for name, digest in entry["files"].items()):
+            return None
         layers = tuple(Layer(**_tuples(one)) for one in entry["layers"])
-        for name, length in entry["files"].items():
-            if (folder / name).stat().st_size != length:
-                return None
         return Converted(folder, layers, tuple(entry["size"]), request, entry["training"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError):
         return None
 
 
@@ -362,13 +376,24 @@ def _main() -> None:
     def say(**event: Any) -> None:
         print(json.dumps(event), file=events, flush=True)
 
-    order = json.load(sys.stdin)
+    order = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_at_eof, args=(Path(order["folder"]).parent,), daemon=True).start()
     try:
         _convert(Request(**_tuples(order["request"])), Path(order["folder"]), say)
     except InputError as error:
         say(error=str(error))
     except MemoryError:
         say(error="not enough memory to convert the network")
+    except OSError as error:
+        say(error=f"the converted network cannot be written to {order['folder']}: {error.strerror or error}", disk=True)
+
+
+def _end_at_eof(scratch: Path) -> None:
+    """Ends this process, and removes what it was writing, when the one that waits for it is gone."""
+    while os.read(0, 1024):  # not sys.stdin, whose lock a thread must not hold when the interpreter ends
+        pass
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(1)
 
 
 def _source(request: Request) -> Graph:
@@ -397,6 +422,8 @@ def _resolve(graph: Graph, wanted: tuple[str, ...]) -> dict[str, str]:
             found[name] = by_purpose[name](graph)
         else:
             raise choice_error("layer", name, names)
+    if not found:
+        raise InputError("the network has no layers with names of their own; name tensors of the file with --layers")
     return found
 
 
@@ -471,11 +498,14 @@ def _convert(request: Request, folder: Path, say) -> None:
             )
         place = geometry[tensor]
         described.append(Layer(name, tensor, actual.shape[1:], place.stride, place.receptive_field, error))
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.features})
-    files = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    try:
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.features})
+    except tf.errors.OpError as error:  # TensorFlow's of a full disk
+        raise OSError(errno.EIO, reason(error)) from None
+    files = {str(p.relative_to(folder)): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     training = zoo.training(part) if request.weights != "random" else ""
     entry = {"size": part.size, "training": training, "layers": [dataclasses.asdict(one) for one in described], "files": files}
-    (folder / "layers.json").write_text(json.dumps(entry, indent=1))
+    write_sealed(folder / "layers.json", entry)
     say(event="converted")
 
 
@@ -558,6 +588,9 @@ def _onnx2tf(graph: Graph, weightless: frozenset[str]):
         )
     except SystemExit:  # its way of reporting an error; the words are in the log
         raise InputError("onnx2tf could not convert the network") from None
+    except Exception as error:  # of NumPy, TensorFlow and its own, where a network is unlike those that it knows
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"onnx2tf could not convert the network ({reason})") from None
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ the exporters care about and changes no value; `cut`, `with_pooling` and `fold` 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,18 +15,30 @@ from pathlib import Path
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import helper, numpy_helper, shape_inference
+from onnx import checker, helper, numpy_helper, shape_inference
 
+from tfinvert.config import LARGEST_SIDE
 from tfinvert.errors import InputError, choice_error
 
 LFS_HEADER = b"version https://git-lfs.github.com/spec"
 # Integer initializers are shapes, axes and pads: they stay in the graph, where shape inference can read them.
 SHAPE_DTYPES = (np.dtype(np.int32), np.dtype(np.int64))
+# Far beyond every network that is in use. A file from a stranger can say anything; what it says is multiplied with.
+LARGEST_FILE = 2**31 - 1  # bytes, protobuf's own limit
+MOST_NODES = 5000
+LONGEST_NAME = 500
+LARGEST_WINDOW = 2**12  # of kernels, strides, dilations, paddings
+LARGEST_CONSTANT = 160_000_000  # values of all tensors that are made from a shape alone; VGG19 has 144 million
+LARGEST_SHAPE = 2**16  # values of a tensor of integers
+LARGEST_KERNEL = 2**26  # values
+LARGEST_TENSOR = 2**29  # values that are computed for one picture
 SUPPORTED_OPERATORS = frozenset(
     "Add AveragePool BatchNormalization Clip Concat Conv Elu Flatten Gemm GlobalAveragePool GlobalMaxPool HardSigmoid"
     " HardSwish LRN LeakyRelu MatMul MaxPool Mul Pad ReduceMean Relu Reshape Sigmoid Softmax Squeeze Sub Sum Tanh"
-    " Transpose Unsqueeze Div Selu Softplus".split()
+    " SpaceToDepth Transpose Unsqueeze Div Selu Softplus".split()
 )
+WINDOWED = frozenset(("Conv", "MaxPool", "AveragePool", "SpaceToDepth"))
+REMOVED = frozenset(("Identity", "Dropout"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +120,19 @@ class Graph:
         return helper.make_model(body, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Tensor name -> shape at batch 1, by ONNX shape inference on the graph without its weights."""
+        """Tensor name -> shape at batch 1, by ONNX shape inference on the graph without its weights.
+
+        Raises:
+          InputError: the network does not fit pictures of this size, or needs tensors beyond all measure.
+        """
+        if max(self.size) > LARGEST_SIDE:
+            raise InputError(
+                f"the network is for pictures of {self.size[0]}x{self.size[1]} pixels; give a --size of {LARGEST_SIDE} at most"
+            )
         floats = frozenset(name for name, array in self.weights.items() if array.dtype not in SHAPE_DTYPES)
         try:
             inferred = shape_inference.infer_shapes(self.proto(batch=1, weightless=floats), strict_mode=True, data_prop=True)
-        except shape_inference.InferenceError as error:
+        except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"the network does not fit pictures of {self.size[0]}x{self.size[1]} pixels "
                 f"({' '.join(str(error).split())[:300]}); try the --size it was made for"
@@ -128,14 +147,24 @@ class Graph:
         """What shape inference lets pass: windows beyond the picture, matrices of another length."""
         pictures = f"pictures of {self.size[0]}x{self.size[1]} pixels"
         name = node.output[0]
-        if not all(shapes.get(name, (1,))):
+        if name not in shapes:
+            raise InputError(f"the network does not say what shape {name!r} has ({node.op_type})")
+        if min(shapes[name], default=1) < 1:
             raise InputError(
                 f"{pictures} are too small for this network: nothing is left of them at {name!r}; try a larger --size"
             )
+        if math.prod(shapes[name]) > LARGEST_TENSOR:
+            size = "x".join(map(str, shapes[name]))
+            raise InputError(f"{name!r} has {size} values for {pictures}; expected at most {LARGEST_TENSOR}")
+        given = shapes.get(node.input[0], ()) if node.input else ()
+        if node.op_type in ("Conv", "BatchNormalization") and len(given) > 1:
+            weight = self.weights[node.input[1]].shape
+            channels = weight[1] * attributes(node).get("group", 1) if node.op_type == "Conv" else weight[0]
+            if channels != given[1]:
+                raise InputError(f"{name!r} ({node.op_type}) takes {channels} channels, and {node.input[0]!r} has {given[1]}")
         if node.op_type in ("Gemm", "MatMul") and node.input[1] in self.weights:
             matrix = self.weights[node.input[1]].shape
             length = matrix[1] if node.op_type == "Gemm" and attributes(node).get("transB", 0) else matrix[0]
-            given = shapes.get(node.input[0], ())
             if given and given[-1] != length:
                 raise InputError(
                     f"the dense layer {name!r} takes {length} values, and {pictures} give {given[-1]}: leave out --size, "
@@ -164,12 +193,6 @@ def remake(node: onnx.NodeProto, *, inputs: Iterable[str] | None = None, **chang
     )
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # ---------------------------------------------------------------------------------------------------------- reading
 
 
@@ -181,6 +204,10 @@ def read(path: Path) -> Graph:
         own folder, has an operator that cannot be converted, or is not a network from one [N, 3, H, W] picture.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"cannot read the network {path}: it is no file")
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise InputError(f"{path} has {size} bytes; an .onnx file has at most {LARGEST_FILE}")
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read the network {path}: {error.strerror or error}") from None
@@ -200,68 +227,181 @@ def read(path: Path) -> Graph:
     return from_proto(model, str(path), path.parent)
 
 
+def write(graph: Graph, path: Path) -> None:
+    """Writes a graph as an .onnx file for one picture, which `read` gives back."""
+    path.write_bytes(graph.proto(batch=1).SerializeToString())
+
+
 def from_proto(model: onnx.ModelProto, name: str, folder: Path | None = None) -> Graph:
     """The graph of a model; `folder` is where external weights may lie. Raises InputError as `read` does."""
     body = model.graph
     if not body.node:
         raise InputError(f"{name} holds no network: its graph has no nodes; is it an ONNX file?")
+    if len(body.node) > MOST_NODES:
+        raise InputError(f"{name} has {len(body.node)} nodes; expected at most {MOST_NODES}")
+    _check_names(body, name)
+    versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+    opset = max(versions, default=1)
+    if not 1 <= opset <= onnx.defs.onnx_opset_version():
+        raise InputError(f"{name} is of the operator set {opset}; expected 1 to {onnx.defs.onnx_opset_version()}")
     weights = {t.name: _array(t, name, folder) for t in body.initializer}
-    nodes = []
-    for node in body.node:
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-            weights[node.output[0]] = _constant(node, name, folder)
-        elif node.op_type == "ConstantOfShape" and node.input[0] in weights:
-            value = numpy_helper.to_array(node.attribute[0].t) if node.attribute else np.zeros(1, np.float32)
-            shape = weights[node.input[0]]
-            if shape.size and (shape.min() < 0 or math.prod(int(n) for n in shape) > 2**29):
-                raise InputError(f"{name}: node {node.name or node.output[0]!r} makes a constant of shape {shape.tolist()}")
-            weights[node.output[0]] = np.broadcast_to(value.reshape(-1)[0], shape)
-        else:
-            nodes.append(node)
-    for node in nodes:
-        known = node.op_type in SUPPORTED_OPERATORS | {"Identity", "Dropout"} and node.domain in ("", "ai.onnx")
-        if not known:
-            operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-            label = node.name or (node.output[0] if node.output else "?")
-            raise InputError(
-                f"{name}: node {label!r} uses the operator {operator}, which tfinvert does not convert; "
-                f"supported: {', '.join(sorted(SUPPORTED_OPERATORS))}"
-            )
     inputs = [i for i in body.input if i.name not in weights]
     if len(inputs) != 1:
-        found = ", ".join(i.name for i in inputs) or "none"
-        raise InputError(f"{name} has the inputs {found}; expected exactly one picture")
+        found = ", ".join(i.name for i in inputs[:5]) or "none"
+        raise InputError(f"{name} has {len(inputs)} inputs ({found}); expected exactly one picture")
+    image = inputs[0].name
     dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
     if len(dims) != 4 or dims[1] not in (0, 3):
-        raise InputError(f"{name}: the input {inputs[0].name!r} has shape {dims}; expected [batch, 3, height, width]")
-    defined = {inputs[0].name, *weights}
-    for node in nodes:
+        raise InputError(f"{name}: the input {image!r} has shape {dims[:8]}; expected [batch, 3, height, width]")
+    context = checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = 8, {"": opset}
+    nodes, defined, made = [], {image, *weights}, 0
+    for node in body.node:
+        while node.input and not node.input[-1]:  # optional and not given
+            node.input.pop()
+        label = f"{name}: node {node.name or (node.output[0] if node.output else '?')!r}"
+        constant = node.op_type in ("Constant", "ConstantOfShape")
+        if node.domain not in ("", "ai.onnx") or not (constant or node.op_type in SUPPORTED_OPERATORS | REMOVED):
+            operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+            raise InputError(
+                f"{label} uses the operator {operator}, which tfinvert does not convert; "
+                f"supported: {', '.join(sorted(SUPPORTED_OPERATORS))}"
+            )
+        node.domain = ""
+        outputs = [o for o in node.output if o]
+        twice = [o for o in outputs if o in defined]
+        if twice or len(set(outputs)) < len(outputs):
+            raise InputError(f"{name} is not a valid network: {(twice or outputs)[0]!r} is made twice")
         missing = [i for i in node.input if i and i not in defined]
         if missing:
             raise InputError(f"{name} is not a valid network: node {node.name!r} reads {missing[0]!r} before it is made")
-        defined.update(node.output)
-    versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+        if not outputs or not node.output[0] or (node.op_type != "Constant" and not (node.input and node.input[0])):
+            raise InputError(f"{label} ({node.op_type}) has no input or no output")
+        if node.op_type not in REMOVED | {"ConstantOfShape"}:  # which exporters write before the operator set that has it
+            try:
+                checker.check_node(node, context)
+            except checker.ValidationError as error:
+                raise InputError(f"{label} is not valid: {' '.join(str(error).split())[:200]}") from None
+        if node.op_type == "Constant":
+            weights[node.output[0]] = _constant(node, name, folder)
+        elif node.op_type == "ConstantOfShape" and node.input[0] in weights:
+            array = _constant_of_shape(node, weights[node.input[0]], name, folder)
+            if (made := made + array.size) > LARGEST_CONSTANT:
+                raise InputError(f"{label} makes constants of more than {LARGEST_CONSTANT} values")
+            weights[node.output[0]] = array
+        elif node.op_type == "ConstantOfShape":
+            raise InputError(f"{label} makes a constant of a shape that is computed")
+        elif node.op_type == "Identity" and node.input[0] in weights:  # a shared weight under a second name
+            weights[node.output[0]] = weights[node.input[0]]
+        else:
+            _check_operator(node, weights, label)
+            nodes.append(node)
+        defined.update(outputs)
+    computed = {o for node in nodes for o in node.output}
+    outputs = [o.name for o in body.output]
+    if not outputs or not computed.issuperset(outputs):
+        wrong = next((o for o in outputs if o not in computed), "none")
+        raise InputError(f"{name} is not a valid network: its output is {wrong!r}, which no node computes")
     return Graph(
         nodes=tuple(nodes),
         weights=weights,
-        image=inputs[0].name,
-        size=(dims[2] or 224, dims[3] or 224),
-        outputs=tuple(o.name for o in body.output),
-        opset=max(versions, default=1),
+        image=image,
+        size=(dims[2] if dims[2] > 0 else 224, dims[3] if dims[3] > 0 else 224),
+        outputs=tuple(outputs),
+        opset=opset,
     )
+
+
+def _check_names(body: onnx.GraphProto, name: str) -> None:
+    """Names are looked up, shown and written into files: refuses those that are no text, or very long."""
+    for kind, found in (
+        *(("node", n) for node in body.node for n in (node.name, node.op_type, node.domain)),
+        *(("tensor", n) for node in body.node for n in (*node.input, *node.output)),
+        *(("attribute", a.name) for node in body.node for a in node.attribute),
+        *(("tensor", tensor.name) for tensor in (*body.initializer, *body.input, *body.output)),
+    ):
+        if not isinstance(found, str) or len(found) > LONGEST_NAME or not found.isprintable():
+            expected = f"expected text of at most {LONGEST_NAME} characters"
+            raise InputError(f"{name} has a {kind} whose name is {str(found)[:60]!r}; {expected}")
+
+
+def _check_operator(node: onnx.NodeProto, weights: Mapping[str, np.ndarray], label: str) -> None:
+    """Refuses what ONNX' own checks let pass and nothing can be computed from: wrong weights, windows, counts."""
+
+    def refuse(reason: str) -> None:
+        raise InputError(f"{label} ({node.op_type}) {reason}")
+
+    if node.op_type in REMOVED:
+        return
+    for name in node.input:
+        if name in weights:
+            array = weights[name]
+            if array.dtype not in (*SHAPE_DTYPES, np.float32):
+                refuse(f"reads {name!r} of type {array.dtype}; expected float32")
+            if array.dtype == np.float32 and not array.size:
+                refuse(f"reads {name!r}, which is empty")
+    constant = [weights.get(name) for name in node.input]
+    given = attributes(node)
+    if node.op_type == "Conv":
+        kernel, bias = constant[1], constant[2] if len(constant) > 2 else None
+        if kernel is None or kernel.ndim != 4 or kernel.dtype != np.float32 or kernel.size > LARGEST_KERNEL:
+            refuse("has no constant kernel [out, in, height, width] of float32")
+        assert kernel is not None
+        if len(constant) > 2 and (bias is None or bias.shape != kernel.shape[:1]):
+            refuse(f"has a bias that is not one of {kernel.shape[0]} constants")
+        if list(given.get("kernel_shape", kernel.shape[2:])) != list(kernel.shape[2:]):
+            refuse(f"has the kernel_shape {given['kernel_shape'][:8]}; its kernel is {list(kernel.shape)}")
+        if given.get("group", 1) < 1 or kernel.shape[0] % given.get("group", 1):
+            refuse(f"has {given['group']} groups for {kernel.shape[0]} channels")
+        given.setdefault("kernel_shape", kernel.shape[2:])
+    if node.op_type in ("Conv", "MaxPool", "AveragePool"):
+        for name, length, least in (("kernel_shape", 2, 1), ("strides", 2, 1), ("dilations", 2, 1), ("pads", 4, 0)):
+            values = given.get(name, [1] * length)
+            if len(values) != length or not all(least <= value <= LARGEST_WINDOW for value in values):
+                refuse(f"has the {name} {list(values[:8])}; expected {length} numbers of {least} to {LARGEST_WINDOW}")
+        if given.get("auto_pad", b"NOTSET") not in (b"", b"NOTSET", b"VALID", b"SAME_UPPER", b"SAME_LOWER"):
+            refuse(f"has the auto_pad {given['auto_pad'][:20]!r}")
+        reach = [(k - 1) * d + 1 for k, d in zip(given["kernel_shape"], given.get("dilations", [1, 1]), strict=True)]
+        if node.op_type != "Conv" and any(pad >= r for pad, r in zip(given.get("pads", [0] * 4), reach * 2, strict=True)):
+            refuse(f"has windows of {reach} that see padding alone")
+    elif node.op_type == "BatchNormalization":
+        vectors = [array for array in constant[1:5] if array is not None and array.dtype == np.float32]
+        if len(vectors) < 4 or len({array.shape for array in vectors}) > 1 or vectors[0].ndim != 1:
+            refuse("expects four constant vectors of one length")
+    elif node.op_type in ("Gemm", "MatMul") and len(constant) > 1 and constant[1] is not None and constant[1].ndim != 2:
+        refuse(f"has a matrix of shape {list(constant[1].shape)}")
+    elif node.op_type == "SpaceToDepth" and not 1 <= given["blocksize"] <= LARGEST_WINDOW:
+        refuse(f"has the blocksize {given['blocksize']}")
+    elif node.op_type == "LRN" and not 1 <= given["size"] <= LARGEST_WINDOW:
+        refuse(f"has the size {given['size']}")
+
+
+def _constant_of_shape(node: onnx.NodeProto, shape: np.ndarray, name: str, folder: Path | None) -> np.ndarray:
+    value = _array(node.attribute[0].t, name, folder) if node.attribute else np.zeros(1, np.float32)
+    sides = shape.ravel().tolist() if shape.dtype in SHAPE_DTYPES and shape.size <= 8 else [-1]
+    largest = LARGEST_CONSTANT if value.dtype == np.float32 else LARGEST_SHAPE
+    count = math.prod(max(side, 1) for side in sides)  # NumPy counts an empty side as one, too
+    if min(sides, default=1) < 0 or count > largest or value.size != 1:
+        raise InputError(f"{name}: node {node.name or node.output[0]!r} makes a constant of shape {sides[:8]}")
+    return np.broadcast_to(value.reshape(-1)[0], sides)
 
 
 def _array(tensor: onnx.TensorProto, name: str, folder: Path | None) -> np.ndarray:
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         location = next((e.value for e in tensor.external_data if e.key == "location"), "")
         base = (folder or Path()).resolve()
-        file = (base / location).resolve()
-        if folder is None or not location or not file.is_relative_to(base):
+        try:
+            file = (base / location).resolve()
+            inside = file.is_relative_to(base) and len(location) <= LONGEST_NAME
+            there = inside and file.is_file()
+        except (TypeError, ValueError, OSError, RuntimeError):  # no text, a null byte, a loop of links
+            inside = there = False
+        if folder is None or not location or not inside:
             raise InputError(
-                f"{name}: the weight {tensor.name!r} is kept in {location!r}, outside the model's folder; "
+                f"{name}: the weight {tensor.name!r} is kept in {str(location)[:100]!r}, outside the model's folder; "
                 "move it beside the .onnx file, or save the model as a single file"
             )
-        if not file.is_file():
+        if not there:
             raise InputError(f"{name}: the weight {tensor.name!r} is kept in {location!r}, which is not there")
     try:
         return numpy_helper.to_array(tensor, base_dir=str(folder or ""))
@@ -271,12 +411,13 @@ def _array(tensor: onnx.TensorProto, name: str, folder: Path | None) -> np.ndarr
 
 
 def _constant(node: onnx.NodeProto, name: str, folder: Path | None) -> np.ndarray:
-    attribute = node.attribute[0]
-    if attribute.name == "value":
-        return _array(attribute.t, name, folder)
-    value = helper.get_attribute_value(attribute)
-    dtype = np.int64 if attribute.name.startswith("value_int") else np.float32
-    return np.asarray(value, dtype)
+    kinds = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            return _array(attribute.t, name, folder)
+        if attribute.name in kinds:
+            return np.asarray(helper.get_attribute_value(attribute), kinds[attribute.name])
+    raise InputError(f"{name}: node {node.name or node.output[0]!r} is a constant of no numbers")
 
 
 # ----------------------------------------------------------------------------------------------------------- tidying
@@ -293,17 +434,14 @@ def tidy(graph: Graph) -> Graph:
     nodes = []
     for node in graph.nodes:
         inputs = [aliases.get(i, i) for i in node.input]
-        if node.op_type in ("Identity", "Dropout"):
-            if inputs[0] in graph.weights:  # a shared weight under a second name
-                graph = dataclasses.replace(graph, weights={**graph.weights, node.output[0]: graph.weights[inputs[0]]})
-            else:
-                aliases[node.output[0]] = inputs[0]
+        if node.op_type in REMOVED:
+            aliases[node.output[0]] = inputs[0]
             continue
         node = remake(node, inputs=inputs)
         if node.op_type == "Sum" and len(inputs) == 2:
             node = helper.make_node("Add", inputs, list(node.output), name=node.name)
-        if node.op_type == "Reshape" and ranks.get(inputs[0]) == 4 and inputs[1] in graph.weights:
-            shape = graph.weights[inputs[1]].tolist()
+        if node.op_type == "Reshape" and ranks.get(inputs[0]) == 4 and inputs[-1] in graph.weights:
+            shape = graph.weights[inputs[-1]].ravel().tolist()
             if len(shape) == 2 and (shape[0] in (0, 1, -1)):
                 node = helper.make_node("Flatten", inputs[:1], list(node.output), name=node.name)
         if node.op_type == "Flatten":
@@ -339,10 +477,11 @@ def geometry(graph: Graph) -> dict[str, Geometry]:
         stride = next((a.stride for a in above), None)
         whole = any(a.receptive_field is None for a in above) or not above
         field = None if whole else tuple(max(a.receptive_field[axis] for a in above) for axis in (0, 1))  # type: ignore[index]
-        if node.op_type in ("Conv", "MaxPool", "AveragePool") and field is not None and stride is not None:
+        if node.op_type in WINDOWED and field is not None and stride is not None:
             given = attributes(node)
-            kernel = given.get("kernel_shape") or shapes[node.input[1]][2:]
-            steps, dilations = given.get("strides", [1, 1]), given.get("dilations", [1, 1])
+            block = [given["blocksize"]] * 2 if node.op_type == "SpaceToDepth" else None
+            kernel = block or given.get("kernel_shape") or shapes[node.input[1]][2:]
+            steps, dilations = block or given.get("strides", [1, 1]), given.get("dilations", [1, 1])
             field = tuple(f + (k - 1) * d * s for f, k, d, s in zip(field, kernel, dilations, stride, strict=True))
             stride = tuple(s * t for s, t in zip(stride, steps, strict=True))
         elif node.op_type in ("Gemm", "MatMul", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Flatten", "Reshape"):

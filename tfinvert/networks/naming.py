@@ -51,10 +51,14 @@ def scores(graph: Graph) -> str:
     """
     producers = graph.producers()
     output = tensor = graph.resolve(graph.outputs[0])
-    while (node := producers[tensor]).op_type in {"Softmax", *RESHAPING}:
+    node = producers.get(tensor)
+    while node is not None and node.op_type in {"Softmax", *RESHAPING}:
         tensor = node.input[0]
         if node.op_type == "Softmax":
             output = tensor
+        node = producers.get(tensor)
+    if node is None:
+        raise InputError(f"the network has no class scores: it ends with {graph.outputs[0]!r}, which is only its picture")
     with_bias = node.op_type == "Add" and any(i in producers and producers[i].op_type in DENSE for i in node.input)
     if not (node.op_type in DENSE or with_bias or node.op_type in POOLS - {"MaxPool"}):
         raise InputError(f"the network has no class scores: it ends with {tensor!r} ({node.op_type}), not with a classifier")
@@ -85,17 +89,19 @@ class _Walk:
         self.producers = graph.producers()
         self.consumers = graph.consumers()
         self.order = {tensor: position for position, tensor in enumerate(graph.tensors())}
-        self._ancestors: dict[str, frozenset[str]] = {}
+        self.tensors = graph.tensors()
+        # Sets of tensors as the bits of a number: thousands of sets of thousands take a megabyte.
+        self._ancestors: dict[str, int] = {}
         for node in graph.nodes:  # topological, so the inputs' sets are there
-            above = frozenset().union(*(self.above(i) for i in node.input))
-            for output in node.output:
-                self._ancestors[output] = above
+            above = 0
+            for name in node.input:
+                above |= self.above(name)
+            for output in filter(None, node.output):
+                self._ancestors[output] = above | 1 << self.order[output]
 
-    def above(self, tensor: str) -> frozenset[str]:
-        """The computed tensors that this one is made from, itself included."""
-        if tensor not in self.producers:
-            return frozenset()
-        return self._ancestors[tensor] | {tensor}
+    def above(self, tensor: str) -> int:
+        """The computed tensors that this one is made from, itself included: bit n is the n-th of `tensors`."""
+        return self._ancestors.get(tensor, 0)
 
     def activated(self, tensor: str) -> str:
         """The value after the batch norm and activation that follow a tensor, if they do."""
@@ -140,23 +146,27 @@ class _Walk:
 def _residual_names(walk: _Walk) -> dict[str, str]:
     names: dict[str, str] = {}
     additions = walk.residual_additions()
+    activations = sum(1 << i for i, tensor in enumerate(walk.tensors) if walk.producers[tensor].op_type in ACTIVATIONS)
     for block, addition in enumerate(additions, start=1):
         left, right = (walk.above(i) for i in addition.input)
         # The block starts where its two branches part.
-        fork = max(left & right, key=walk.order.__getitem__, default="")
-        inside = sorted((left | right) - walk.above(fork), key=walk.order.__getitem__)
-        activations = [t for t in inside if walk.producers[t].op_type in ACTIVATIONS]
-        if activations:
-            names[f"middle{block - 1}"] = activations[0]
+        common = left & right
+        inside = left | right
+        if common:
+            inside &= ~walk.above(walk.tensors[common.bit_length() - 1])
+        inside &= activations
+        if inside:
+            names[f"middle{block - 1}"] = walk.tensors[(inside & -inside).bit_length() - 1]
         names[f"res{block}"] = walk.activated(addition.output[0])
     stem = walk.above(additions[0].output[0])
+    order, last = walk.order, walk.order[additions[-1].output[0]]
     for node in walk.graph.nodes:
         output = node.output[0]
         if node.op_type == "Conv" and "conv1" not in names:
             names["conv1"] = walk.activated(output)
-        elif node.op_type in POOLS and output in stem and "pool1" not in names:
+        elif node.op_type in POOLS and stem >> order[output] & 1 and "pool1" not in names:
             names["pool1"] = output
-        elif node.op_type in POOLS and additions[-1].output[0] in walk.above(output):
+        elif node.op_type in POOLS and walk.above(output) >> last & 1:
             names["avgpool"] = output
         elif node.op_type in DENSE:
             names["fc"] = _with_bias(walk, output)

@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 from onnx import helper
 
+from tfinvert.errors import InputError
 from tfinvert.networks.graph import Graph, attributes
 
 LEARNED = frozenset(("Conv", "Gemm", "MatMul"))
@@ -28,6 +29,9 @@ def filled(graph: Graph, inputs: np.ndarray, seed: int = 0) -> Graph:
         where the graph was cut.
       inputs: [n, 3, H, W], preprocessed photographs at the graph's size.
       seed: of the weights.
+
+    Raises:
+      InputError: onnxruntime cannot run a node.
     """
     weights = dict(graph.weights)
     values = {graph.image: np.ascontiguousarray(inputs, np.float32)}
@@ -44,7 +48,7 @@ def filled(graph: Graph, inputs: np.ndarray, seed: int = 0) -> Graph:
             kernel = rng.standard_normal(shape, np.float32)
             kernel *= np.float32(np.sqrt(2.0 / fan_in))
             weights[name] = kernel
-            for bias in node.input[2:]:
+            for bias in weights.keys() & node.input[2:]:
                 weights[bias] = np.zeros(weights[bias].shape, np.float32)
         if node.op_type == "BatchNormalization":
             mean, deviation = _statistics(values[node.input[0]])
@@ -54,7 +58,7 @@ def filled(graph: Graph, inputs: np.ndarray, seed: int = 0) -> Graph:
             weights[running_mean] = mean
             weights[running_variance] = deviation**2
         value = _run(node, values, weights, graph.opset)
-        if learned and node.output[0] not in followed and len(node.input) > 2:
+        if learned and node.output[0] not in followed and weights.keys() & node.input[2:]:
             mean, deviation = _statistics(value)
             across = (-1,) + (1,) * (value.ndim - 2)
             value = (value - mean.reshape(across)) / deviation.reshape(across)
@@ -94,5 +98,9 @@ def _run(node: onnx.NodeProto, values: dict, weights: dict, opset: int) -> np.nd
     output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     body = helper.make_graph([node], "node", inputs, [output])
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run([node.output[0]], feeds)[0]
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run([node.output[0]], feeds)[0]
+    except Exception as error:  # its exceptions share no base class
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"onnxruntime cannot run {node.output[0]!r} ({node.op_type}): {reason}") from None

@@ -7,14 +7,17 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import filelock
 import numpy as np
 
 from tfinvert import images
 from tfinvert.errors import InputError, choice_error
+from tfinvert.files import replacing, sha256
 from tfinvert.networks import topologies
-from tfinvert.networks.graph import LFS_HEADER, Graph, checksum
+from tfinvert.networks.graph import LFS_HEADER, Graph
 
 log = logging.getLogger("tfinvert")
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 CONNECT_TIMEOUT = 10.0  # seconds, for the connection and for each read
 
 
@@ -154,7 +157,7 @@ def pretrained_file(model: ZooModel, folder: Path) -> Path:
             pointer = file.read(len(LFS_HEADER)) == LFS_HEADER
         if pointer:
             raise InputError(f"{path} is a Git LFS pointer, not the network: delete it, or fetch it with 'git lfs pull'")
-        found = checksum(path)
+        found = sha256(path)
         if found != model.sha256:
             raise InputError(
                 f"{path} has the SHA-256 {found}; expected {model.sha256}: "
@@ -165,7 +168,7 @@ def pretrained_file(model: ZooModel, folder: Path) -> Path:
 
 
 def fetch(path: Path, sources: Sequence[str], known_hash: str, otherwise: str) -> Path:
-    """Downloads a file from the first of several addresses that has it.
+    """Downloads a file from the first of several addresses that has it; of two processes that want it, one does.
 
     Args:
       path: where it goes.
@@ -176,17 +179,26 @@ def fetch(path: Path, sources: Sequence[str], known_hash: str, otherwise: str) -
       InputError: it is not to be had, or cannot be written; the message says where to get it and where to put it.
     """
     reasons = []
-    for source in sources:
-        log.info("%s is not in %s: downloading %s", path.name, path.parent, source)
-        try:
-            download(source, known_hash, path)
-            return path
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
-                raise InputError(f"cannot write {path}: {error.strerror}") from None
-            reasons.append(f"{source}: {_reason(error)}")
-        except ValueError as error:  # the checksum
-            reasons.append(f"{source}: {_reason(error)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.parent / ".lock"):
+            if path.is_file() and _is(path, known_hash):  # another process has had it
+                return path
+            for part in path.parent.glob(f".{path.name}.*.part"):  # of a download that was killed
+                part.unlink()
+            for source in sources:
+                log.info("%s is not in %s: downloading %s", path.name, path.parent, source)
+                try:
+                    download(source, known_hash, path)
+                    return path
+                except OSError as error:
+                    if error.errno in UNWRITABLE:
+                        raise
+                    reasons.append(f"{source}: {_reason(error)}")
+                except ValueError as error:  # the checksum
+                    reasons.append(f"{source}: {_reason(error)}")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     raise InputError(
         f"{path.name} could not be downloaded ({'; '.join(reasons)}): get it from there yourself and put it at {path}, "
         f"{otherwise}"
@@ -203,19 +215,20 @@ def download(source: str, known_hash: str, path: Path) -> None:
 
     Raises:
       OSError: no connection, an error of the server, or the disk.
-      ValueError: what came has another checksum.
+      ValueError: what came has another checksum, or the address is none.
     """
     import pooch  # not needed by runs that find their file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pooch.get_logger().setLevel("ERROR")
-    pooch.retrieve(
-        source,
-        known_hash=known_hash,
-        fname=path.name,
-        path=path.parent,
-        downloader=pooch.HTTPDownloader(progressbar=True, timeout=CONNECT_TIMEOUT),
-    )
+    with replacing(path) as part:
+        pooch.HTTPDownloader(progressbar=True, timeout=CONNECT_TIMEOUT)(source, str(part), None)
+        if not _is(part, known_hash):
+            raise ValueError("what came has another checksum")
+
+
+def _is(path: Path, known_hash: str) -> bool:
+    algorithm, _, wanted = known_hash.partition(":")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest() == wanted
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,8 @@ from tfinvert.rundir import RunDirectory
 
 # Okabe & Ito's colours, told apart by colour-blind readers, without the two that vanish on white or on black.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+LONGEST_LABEL = 80
+MOST_TERMS = 30  # curves that can be told apart in one chart, and more
 INK = "#808081"  # replaced by the page's own text colour; a colour that nothing else uses
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -29,7 +31,7 @@ STYLE: dict[Any, Any] = {
 
 def write_curves(run: RunDirectory) -> None:
     """Writes curves.png from metrics.jsonl: loss and terms, PSNR, learning rate; nothing where there is no line yet."""
-    lines = run.read_metrics()
+    lines = [line for line in run.read_metrics() if "loss" in line]
     if not lines:
         return
     steps = [line["step"] for line in lines]
@@ -38,8 +40,8 @@ def write_curves(run: RunDirectory) -> None:
     FigureCanvasAgg(figure)
     loss, *quality, rate = figure.subplots(1, 3 if has_target else 2)
     known = {"step", "loss", "learning_rate", "psnr", "scale"}
-    for name in [key for key in lines[-1] if key not in known]:
-        loss.plot(steps, [line.get(name) for line in lines], label=name, linewidth=1)
+    for name in [key for key in lines[-1] if key not in known][:MOST_TERMS]:
+        loss.plot(steps, [line.get(name) for line in lines], label=_plain(name), linewidth=1)
     loss.plot(steps, [line["loss"] for line in lines], label="loss", color="black")
     if all(line["loss"] > 0 for line in lines):
         loss.set_yscale("log")
@@ -89,7 +91,7 @@ def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel:
             points = [(x, y) for x, y in zip(steps, values, strict=True) if math.isfinite(y) and (y > 0 or not log)]
             style = ("-", "--", "-.", ":")[(index // len(COLOURS)) % 4]
             colour = COLOURS[index % len(COLOURS)]
-            axes.plot([x for x, _ in points], [y for _, y in points], style, color=colour, label=label, linewidth=1.8)
+            axes.plot([x for x, _ in points], [y for _, y in points], style, color=colour, label=_plain(label), linewidth=1.8)
         if log:
             axes.set_yscale("log")
         axes.set_xlabel("step")
@@ -104,12 +106,17 @@ def bars(values: Mapping[str, float], xlabel: str) -> str:
     with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 1.0 + 0.3 * len(values)), layout="constrained")
         axes = figure.subplots()
-        drawn = axes.barh(list(values), list(values.values()), color=COLOURS[0], height=0.6)
+        drawn = axes.barh(list(map(_plain, values)), list(values.values()), color=COLOURS[0], height=0.6)
         axes.bar_label(drawn, fmt="%.3g", padding=3)
         axes.invert_yaxis()
         axes.set_xlabel(xlabel)
         axes.margins(x=0.15)
         return _svg(figure, axes, grid="x")
+
+
+def _plain(label: str) -> str:
+    """A label that is drawn as it is: between dollars Matplotlib reads TeX."""
+    return label[:LONGEST_LABEL].replace("$", r"\$")
 
 
 def _svg(figure: Figure, axes, grid: str = "y") -> str:

@@ -6,6 +6,7 @@ It reads run directories only. What it says of the runs is worked out from their
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import io
 import itertools
@@ -15,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from PIL import Image
 
-from tfinvert.files import write_text
+from tfinvert import images
+from tfinvert.errors import InputError
+from tfinvert.files import read_text, write_text
 from tfinvert.report import charts
 from tfinvert.report.sheet import spread
-from tfinvert.rundir import RunDirectory
+from tfinvert.rundir import RunDirectory, is_number
 
 SNAPSHOTS = 12
+PNG, LARGEST_PICTURE = b"\x89PNG", 2**26  # bytes
 FIGURES = ("psnr", "ssim", "normalized_feature_error", "seconds", "steps_per_second", "peak_memory_mb")
 
 
@@ -60,11 +63,21 @@ class Run:
 
     @property
     def result(self) -> dict[str, float]:
-        return self.info.get("result", {})
+        """The figures, all of them; empty where the run has not ended, or run.json or metrics.jsonl is damaged."""
+        found = self.info.get("result", {})
+        return found if self.metrics and self.info.get("layers") and all(is_number(found.get(name)) for name in FIGURES) else {}
 
     @property
     def finished(self) -> bool:
         return bool(self.result) and "stopped" not in self.info
+
+    def number(self, name: str) -> float:
+        """A flag as a number, 0 where it is none."""
+        try:
+            value = float(self.flags.get(name, 0))
+        except ValueError:
+            return 0.0
+        return value if is_number(value) else 0.0
 
     def steps(self) -> list[int]:
         return [line["step"] for line in self.metrics]
@@ -121,7 +134,9 @@ def write(folder: Path, title: str, entries: Sequence[Entry], *, by_depth: bool 
 
 def _read(entry: Entry) -> Run:
     run = RunDirectory(entry.folder)
-    text = run.flags.read_text(encoding="utf-8", errors="replace") if run.flags.exists() else ""
+    text = ""
+    with contextlib.suppress(OSError):
+        text = read_text(run.flags)
     flags = dict(line[2:].partition("=")[::2] for line in text.splitlines() if line.startswith("--"))
     return Run(entry, run.read_info(), flags, run.read_metrics())
 
@@ -134,7 +149,7 @@ def _view(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
     directory = RunDirectory(run.entry.folder)
     pictures = list(directory.pictures().items())
     psnr = dict(zip(run.steps(), run.values("psnr"), strict=True))
-    shown = [(step, path) for step, path in spread(pictures, SNAPSHOTS) if path.exists()]
+    shown = spread(pictures, SNAPSHOTS)
     return {
         "name": run.name,
         "sentence": run.entry.sentence,
@@ -147,7 +162,7 @@ def _view(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
         "answer": _answer(run, runs),
         "target": _png(directory.target),
         "final": _png(directory.final),
-        "snapshots": [{"step": step, "psnr": psnr.get(step), "picture": _webp(path)} for step, path in shown],
+        "snapshots": [{"step": step, "psnr": psnr.get(step), "picture": data} for step, path in shown if (data := _webp(path))],
         "loss_chart": charts.lines(_terms(run), "loss", log=True) if run.metrics else "",
         "psnr_chart": charts.lines({"PSNR": (run.steps(), run.values("psnr"))}, "PSNR (dB)") if run.metrics else "",
         "figures": _table([run])[0] if run.result else [],
@@ -158,7 +173,7 @@ def _terms(run: Run) -> dict[str, tuple[list[int], list[float]]]:
     names = [name for name in (run.metrics[-1] if run.metrics else {}) if name not in ("step", "learning_rate", "psnr")]
     if len(names) == 2 and run.values(names[0]) == run.values(names[1]):
         names = names[:1]  # the loss is its only term
-    return {name: (run.steps(), run.values(name)) for name in names}
+    return {name: (run.steps(), run.values(name)) for name in names[: charts.MOST_TERMS]}
 
 
 def _answer(run: Run, runs: Sequence[Run]) -> str:
@@ -275,7 +290,7 @@ def _section(title: str, group: Sequence[Run], answer: str, *, curves: bool = Fa
 
 def _tick(run: Run, kind: str) -> str:
     if kind == "total variation":
-        weight = float(run.flags.get("tv_weight", 0))
+        weight = run.number("tv_weight")
         return f"{weight:g} x {run.flags.get('tv_reduction', '')}\n{run.name}" if weight else f"none\n{run.name}"
     if kind == "depth":
         return "\n+ ".join(run.info.get("layers", {}))
@@ -296,22 +311,22 @@ def _answer_q1(group: Sequence[Run]) -> str:
     said = ""
     if constant:
         best = min(constant, key=lambda run: run.feature_loss()[-1])
-        rates = ", ".join(f"{float(run.flags['learning_rate']):g}" for run in constant)
-        said = f"Of the constant rates ({rates}), {float(best.flags['learning_rate']):g} ends with the lowest feature loss, "
+        rates = ", ".join(f"{run.number('learning_rate'):g}" for run in constant)
+        said = f"Of the constant rates ({rates}), {best.number('learning_rate'):g} ends with the lowest feature loss, "
         said += f"{best.feature_loss()[-1]:.3g}, and {best.result['psnr']:.1f} dB. "
     over_all = min(group, key=lambda run: run.feature_loss()[-1])
     if over_all not in constant:
-        said += f"{over_all.name} ({over_all.flags.get('schedule')} from {float(over_all.flags['learning_rate']):g}) "
+        said += f"{over_all.name} ({over_all.flags.get('schedule')} from {over_all.number('learning_rate'):g}) "
         said += f"goes further, to {over_all.feature_loss()[-1]:.3g} and {over_all.result['psnr']:.1f} dB."
     return said
 
 
 def _answer_q2(group: Sequence[Run]) -> str:
-    weighted = [run for run in group if float(run.flags.get("tv_weight", 0)) > 0]
-    base = next((run for run in group if not float(run.flags.get("tv_weight", 0))), None)
+    weighted = [run for run in group if run.number("tv_weight") > 0]
+    base = next((run for run in group if not run.number("tv_weight")), None)
     said = []
     for run in weighted:
-        weight = f"{float(run.flags['tv_weight']):g} x the {run.flags.get('tv_reduction')}"
+        weight = f"{run.number('tv_weight'):g} x the {run.flags.get('tv_reduction')}"
         variation = run.values("tv")
         kept = variation[-1] / variation[0] if variation and variation[0] else float("nan")
         said.append(f"{weight}: {run.result['psnr']:.1f} dB, {kept:.2%} of the start's total variation left")
@@ -360,15 +375,19 @@ def _answer_q4(group: Sequence[Run]) -> str:
 
 
 def _png(path: Path) -> str:
-    """The file as a data address, as it is."""
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" if path.exists() else ""
+    """A whole PNG file as a data address, as it is; empty where there is none."""
+    with contextlib.suppress(InputError, OSError):
+        images.check(path)
+        if path.stat().st_size <= LARGEST_PICTURE and (data := path.read_bytes()).startswith(PNG):
+            return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    return ""
 
 
 def _webp(path: Path) -> str:
     """A smaller copy: noise takes 150 kB as PNG, and a page has a hundred pictures."""
-    if not path.exists():
-        return ""
     out = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.save(out, "WEBP", quality=85)
+    try:
+        images.read(path).save(out, "WEBP", quality=85)
+    except (InputError, OSError, ValueError):  # damaged, or larger than the format allows
+        return ""
     return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"

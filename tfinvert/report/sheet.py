@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfinvert import images
-from tfinvert.rundir import RunDirectory
+from tfinvert.errors import InputError
+from tfinvert.rundir import RunDirectory, is_number
 
 COLUMNS = 4
 MARGIN = 16
@@ -19,9 +21,8 @@ HEADER = 30
 BACKGROUND, INK, FAINT = "white", "#1a1a1a", "#6a6a6a"
 
 
-def write(run: RunDirectory) -> None:
-    """Writes sheet.png from the files of a run, finished or not."""
-    info = run.read_info()
+def write(run: RunDirectory, info: Mapping[str, Any]) -> None:
+    """Writes sheet.png from the files of a run, finished or not; `info` is what run.json holds, or is going to hold."""
     psnr = {line["step"]: line.get("psnr") for line in run.read_metrics()}
     cells = [(run.target, "target")]
     for step, path in spread(list(run.pictures().items()), 6):
@@ -29,9 +30,9 @@ def write(run: RunDirectory) -> None:
     if run.final.exists():
         result = info.get("result", {})
         parts = ["result"]
-        if result.get("psnr") is not None:
+        if is_number(result.get("psnr")):
             parts.append(f"{result['psnr']:.1f} dB")
-        if result.get("ssim") is not None:
+        if is_number(result.get("ssim")):
             parts.append(f"SSIM {result['ssim']:.3f}")
         cells.append((run.final, ", ".join(parts)))
     images.save(run.sheet, _compose(_header(info), cells, COLUMNS))
@@ -58,11 +59,13 @@ def write_side_by_side(path: Path, lines: Sequence[str], cells: Sequence[tuple[P
 
 
 def _compose(lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int) -> np.ndarray:
-    """A page of captioned pictures under a title, [height, width, 3] in [0, 1]."""
+    """A page of captioned pictures under a title, [height, width, 3] in [0, 1]; those that cannot be read are left out."""
     pictures = []
     for path, caption in cells:
-        with Image.open(path) as file:
-            pictures.append((file.convert("RGB"), caption))
+        with contextlib.suppress(InputError):
+            pictures.append((images.read(path), caption))
+    if not pictures:
+        raise InputError(f"none of the pictures of {cells[0][0].parent} can be read")
     width = max(picture.width for picture, _ in pictures)
     height = max(picture.height for picture, _ in pictures)
     columns = min(columns, len(pictures))
@@ -84,7 +87,7 @@ def _compose(lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: i
     return np.asarray(sheet, np.float32) / 255
 
 
-def _header(info: dict) -> list[str]:
+def _header(info: Mapping[str, Any]) -> list[str]:
     layers = ", ".join(info.get("layers", {}))
     first = f"{info.get('network', '?')}: {layers}"
     second = f"weights: {info.get('weights', '?')}; {info.get('pool', '?')} pooling; image: {info.get('image', '?')}"

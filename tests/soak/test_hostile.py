@@ -1,0 +1,84 @@
+"""A few of the soak's hostile files and bad days of a server; and that the watch sees what it is there for."""
+
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures
+from tfinvert.networks import convert
+
+# This module is a part of its own, whose cases are below.
+LIMITED = True
+SECONDS, BLOCKED = 0.5, 3
+
+
+def test_onnx_files():
+    hostile.tried("onnx_files", 100).row("")
+
+
+def test_whole_onnx_files_are_read(tmp_path):
+    """What mutations start from, or refusing all of them would pass."""
+    for number, data in enumerate(dict.fromkeys(onnx_files.sources())):
+        path = tmp_path / f"{number}.onnx"
+        path.write_bytes(data)
+        request = convert.Request(None, str(path), "0" * 64, "pretrained", (), None, "avg", "torch")
+        part, layers = convert.cut_graph(request)
+        assert part.shapes().keys() >= set(layers.values())
+
+
+def test_runs_of_onnx_files():
+    onnx_files.whole(1)
+
+
+def test_pictures():
+    assert pictures.soak(200 / pictures.CASES)
+
+
+def test_flag_files():
+    assert flag_files.soak(60 / flag_files.CASES)
+
+
+def test_checkpoints():
+    assert checkpoints.soak(30 / checkpoints.CASES)
+
+
+def test_downloads():
+    assert downloads.soak(0.01)
+
+
+def prepare():
+    """Nothing: the cases below are a part like the others."""
+
+
+def write_elsewhere(folder):
+    (folder.parent / "elsewhere" / "kept.txt").write_text("changed")
+
+
+WRONG = {
+    "an exception": lambda folder: 1 / 0,
+    "a crash": lambda folder: os.abort(),
+    "a long time": lambda folder: time.sleep(30),
+    "much of the processor": lambda folder: sum(range(10**8)),
+    "much memory": lambda folder: bytearray(5 * 2**30),
+    "a file elsewhere": write_elsewhere,
+    "a folder elsewhere": lambda folder: (folder.parent / "new").mkdir(),
+    "a program": lambda folder: subprocess.run(["true"], check=True),
+    "a connection": lambda folder: socket.create_connection(("127.0.0.1", 1), timeout=1),
+    "nothing": lambda folder: "fine",
+}
+
+
+def case(rng, folder: Path) -> str:
+    """What `WRONG` lists under the name in the environment."""
+    return WRONG[os.environ["TFINVERT_WRONG"]](folder) or "fine"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_watch_sees_what_must_not_happen(name, monkeypatch):
+    monkeypatch.setenv("TFINVERT_WRONG", name)
+    tally = hostile.tried("test_hostile", 1)
+    assert bool(tally.failures) == (name != "nothing"), tally
