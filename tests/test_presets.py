@@ -79,13 +79,15 @@ def test_the_regularisers_and_rate_of_2016():
         ([layer(2, 12)], 1, 0.1),
         ([CONV2], 6, 0.1),
         ([CONV5], 6, 0.05),
-        ([FC6], 6, 0.05),
+        ([POOL5], 6, 0.03),
+        ([FC6], 6, 0.03),
         ([layer(4, 24), FC6], 2, 0.1),
     ],
 )
 def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate):
     config = resolved("auto", *layers)
     assert config.parameterization == ("sigmoid_pyramid" if levels == 6 else "pyramid")
+    assert (config.tv_weight, config.alpha_weight) == ((0.5, 700) if rate == 0.03 else (0.1, 0))
     assert (config.pyramid_levels, config.learning_rate, config.jitter, config.backoff) == (levels, rate, 1, True)
 
 
@@ -94,5 +96,8 @@ def test_what_the_user_sets_stays():
     assert (config.learning_rate, config.jitter, config.steps) == (3.0, 2, 7)
     own = resolved("auto", CONV5, pyramid_levels=1, learning_rate=0.5)
     assert (own.pyramid_levels, own.learning_rate, own.backoff) == (1, 0.5, False)
+    assert resolved("auto", FC6, alpha_weight=3.0).alpha_weight == 3
+    homework = resolved("auto", FC6, learning_rate=1e-3, tv_weight=1.0)
+    assert (homework.tv_weight, homework.alpha_weight) == (1, 0)
     with pytest.raises(InputError, match="--preset"):
         with_preset({"preset": "mv2017"})

@@ -10,14 +10,17 @@ from tfinvert.config import Config
 from tfinvert.networks.convert import Layer
 
 SHALLOW = 4  # pixels of stride up to which `auto` takes few levels and large steps
+DEEP, DEEP_ALPHA = 32, 700.0  # pixels of stride from which `auto` wants an alpha norm; its weight, with a mean over values
 WHOLE = 64  # counts as the stride of a layer that sees the whole picture
 
 
 def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int]) -> Config:
-    """The config with its preset's numbers for these layers; what the user has set stays.
+    """The config with its preset's numbers for these layers; what the user has set stays. With a learning rate of the
+    user's own, as the homework's flagfiles have, `auto` leaves the regularisers alone as well.
 
     - auto: the pyramid, its levels and the learning rate, by the stride of the shallowest layer (docs/quality.md), and
-      backing off where that rate should be too large;
+      backing off where that rate should be too large; from a stride of 32 on, where the features say little about contrast,
+      5 times the total variation that is given, and an alpha norm where none is;
     - mv2015: the weight of total variation is 1, 10 or 100 times what is given, by depth as in the paper's CaffeNet
       (table 1: up to conv2, up to conv4, beyond);
     - mv2016: the weight C of the features, by depth as in the paper's AlexNet and VGG; jitter of a quarter of the stride;
@@ -46,6 +49,9 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
         changes["learning_rate"] = journal if config.preset == "mv2016" else _rate(stride)
         if config.preset == "auto":
             changes["backoff"] = True  # whoever chooses the rate watches over it
+            if stride >= DEEP:
+                changes["tv_weight"] = 5 * config.tv_weight
+                changes["alpha_weight"] = config.alpha_weight or DEEP_ALPHA
     if config.parameterization == "auto":
         changes["parameterization"] = "pyramid" if stride <= SHALLOW else "sigmoid_pyramid"
     if config.pyramid_levels < 0:
@@ -55,7 +61,7 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
 
 def _rate(stride: int) -> float:
     """Adam's, for a pyramid: measured on photographs that docs/quality.md does not report on."""
-    return 0.1 if stride <= 2 * SHALLOW else 0.05
+    return 0.1 if stride <= 8 else 0.05 if stride < DEEP else 0.03
 
 
 def _receptive_field(layers: Mapping[str, Layer]) -> float:
