@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 quickstart: venv
 	$(BIN)/python run_experiments.py --flagfile=flags/quickstart.flags
 
+# Two at a time: much of the time is TensorFlow starting, and one processor at work.
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check .

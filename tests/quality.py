@@ -8,11 +8,14 @@ FOLDER has the networks' files in models/, as in `NETWORKS`, and the photographs
 RESULTS is a file of JSON lines; what it holds is not run again. The pictures are written into a folder beside it.
 """
 
+import contextlib
 import json
+import math
 import os
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -69,6 +72,7 @@ def run(folder: Path, results: Path, jobs: list[tuple[str, str, str, str, dict]]
     """Runs each (network, layer, picture, way, settings) that `results` does not hold, and adds a line for it."""
     from tfinvert import images
     from tfinvert.config import Config, with_preset
+    from tfinvert.errors import NonFiniteLossError
     from tfinvert.experiments import invert
     from tfinvert.networks import convert
 
@@ -82,15 +86,19 @@ def run(folder: Path, results: Path, jobs: list[tuple[str, str, str, str, dict]]
         source = {"onnx": onnx, "pool": "max"} if onnx else {"model": network, "weights": "random", "pool": "avg"}
         image = str(folder / "images" / picture) if Path(picture).suffix else picture
         config = Config(**with_preset({**source, "layers": (layer,), "image": image, "save_every": 10**6, **settings}))
-        with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
+        found: dict[str, Any] = {"psnr": None, "normalized_feature_error": None}  # where it diverges
+        with (
+            contextlib.suppress(NonFiniteLossError),
+            convert.Conversion(convert.request_for(config, config.layers)) as conversion,
+        ):
             result = invert.run(config, conversion)
-        found = result.figures()
-        name = f"{network}-{layer}-{picture}-{way}.png".replace(" ", "_")
-        images.save(results.with_suffix("") / name, result.image)
+            found = result.figures()
+            name = f"{network}-{layer}-{picture}-{way}.png".replace(" ", "_")
+            images.save(results.with_suffix("") / name, result.image)
         line = {"network": network, "layer": layer, "picture": picture, "way": way, "steps": config.steps, **found}
         with open(results, "a") as out:
             out.write(json.dumps(line) + "\n")
-        print(f"{network} {layer} {picture} {way}: {found['psnr']:.2f} dB, {found['normalized_feature_error']:.3g}", flush=True)
+        print(f"{network} {layer} {picture} {way}: {found['psnr']} dB, {found['normalized_feature_error']}", flush=True)
 
 
 def read(results: Path) -> list[dict]:
@@ -108,8 +116,12 @@ def tables(results: Path) -> str:
         found = [line for line in lines if line["way"] == way and (line["network"], line["layer"]) == place]
         if not found:
             return ""
-        psnr, error = (statistics.median(line[name] for line in found) for name in ("psnr", "normalized_feature_error"))
-        return f"{psnr:.1f} dB, {error:.2g}" + (f" ({len(found)})" if len(found) < len(pictures) else "")
+        diverged = {"psnr": -math.inf, "normalized_feature_error": math.inf}
+        psnr, error = (
+            statistics.median(worst if line[name] is None else line[name] for line in found) for name, worst in diverged.items()
+        )
+        shown = f"{psnr:.1f} dB, {error:.2g}" if math.isfinite(psnr) else "diverges"
+        return shown + (f" ({len(found)})" if len(found) < len(pictures) else "")
 
     pictures = list(dict.fromkeys(line["picture"] for line in lines))
     names = {place: " ".join(place) for place in places}
