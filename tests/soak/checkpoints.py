@@ -23,7 +23,7 @@ STATE: dict = {}
 def soak(scale: float = 1.0) -> list[Row]:
     """Each kind of file, damaged: a checkpoint, a converted network, a checksum, features, a decoder."""
     tally = hostile.tried("checkpoints", round(CASES * scale))
-    return [tally.row("a damaged checkpoint, cache entry or decoder is made again, passed over or refused")]
+    return [tally.row("A damaged checkpoint, cache entry or decoder is made again, passed over or refused")]
 
 
 def prepare() -> None:

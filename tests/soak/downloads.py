@@ -108,12 +108,12 @@ def soak(scale: float = 1.0) -> list[Row]:
     ends, sources = collections.Counter(end for end, _ in faults), sum(count for _, count in faults)
     return [
         Row(
-            "a download leaves the whole file or nothing under its name, and goes on to the next source",
+            "A download leaves the whole file or nothing under its name, and goes on to the next source",
             f"{len(faults)} downloads, {sources} sources that fail in {len(FAULTS)} ways",
             ", ".join(f"{count} {end}" for end, count in sorted(ends.items())),
         ),
         Row(
-            "a download is killed, and two begin it again at once",
+            "A download is killed, and two begin it again at once",
             f"{len(killed)} times",
             f"both have the whole file, no part is left, {max(killed)} asked the server",
         ),

@@ -34,7 +34,7 @@ MADE: dict[str, bytes] = {}  # a run directory as a finished run leaves it
 
 def soak(scale: float = 1.0) -> list[Row]:
     """Each ends as settings or as a report, or as one line that says what is wrong."""
-    return [hostile.tried("flag_files", round(CASES * scale)).row("flagfiles and run directories are read, or refused")]
+    return [hostile.tried("flag_files", round(CASES * scale)).row("Flagfiles and run directories are read, or refused")]
 
 
 def prepare() -> None:

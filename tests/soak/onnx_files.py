@@ -64,7 +64,7 @@ OPERATORS = (
 def soak(scale: float = 1.0) -> list[Row]:
     """Each ends as a network that can be converted or as one line that says what is wrong with the file."""
     tally = hostile.tried("onnx_files", round(CASES * scale))
-    return [tally.row("an .onnx file is read, cut, folded and measured, or refused"), whole(max(round(WHOLE * scale), 3))]
+    return [tally.row("An .onnx file is read, cut, folded and measured, or refused"), whole(max(round(WHOLE * scale), 3))]
 
 
 def whole(count: int, seed: int = hostile.SEED) -> Row:
@@ -82,7 +82,7 @@ def whole(count: int, seed: int = hostile.SEED) -> Row:
             if left:
                 tally.failures.append(f"whole {seed} {number}: it left {left}")
                 break
-    return tally.row("a run of an .onnx file ends with pictures, or with one line that says why not")
+    return tally.row("A run of an .onnx file ends with pictures, or with one line that says why not")
 
 
 # In every Python process of a run.

@@ -30,7 +30,7 @@ SIDES = (1, 7, 8, 9, 16, 33, 100)
 
 def soak(scale: float = 1.0) -> list[Row]:
     """Each is read as a picture in [0, 1], or refused in one line."""
-    return [hostile.tried("pictures", round(CASES * scale)).row("a picture is read as RGB in [0, 1], or refused")]
+    return [hostile.tried("pictures", round(CASES * scale)).row("A picture is read as RGB in [0, 1], or refused")]
 
 
 def prepare() -> None:
