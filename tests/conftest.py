@@ -1,5 +1,6 @@
 """Shared fixtures. Tests need no network; those that need real pretrained weights say so when they are skipped."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -23,6 +24,16 @@ def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     os.environ["TFINVERT_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was():
+    """What the program sets of its log, for its process, does not outlive a test."""
+    log = logging.getLogger("tfinvert")
+    before = log.level, log.propagate, log.handlers[:]
+    yield
+    log.setLevel(before[0])
+    log.propagate, log.handlers = before[1:]
 
 
 @pytest.fixture
