@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -113,6 +114,30 @@ def test_checkpoints_that_are_all_damaged_are_the_user_s_to_remove(tmp_path, mon
         path.write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match="no checkpoint can be read"):
         resumed(run)
+
+
+def test_a_checkpoint_of_which_only_a_part_could_be_written_is_none(whole, tmp_path, monkeypatch):
+    """As TensorFlow leaves it on a disk that is full, without an error."""
+    monkeypatch.setattr("tfinvert.drive.CHECKPOINT_SECONDS", 0.0)
+    run = directory(tmp_path / "run")
+    save = tf.train.CheckpointManager.save
+
+    def half(manager, step):
+        path = save(manager, step)
+        if step == 5:
+            index = Path(f"{path}.index")
+            index.write_bytes(index.read_bytes()[:40])
+        return path
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", half)
+    with pytest.raises(DiskError, match="the one before it is kept"):
+        drive(optimization(), 8, 2, run)
+    assert not list(run.checkpoints.glob("ckpt-5.*"))
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    run.create(run.flags.read_text(), run.read_info(), resume=True)
+    made, outcome = resumed(run)
+    assert outcome.steps == 4
+    np.testing.assert_array_equal(made.image(), whole[1])
 
 
 @pytest.mark.parametrize("lost", ["images/000002.png", "metrics.jsonl"])

@@ -39,7 +39,7 @@ class Checkpoints:
         try:
             if not self._folder.is_dir():  # TensorFlow would make it again, and a run without its settings in it
                 raise FileNotFoundError("the folder is gone")
-            self._manager.save(step)
+            self._write(step)
             kept = {Path(path).name for path in self._manager.checkpoints}
             for path in self._folder.iterdir():
                 if path.name.endswith("_temp"):
@@ -51,6 +51,18 @@ class Checkpoints:
                 f"the checkpoint in {self._folder} cannot be written ({reason(error)}); "
                 "the one before it is kept: --resume goes on from there"
             ) from None
+
+    def _write(self, step: int) -> None:
+        """Writes one, whole or not at all: on a full disk TensorFlow may write a part of it and not say so."""
+        try:
+            reader = tf.train.load_checkpoint(self._manager.save(step))
+            for name in reader.get_variable_to_shape_map():
+                reader.get_tensor(name)
+        except (OSError, tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
+            for part in self._folder.glob(f"ckpt-{step}.*"):
+                part.unlink()
+            said = reason(error) if isinstance(error, OSError | tf.errors.OpError) else "it is not whole"
+            raise OSError(said) from None
 
     def restore(self, is_whole: Callable[[int], bool] = lambda step: True) -> None:
         """Brings the state to the newest checkpoint that can be read; leaves it as it is where there is none.
