@@ -589,8 +589,8 @@ def _onnx2tf(graph: Graph, weightless: frozenset[str]):
     except SystemExit:  # its way of reporting an error; the words are in the log
         raise InputError("onnx2tf could not convert the network") from None
     except Exception as error:  # of NumPy, TensorFlow and its own, where a network is unlike those that it knows
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise InputError(f"onnx2tf could not convert the network ({reason})") from None
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"onnx2tf could not convert the network ({said})") from None
 
 
 if __name__ == "__main__":
