@@ -2,6 +2,7 @@
 
     python -m tests.quality peers FOLDER RESULTS   # --preset=auto beside the papers' and the homework's settings
     python -m tests.quality grid FOLDER RESULTS    # parameterisations, optimisers, schedules and regularisers
+    python -m tests.quality time FOLDER            # to the quality of the homework's baseline; on a quiet machine
     python -m tests.quality tables RESULTS         # Markdown of what RESULTS holds: medians over the photographs
 
 FOLDER has the networks' files in models/, as in `NETWORKS`, and the photographs that do not come with tfinvert in images/.
@@ -32,7 +33,9 @@ LAYERS = [
     *(("vgg16-bn", layer) for layer in ("conv1_1", "conv3_1", "pool5", "fc6", "fc8")),
 ]
 REPORTED = ("astronaut", "rocket", "tubingen.jpg")  # photographs that nothing was tuned on
-TUNED = ("chelsea", "coffee")
+TUNED = ("chelsea", "coffee", "flower.jpg")  # the last comes with scikit-learn
+# One for each stride: 4, 8, 16 and 32.
+PLACES = (("resnet18", "res2"), ("squeezenet", "fire4"), ("squeezenet", "fire9"), ("alexnet", "pool5"))
 # More steps than auto's 300, which are dearer by the pyramid, so that the homework has as much time.
 HOMEWORK = {
     "optimizer": "adam",
@@ -49,53 +52,105 @@ RATES = {"clip": 0.1, "sigmoid": 0.2, "fourier": 0.1, "pyramid": 0.0, "sigmoid_p
 
 
 def grid() -> dict[str, dict]:
-    """One change at a time from Adam with a falling rate and a little total variation."""
-    ways: dict[str, dict] = {}
-    for name, rate in RATES.items():
-        ways[f"{name}, adam, cosine"] = {"parameterization": name, "learning_rate": rate}
-        if name != "deep_prior":
-            ways[f"{name}, lbfgs"] = {"parameterization": name, "optimizer": "lbfgs", "steps": 150}
-    pyramid = {"parameterization": "auto"}
-    ways["pyramid, adam, constant"] = {**pyramid, "schedule": "constant"}
-    ways["pyramid, adam, warmup_cosine"] = {**pyramid, "schedule": "warmup_cosine", "warmup_steps": 20}
-    ways["pyramid, mv2016's rule"] = {**pyramid, "optimizer": "mv2016", "learning_rate": 41.0, "schedule": "constant"}
-    ways["pyramid, no total variation"] = {**pyramid, "tv_weight": 0.0}
-    ways["pyramid, ten times the total variation"] = {**pyramid, "tv_weight": 1.0}
-    ways["pyramid, that annealed to a hundredth"] = {**pyramid, "tv_weight": 1.0, "regularizer_final": 0.01}
-    ways["pyramid, squared total variation"] = {**pyramid, "tv_weight": 1.0, "tv_kind": "l2"}
-    ways["pyramid, alpha norm"] = {**pyramid, "alpha_weight": 1.0}
-    ways["pyramid, jitter of 3"] = {**pyramid, "jitter": 3}
-    return ways
+    """Every parameterisation with three ways to descend; then one change at a time from what auto chooses."""
+    descents: dict[str, dict] = {
+        "Adam, cosine": {},
+        "Adam, constant": {"schedule": "constant"},
+        "L-BFGS": {"optimizer": "lbfgs", "steps": 150},  # about as many gradients as Adam's 300 steps
+    }
+    ways = {
+        f"{name}, {descent}": {"parameterization": name, "learning_rate": rate, **settings}
+        for name, rate in RATES.items()
+        for descent, settings in descents.items()
+        if (name, descent) != ("deep_prior", "L-BFGS")  # its weights have no box
+    }
+    changes: dict[str, dict] = {
+        "nothing changed": {},
+        "warmup": {"schedule": "warmup_cosine", "warmup_steps": 20},
+        "mv2016's rule": {"optimizer": "mv2016", "learning_rate": 41.0, "schedule": "constant"},
+        "no total variation": {"tv_weight": 0.0},
+        "ten times the total variation": {"tv_weight": 1.0},
+        "that annealed to a hundredth": {"tv_weight": 1.0, "regularizer_final": 0.01},
+        "squared total variation": {"tv_weight": 1.0, "tv_kind": "l2"},
+        "alpha norm": {"alpha_weight": 1.0},
+        "jitter of 3": {"jitter": 3},
+    }
+    return ways | {f"auto, {name}": settings for name, settings in changes.items()}
+
+
+BASELINE = {**HOMEWORK, "learning_rate": 1e-3, "schedule": "constant", "steps": 2000}
+REPEATS, TIMED = 5, 60  # steps
+
+
+def time_to_quality(folder: Path) -> None:
+    """Prints, for each photograph and then as medians, when auto has what the homework's baseline ends with, and more."""
+    shallow, deep = ("vgg16-bn", "conv3_1"), ("resnet18", "res2")
+    runs = {"baseline": (shallow, BASELINE), "auto": (shallow, {}), "res2": (deep, {})}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(REPEATS):
+        for name, (place, settings) in runs.items():
+            result = inverted(folder, *place, REPORTED[0], {**settings, "steps": TIMED})
+            seconds[name].append(1 / result.steps_per_second)
+    step = {name: statistics.median(values) for name, values in seconds.items()}
+    print({name: f"{1 / value:.1f} steps/s" for name, value in step.items()})
+    rows = []
+    for picture in REPORTED:
+        baseline, auto, res2 = (inverted(folder, *place, picture, settings, 1) for place, settings in runs.values())
+        good = {"psnr": baseline.psnr, "conv3_1": baseline.normalized_feature_error}
+        rows.append(
+            {
+                "baseline's PSNR (dB)": baseline.psnr,
+                "baseline's error": baseline.normalized_feature_error,
+                "baseline (s)": BASELINE["steps"] * step["baseline"],
+                "auto as good (s)": step["auto"] * reached(auto.history, psnr=good["psnr"], conv3_1=good["conv3_1"]),
+                "36 dB (s)": step["auto"] * reached(auto.history, psnr=36.0),
+                "auto's PSNR at its end (dB)": auto.psnr,
+                "res2: 24 dB (s)": step["res2"] * reached(res2.history, psnr=24.0),
+                "res2: PSNR at its end (dB)": res2.psnr,
+                "res2: its end (s)": 300 * step["res2"],
+            }
+        )
+        print(picture, {name: round(value, 4) for name, value in rows[-1].items()}, flush=True)
+    print("median", {name: round(statistics.median(row[name] for row in rows), 4) for name in rows[0]})
+
+
+def reached(history: tuple[dict[str, Any], ...], psnr: float, conv3_1: float = math.inf) -> float:
+    """The first step at which a run is as good; infinite where there is none."""
+    return next((line["step"] for line in history if line["psnr"] >= psnr and line.get("conv3_1", 0) <= conv3_1), math.inf)
+
+
+def inverted(folder: Path, network: str, layer: str, picture: str, settings: dict, save_every: int = 10**6) -> Any:
+    """The Result of one inversion. Raises NonFiniteLossError where it diverges."""
+    from tfinvert.config import Config, with_preset
+    from tfinvert.experiments import invert
+    from tfinvert.networks import convert
+
+    file = NETWORKS[network]
+    onnx = str(folder / "models" / file) if file else None
+    source = {"onnx": onnx, "pool": "max"} if onnx else {"model": network, "weights": "random", "pool": "avg"}
+    image = str(folder / "images" / picture) if Path(picture).suffix else picture
+    config = Config(**with_preset({**source, "layers": (layer,), "image": image, "save_every": save_every, **settings}))
+    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
+        return invert.run(config, conversion)
 
 
 def run(folder: Path, results: Path, jobs: list[tuple[str, str, str, str, dict]]) -> None:
     """Runs each (network, layer, picture, way, settings) that `results` does not hold, and adds a line for it."""
     from tfinvert import images
-    from tfinvert.config import Config, with_preset
     from tfinvert.errors import NonFiniteLossError
-    from tfinvert.experiments import invert
-    from tfinvert.networks import convert
 
     results.with_suffix("").mkdir(parents=True, exist_ok=True)
     known = {tuple(line[name] for name in ("network", "layer", "picture", "way")) for line in read(results)}
     for network, layer, picture, way, settings in jobs:
         if (network, layer, picture, way) in known:
             continue
-        file = NETWORKS[network]
-        onnx = str(folder / "models" / file) if file else None
-        source = {"onnx": onnx, "pool": "max"} if onnx else {"model": network, "weights": "random", "pool": "avg"}
-        image = str(folder / "images" / picture) if Path(picture).suffix else picture
-        config = Config(**with_preset({**source, "layers": (layer,), "image": image, "save_every": 10**6, **settings}))
         found: dict[str, Any] = {"psnr": None, "normalized_feature_error": None}  # where it diverges
-        with (
-            contextlib.suppress(NonFiniteLossError),
-            convert.Conversion(convert.request_for(config, config.layers)) as conversion,
-        ):
-            result = invert.run(config, conversion)
+        with contextlib.suppress(NonFiniteLossError):
+            result = inverted(folder, network, layer, picture, settings)
             found = result.figures()
             name = f"{network}-{layer}-{picture}-{way}.png".replace(" ", "_")
             images.save(results.with_suffix("") / name, result.image)
-        line = {"network": network, "layer": layer, "picture": picture, "way": way, "steps": config.steps, **found}
+        line = {"network": network, "layer": layer, "picture": picture, "way": way, **found}
         with open(results, "a") as out:
             out.write(json.dumps(line) + "\n")
         print(f"{network} {layer} {picture} {way}: {found['psnr']} dB, {found['normalized_feature_error']}", flush=True)
@@ -143,12 +198,13 @@ def tables(results: Path) -> str:
 
 if __name__ == "__main__":
     what, *paths = sys.argv[1:]
-    if what == "tables":
+    if what == "time":
+        time_to_quality(Path(paths[0]))
+    elif what == "tables":
         print(tables(Path(paths[0])))
     elif what == "peers":
         asked = [(*place, picture, way, settings) for picture in REPORTED for place in LAYERS for way, settings in WAYS.items()]
         run(Path(paths[0]), Path(paths[1]), asked)
     else:
-        places = (("resnet18", "res2"), ("squeezenet", "fire4"), ("squeezenet", "fire9"))
-        asked = [(*place, picture, way, one) for picture in TUNED for place in places for way, one in grid().items()]
+        asked = [(*place, picture, way, one) for picture in TUNED for place in PLACES for way, one in grid().items()]
         run(Path(paths[0]), Path(paths[1]), asked)
