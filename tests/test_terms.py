@@ -71,6 +71,14 @@ def test_total_variation_pulls_a_spike_down(kind):
     assert tape.gradient(value, image)[0, 2, 2, 0] > 0  # minimised: descending lowers the spike
 
 
+def test_the_gradient_of_total_variation_is_that_of_tensorflow():
+    image, weights = tf.Variable(np.round(FEATURES, 1)), tf.constant([1.0, -2.5])  # rounded: equal neighbours as well
+    with tf.GradientTape(persistent=True) as tape:
+        ours = tf.reduce_sum(weights * terms.total_variation(image))
+        theirs = tf.reduce_sum(weights * tf.image.total_variation(image))
+    np.testing.assert_allclose(tape.gradient(ours, image), tape.gradient(theirs, image), atol=1e-6)
+
+
 def test_total_variation_refuses_what_it_does_not_know():
     with pytest.raises(ValueError, match="expected 'l1', 'l2' or 'beta'"):
         terms.total_variation(tf.zeros((1, 3, 3, 3)), "l3")

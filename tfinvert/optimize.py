@@ -251,14 +251,21 @@ class Optimization:
     ) -> None:
         """Puts a smaller step, or none and the best image, in the place of the update that has just been made."""
         diverged = tf.logical_not(losses <= DIVERGED * lowest)  # True for NaN
-        self._scale.assign(tf.where(diverged, 0.5 * self._scale, self._scale))
-        for variable, old, best in zip(self._variables, before, self._best, strict=True):
-            smaller = old + _for_each(self._scale, old) * (variable - old)
-            variable.assign(tf.where(_for_each(diverged, old), best, smaller))
-        for slot in optimizer.variables:
-            # The moments of a picture that goes back lead away from there.
-            if any(slot.shape == variable.shape for variable in self._variables):
-                slot.assign(tf.where(_for_each(diverged, slot), 0.0, slot))
+
+        def smaller() -> tf.Tensor:
+            self._scale.assign(tf.where(diverged, 0.5 * self._scale, self._scale))
+            for variable, old, best in zip(self._variables, before, self._best, strict=True):
+                scale = _for_each(self._scale, old)
+                part = tf.where(scale == 1, variable, old + scale * (variable - old))
+                variable.assign(tf.where(_for_each(diverged, old), best, part))
+            for slot in optimizer.variables:
+                # The moments of a picture that goes back lead away from there.
+                if any(slot.shape == variable.shape for variable in self._variables):
+                    slot.assign(tf.where(_for_each(diverged, slot), 0.0, slot))
+            return tf.constant(True)
+
+        # Hardly ever, and it reads every value several times.
+        tf.cond(tf.reduce_any(diverged) | tf.reduce_any(self._scale < 1), smaller, lambda: tf.constant(False))
 
     def _keep_best(self, losses: tf.Tensor) -> None:
         better = losses < self._best_losses  # False for NaN

@@ -137,12 +137,13 @@ def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parame
         return [finest, *(np.zeros((len(image), *s, 3), np.float32) for s in sizes[1:])]
 
     def image(variables: Sequence[tf.Tensor]) -> tf.Tensor:
-        total = weights[-1] * tf.convert_to_tensor(variables[-1])
+        total = tf.convert_to_tensor(variables[-1])
         for number in reversed(range(len(enlarge))):
             down, across = enlarge[number]
-            total = tf.einsum("hi,bijc->bhjc", down, total)
-            total = tf.einsum("wj,bhjc->bhwc", across, total) + weights[number] * tf.convert_to_tensor(variables[number])
-        around = total @ correlation.T
+            # In units of w_l: a small matrix takes the factor instead of the large image.
+            total = tf.einsum("hi,bijc->bhjc", down * (weights[number + 1] / weights[number]), total)
+            total = tf.einsum("wj,bhjc->bhwc", across, total) + tf.convert_to_tensor(variables[number])
+        around = total @ (weights[0] * correlation.T)
         return tf.sigmoid(4 * around) if soft else _clipped(0.5 + around)
 
     return Parameterization(start, image)
