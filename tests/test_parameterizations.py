@@ -6,7 +6,8 @@ from PIL import Image
 
 from tfinvert import images
 from tfinvert.config import CHOICES
-from tfinvert.parameterizations import COLOUR_CORRELATION, bounded, initial_image, normalized, parameterization
+from tfinvert.images import COLOUR_CORRELATION
+from tfinvert.parameterizations import bounded, initial_image, normalized, parameterization
 
 NAMES = [name for name in CHOICES["parameterization"] if name != "auto"]
 INVERTIBLE = [name for name in NAMES if name != "deep_prior"]

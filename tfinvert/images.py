@@ -16,6 +16,10 @@ from tfinvert.files import replacing
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 MEAN_COLOUR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
 COLOUR_DEVIATION = (0.229, 0.224, 0.225)  # likewise
+# How the colours of photographs vary together: the symmetric square root of the covariance of logit(RGB) over all pixels
+# of `SAMPLES` at 224x224, each with equal weight, divided by its largest singular value. tests/test_parameterizations.py
+# measures it again. (Olah, Mordvintsev & Schubert 2017, "Feature Visualization".)
+COLOUR_CORRELATION = ((0.555, 0.296, 0.165), (0.296, 0.395, 0.314), (0.165, 0.314, 0.498))
 # Of the files in a folder of pictures.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 # Pillow reads more, some of it with the help of other programs: PostScript is a program itself.

@@ -10,15 +10,11 @@ import tensorflow as tf
 
 from tfinvert import images
 from tfinvert.config import SIGMA
-from tfinvert.images import MEAN_COLOUR
+from tfinvert.images import COLOUR_CORRELATION, MEAN_COLOUR
 
 NORMALIZED_BOUND = 1.5
 SIGMOID_MARGIN = 1e-3  # an image file's 0 and 1 would be infinitely far out
 BOUND = 160 / 255  # Mahendran & Vedaldi 2016: twice B = 80 grey levels
-# How the colours of photographs vary together: the symmetric square root of the covariance of logit(RGB) over all pixels
-# of the sample photographs (`images.SAMPLES` at 224x224, each with equal weight), divided by its largest singular value.
-# tests/test_parameterizations.py measures it again. (Olah, Mordvintsev & Schubert 2017, "Feature Visualization".)
-COLOUR_CORRELATION = ((0.555, 0.296, 0.165), (0.296, 0.395, 0.314), (0.165, 0.314, 0.498))
 PYRAMID_RISE = 0.5  # of the weights from one level of a pyramid to the next coarser one, as a power of two
 PRIOR_INPUT = 16  # channels of noise that the deep image prior starts from
 PRIOR_CHANNELS = (64, 64, 48, 32, 16)  # of its stages, from the coarsest, each half the size of the next

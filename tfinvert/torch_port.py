@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from tfinvert.config import Config
+from tfinvert.images import COLOUR_CORRELATION, MEAN_COLOUR
 from tfinvert.networks.graph import Graph, attributes
 from tfinvert.networks.zoo import Preprocessing
 
@@ -129,27 +130,103 @@ def learning_rate(config: Config, step: int) -> float:
     return rate
 
 
-def variable(config: Config, initial: np.ndarray) -> torch.Tensor:
-    """What is optimised: the pixels, or their logits with --parameterization=sigmoid."""
+def variables(config: Config, initial: np.ndarray) -> list[torch.Tensor]:
+    """What is optimised: the pixels, their logits, or the images of a pyramid, the finest first."""
     start = torch.tensor(initial)
-    return (torch.logit(start.clamp(1e-3, 1 - 1e-3)) if config.parameterization == "sigmoid" else start).requires_grad_()
+    if config.parameterization not in ("sigmoid", "pyramid", "sigmoid_pyramid"):
+        return [start.requires_grad_()]
+    if "sigmoid" in config.parameterization:
+        start = torch.logit(start.clamp(1e-3, 1 - 1e-3))
+    if config.parameterization == "sigmoid":
+        return [start.requires_grad_()]
+    size = start.shape[1:3]
+    levels = [level for level in range(config.pyramid_levels + 1) if 2**level < 2 * max(size)]
+    made = [torch.zeros(1, *(math.ceil(side / 2**level) for side in size), 3) for level in levels]
+    around = start / 4 if config.parameterization == "sigmoid_pyramid" else start - 0.5
+    made[0] = torch.linalg.solve(torch.tensor(COLOUR_CORRELATION), around[..., None])[..., 0] / _level_weights(made)[0]
+    return [one.requires_grad_() for one in made]
 
 
-def image_of(config: Config, pixels: torch.Tensor) -> torch.Tensor:
-    """The image that the variable makes."""
-    return torch.sigmoid(pixels) if config.parameterization == "sigmoid" else pixels
+def _level_weights(levels: list[torch.Tensor]) -> list[float]:
+    """Those of a pyramid's images: each the root of two of the one before, 2 in all."""
+    rising = [math.sqrt(2) ** level for level in range(len(levels))]
+    return [2 * weight / sum(rising) for weight in rising]
+
+
+class _Clipped(torch.autograd.Function):
+    """[0, 1], with the gradient of the identity wherever descending it does not lead further out."""
+
+    @staticmethod
+    def forward(ctx: Any, image: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(image)
+        return image.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> torch.Tensor:
+        (image,), (gradient,) = ctx.saved_tensors, upstream
+        return torch.where(((image < 0) & (gradient > 0)) | ((image > 1) & (gradient < 0)), 0.0, gradient)
+
+
+def image_of(config: Config, made: list[torch.Tensor]) -> torch.Tensor:
+    """The image that the variables make."""
+    if config.parameterization == "sigmoid":
+        return torch.sigmoid(made[0])
+    if "pyramid" not in config.parameterization:
+        return made[0]
+    with torch.autocast("cpu", enabled=False):
+        weights = _level_weights(made)
+        total = weights[-1] * made[-1]
+        for finer, weight in zip(made[-2::-1], weights[-2::-1], strict=True):
+            total = functional.interpolate(total.permute(0, 3, 1, 2), size=finer.shape[1:3], mode="bilinear")
+            total = total.permute(0, 2, 3, 1) + weight * finer
+        around = total @ torch.tensor(COLOUR_CORRELATION).T
+        return torch.sigmoid(4 * around) if config.parameterization == "sigmoid_pyramid" else _Clipped.apply(0.5 + around)
+
+
+def project(config: Config, made: list[torch.Tensor]) -> None:
+    """What is done to the pixels after each update."""
+    with torch.no_grad():
+        if config.parameterization == "clip":
+            made[0].clamp_(0, 1)
+        elif config.parameterization == "bounded":
+            mean = torch.tensor(MEAN_COLOUR)
+            length = (made[0] - mean).norm(dim=-1, keepdim=True).clamp(min=1e-12)
+            made[0].copy_(mean + (made[0] - mean) * (160 / 255 / length).clamp(max=1))
 
 
 def total_variation(image: torch.Tensor, config: Config) -> torch.Tensor:
     """Of one image, as its flags say."""
     down, right = image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
-    value = down.abs().sum() + right.abs().sum() if config.tv_kind == "l1" else (down**2).sum() + (right**2).sum()
+    if config.tv_kind == "beta":
+        squares = functional.pad(down, (0, 0, 0, 0, 0, 1)) ** 2 + functional.pad(right, (0, 0, 0, 1)) ** 2
+        value = _power(squares, config.tv_beta / 2).sum()
+    else:
+        value = down.abs().sum() + right.abs().sum() if config.tv_kind == "l1" else (down**2).sum() + (right**2).sum()
     return value / image.numel() if config.tv_reduction == "mean" else value
 
 
-def loss_of(config: Config, network: TorchNetwork, image: torch.Tensor, wanted: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The loss of an image."""
-    features = network(image)
+def alpha_norm(image: torch.Tensor, config: Config) -> torch.Tensor:
+    """Of one image, as its flags say."""
+    squares = (image - torch.tensor(MEAN_COLOUR)) ** 2
+    value = _power(squares if config.alpha_kind == "values" else squares.sum(dim=-1), config.alpha / 2).sum()
+    return value / image.numel() if config.alpha_reduction == "mean" else value
+
+
+def _power(squares: torch.Tensor, exponent: float) -> torch.Tensor:
+    """squares^exponent; 0 with a gradient of 0 below 1e-12."""
+    nothing = squares < 1e-12
+    return torch.where(nothing, 0.0, torch.where(nothing, 1.0, squares) ** exponent)
+
+
+def loss_of(
+    config: Config, network: TorchNetwork, image: torch.Tensor, wanted: dict[str, torch.Tensor], offset: torch.Tensor | None
+) -> torch.Tensor:
+    """The loss of an image, which the network sees moved down and right by `offset`, in a circle."""
+    seen = image
+    if offset is not None:
+        rows, columns = ((torch.arange(side) - by) % side for side, by in zip(image.shape[1:3], offset, strict=True))
+        seen = image[:, rows][:, :, columns]
+    features = network(seen)
     weights = config.layer_weights or (1.0,) * len(wanted)
     loss = torch.zeros(())
     for weight, (layer, target) in zip(weights, wanted.items(), strict=True):
@@ -157,7 +234,9 @@ def loss_of(config: Config, network: TorchNetwork, image: torch.Tensor, wanted: 
         if config.feature_loss == "normalized":
             error = error / torch.mean(target**2)
         loss = loss + weight / len(wanted) * error
-    return loss + config.tv_weight * total_variation(image, config) if config.tv_weight else loss
+    if config.tv_weight:
+        loss = loss + config.tv_weight * total_variation(image, config)
+    return loss + config.alpha_weight * alpha_norm(image, config) if config.alpha_weight else loss
 
 
 def features(network: TorchNetwork, image: np.ndarray) -> dict[str, torch.Tensor]:
@@ -166,12 +245,18 @@ def features(network: TorchNetwork, image: np.ndarray) -> dict[str, torch.Tensor
         return {name: value.clone() for name, value in network(torch.tensor(image)).items()}
 
 
-def gradient(config: Config, network: TorchNetwork, wanted: dict[str, torch.Tensor], initial: np.ndarray) -> np.ndarray:
-    """The loss' gradient with respect to the variable, where it starts."""
-    pixels = variable(config, initial)
-    loss_of(config, network, image_of(config, pixels), wanted).backward()
-    assert pixels.grad is not None
-    return pixels.grad.numpy()
+def gradient(
+    config: Config,
+    network: TorchNetwork,
+    wanted: dict[str, torch.Tensor],
+    initial: np.ndarray,
+    offsets: np.ndarray | None = None,
+) -> np.ndarray:
+    """The loss' gradient with respect to the variables, where they start, one after the other."""
+    made = variables(config, initial)
+    offset = None if offsets is None else torch.tensor(offsets[0])
+    loss_of(config, network, image_of(config, made), wanted, offset).backward()
+    return np.concatenate([one.grad.numpy().ravel() for one in made if one.grad is not None])
 
 
 def optimize(
@@ -181,6 +266,7 @@ def optimize(
     initial: np.ndarray,
     *,
     steps: int,
+    offsets: np.ndarray | None = None,
     reduced: int = 0,
     compiled: bool = False,
 ) -> Iterator[tuple[float, np.ndarray | None]]:
@@ -190,38 +276,87 @@ def optimize(
       config: its terms, schedule (of `config.steps` steps) and optimiser.
       network, wanted, initial: as TensorFlow has them.
       steps: how many are made.
+      offsets: [steps + 1, 2], how far the network sees the image moved in each step; None for not at all.
       reduced: so many of the first are made in bfloat16.
       compiled: whether the loss goes through torch.compile.
     """
-    pixels = variable(config, initial)
-    if config.optimizer == "adam":
-        optimizer: Any = torch.optim.Adam([pixels], lr=config.learning_rate, eps=config.epsilon, fused=True)
-    velocity = torch.zeros_like(pixels)
+    made = variables(config, initial)
+    update = Update(config, made)
 
-    def value(pixels: torch.Tensor) -> torch.Tensor:
-        return loss_of(config, network, image_of(config, pixels), wanted)
+    def value(made: list[torch.Tensor], offset: torch.Tensor | None) -> torch.Tensor:
+        return loss_of(config, network, image_of(config, made), wanted, offset)
 
     function = torch.compile(value) if compiled else value
     for step in range(steps + 1):
+        offset = None if offsets is None else torch.tensor(offsets[step])
         with torch.set_grad_enabled(step < steps), torch.autocast("cpu", torch.bfloat16, enabled=step < reduced):
-            loss = (function if step < steps else value)(pixels)
-        yield float(loss.detach()), None if step < steps else image_of(config, pixels).detach().numpy().copy()
+            loss = (function if step < steps else value)(made, offset)
+        yield float(loss.detach()), None if step < steps else image_of(config, made).detach().numpy().copy()
         if step == steps:
             return
-        rate = learning_rate(config, step)
-        pixels.grad = None
+        for one in made:
+            one.grad = None
         loss.backward()
+        update(step, float(loss.detach()))
+        project(config, made)
+
+
+class Update:
+    """One step of the optimiser of a config; where the loss has become four times its lowest, back to the best instead."""
+
+    def __init__(self, config: Config, made: list[torch.Tensor]):
+        self.config, self.made = config, made
+        self.velocities = [torch.zeros_like(one) for one in made]
+        self.squares = [torch.zeros_like(one) for one in made]
+        self.best, self.lowest, self.scale = [one.detach().clone() for one in made], math.inf, 1.0
         if config.optimizer == "adam":
+            self.adam = torch.optim.Adam(made, lr=config.learning_rate, eps=config.epsilon, fused=True)
+
+    def __call__(self, step: int, loss: float) -> None:
+        """Takes the gradients that the variables have, and the loss before the update."""
+        if not self.config.backoff:
+            self.plain(step)
+            return
+        diverged = not loss <= 4 * self.lowest  # NaN as well
+        before = [one.detach().clone() for one in self.made]
+        if loss < self.lowest:
+            self.best, self.lowest = before, loss
+        self.plain(step)
+        with torch.no_grad():
+            if diverged:
+                self.scale /= 2
+                moments = (
+                    [moment for state in self.adam.state.values() for moment in (state["exp_avg"], state["exp_avg_sq"])]
+                    if self.config.optimizer == "adam"
+                    else []
+                )
+                for moment in (*moments, *self.velocities, *self.squares):
+                    moment.zero_()
+            for one, old, best in zip(self.made, before, self.best, strict=True):
+                if diverged:
+                    one.copy_(best)
+                elif self.scale < 1:
+                    one.copy_(old + self.scale * (one - old))
+
+    def plain(self, step: int) -> None:
+        """The update itself."""
+        rate = learning_rate(self.config, step)
+        if self.config.optimizer == "adam":
             # TensorFlow adds epsilon to the root of the second moment before its bias is corrected, PyTorch after (Kingma
             # & Ba 2015, section 2 and algorithm 1). With gradients of 1e-7 the two are different optimisers.
-            optimizer.param_groups[0].update(lr=rate, eps=config.epsilon / math.sqrt(1 - 0.999 ** (step + 1)))
-            optimizer.step()
-        else:
-            # Keras keeps the rate inside the momentum, PyTorch outside.
-            with torch.no_grad():
-                assert pixels.grad is not None
-                velocity = config.momentum * velocity - rate * pixels.grad
-                pixels += velocity
-        if config.parameterization == "clip":
-            with torch.no_grad():
-                pixels.clamp_(0, 1)
+            self.adam.param_groups[0].update(lr=rate, eps=self.config.epsilon / math.sqrt(1 - 0.999 ** (step + 1)))
+            self.adam.step()
+            return
+        changed = rate != learning_rate(self.config, max(step - 1, 0))
+        with torch.no_grad():
+            for one, velocity, squares in zip(self.made, self.velocities, self.squares, strict=True):
+                assert one.grad is not None
+                if changed and (self.config.momentum_reset or self.config.optimizer == "mv2016"):
+                    velocity.zero_()
+                if self.config.optimizer == "mv2016":  # in grey levels (Mahendran & Vedaldi 2016, section 4)
+                    squares.mul_(0.9).add_(one.grad**2)
+                    velocity.mul_(0.9).sub_(one.grad / (1 / rate + 255 * squares.sqrt()))
+                else:
+                    # Keras keeps the rate inside the momentum, PyTorch outside.
+                    velocity.mul_(self.config.momentum).sub_(rate * one.grad)
+                one += velocity

@@ -37,7 +37,12 @@ def jitter(image: tf.Tensor, pixels: int, seed: int, step: tf.Tensor) -> tf.Tens
       pixels: 1 for no jitter, 2 for 0 or 1 pixels along each axis, 3 for -1 to 1, and so on.
       seed, step: of the random numbers.
     """
-    return shift(image, random_offsets(seed, step, -((pixels - 1) // 2), pixels // 2))
+    return shift(image, jitter_offset(pixels, seed, step))
+
+
+def jitter_offset(pixels: int, seed: int, step: tf.Tensor) -> tf.Tensor:
+    """How far `jitter` moves the image in a step, int32 [2], (down, right)."""
+    return random_offsets(seed, step, -((pixels - 1) // 2), pixels // 2)
 
 
 def run_transform(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:

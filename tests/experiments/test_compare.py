@@ -6,13 +6,14 @@ import sys
 import pytest
 
 from tfinvert import schedules
-from tfinvert.config import Config
+from tfinvert.config import PRESETS, Config
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.experiments import compare
 from tfinvert.networks import convert
 
 FAST = {"model": "resnet18", "weights": "random", "layers": ("res1",), "size": (64, 64), "steps": 40}
 HOMEWORK = {"learning_rate": 0.01, "schedule": "constant", "feature_loss": "mse", "parameterization": "free", "init": "noise"}
+DEFAULTS = {name: getattr(Config(), name) for name in HOMEWORK}
 SCHEDULES = [
     {"schedule": "constant"},
     {"schedule": "exponential", "decay_rate": 0.3, "decay_steps": 7},
@@ -45,6 +46,13 @@ def compared(folder, launch=compare.measure, **settings):
         {"model": "vgg16-bn", "layers": ("conv2_1",), "steps": 20},
         {"model": "alexnet", "layers": ("conv2",)},
         *SCHEDULES[1:],
+        {**DEFAULTS, "layers": ("res1",)},  # a pyramid, clipped
+        {**DEFAULTS, "layers": ("res3",)},  # with a sigmoid
+        {**DEFAULTS, "alpha_weight": 700.0, "backoff": True},
+        {**DEFAULTS, **PRESETS["mv2015"], "preset": "mv2015", "learning_rate": 1.0, "steps": 40, "decay_boundaries": (10, 30)},
+        {**DEFAULTS, **PRESETS["mv2016"], "preset": "mv2016", "steps": 40, "decay_boundaries": (30,), "jitter_steps": 20},
+        {"tv_kind": "beta", "tv_beta": 1.5, "tv_weight": 0.1},
+        {"optimizer": "sgd", "learning_rate": 3000.0, "backoff": True, "steps": 20},  # diverges
     ],
     ids=lambda settings: "-".join(f"{k}={v}" for k, v in settings.items())[:40],
 )

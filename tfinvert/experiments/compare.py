@@ -40,6 +40,7 @@ class Order:
     graph: str = ""  # of PyTorch: the .onnx file of the graph that the port runs
     layers: dict[str, str] = dataclasses.field(default_factory=dict)  # of PyTorch: layer name -> tensor
     initial: np.ndarray | None = None  # of PyTorch: TensorFlow's own bytes
+    offsets: np.ndarray | None = None  # of PyTorch: TensorFlow's own jitter, [steps + 1, 2]; None for none
     variant: str = ""
 
 
@@ -52,10 +53,11 @@ class Side:
       losses: before each update and at the end.
       image: [1, H, W, 3], the last.
       features: at the start, by layer.
-      gradient: at the start, with respect to the variable.
+      gradient: at the start, with respect to the variables, one after the other.
       seconds_to_first_step: from the start of the process to the end of the first update.
       steps_per_second: of the updates after the first, losses read.
       peak_memory_mb: of the process, up to the last step.
+      offsets: [steps + 1, 2], how far jitter moved the image in each step; None for not at all.
     """
 
     initial: np.ndarray
@@ -66,6 +68,7 @@ class Side:
     seconds_to_first_step: float
     steps_per_second: float
     peak_memory_mb: float
+    offsets: np.ndarray | None = None
 
     def speed(self) -> dict[str, float]:
         """The figures of time and memory."""
@@ -106,7 +109,7 @@ def run(config: Config, conversion: convert.Conversion, launch: Callable[[Order]
         main, *others = config.torch_variants
         # The other ways only show their speed; their order has nothing to win or to lose by it.
         ours = launch(Order("tensorflow", config, config.steps, time.time()))
-        order = Order("pytorch", config, config.steps, time.time(), str(file), layers, ours.initial, main)
+        order = Order("pytorch", config, config.steps, time.time(), str(file), layers, ours.initial, ours.offsets, main)
         theirs = launch(order)
         speeds = {main: theirs.speed()}
         for variant in others:
@@ -147,15 +150,10 @@ def run(config: Config, conversion: convert.Conversion, launch: Callable[[Order]
 def _check(config: Config) -> None:
     """Raises InputError where the PyTorch port has no such thing."""
     has: dict[str, tuple[Any, ...]] = {
-        "optimizer": ("adam", "sgd"),
-        "momentum_reset": (False,),
-        "tv_kind": ("l1", "l2"),
-        "alpha_weight": (0,),
+        "optimizer": ("adam", "sgd", "mv2016"),
         "regularizer_final": (1,),
-        "jitter": (0, 1),
         "seeds": (1,),
-        "backoff": (False,),
-        "parameterization": ("free", "clip", "sigmoid"),
+        "parameterization": ("auto", "free", "clip", "bounded", "sigmoid", "pyramid", "sigmoid_pyramid"),
     }
     for name, values in has.items():
         if getattr(config, name) not in values:
@@ -232,7 +230,7 @@ def measure(order: Order) -> Side:
 def _tensorflow(order: Order) -> Side:
     import tensorflow as tf
 
-    from tfinvert import optimizers, parameterizations, precision, terms
+    from tfinvert import optimizers, parameterizations, precision, terms, transforms
     from tfinvert.networks.network import load
     from tfinvert.optimize import Optimization
 
@@ -244,9 +242,15 @@ def _tensorflow(order: Order) -> Side:
     wanted = {name: tf.constant(v) for name, v in network.model(tf.constant(target), training=False).items()}
 
     def optimization() -> Optimization:
-        parameterization = parameterizations.parameterization(config.parameterization, network.size, config.seed)
-        summands = terms.run_terms(config, wanted)
-        return Optimization(network.model, summands, parameterization, initial, optimizers.optimizer(config))
+        return Optimization(
+            network.model,
+            terms.run_terms(config, wanted),
+            parameterizations.parameterization(config.parameterization, network.size, config.seed, config.pyramid_levels),
+            initial,
+            optimizers.optimizer(config),
+            transforms.run_transform(config),
+            config.backoff,
+        )
 
     timer, losses = _Timer(order), []
     with precision.arithmetic(config) as finishing:
@@ -256,7 +260,13 @@ def _tensorflow(order: Order) -> Side:
             finishing(running.step)
     image = running.image()
     features = {name: v.numpy() for name, v in network.model(tf.constant(initial), training=False).items()}
-    return timer.side(initial, losses, image, features, optimization().gradient()[0].numpy())
+    gradient = np.concatenate([one.numpy().ravel() for one in optimization().gradient()])
+    offsets = None
+    if config.jitter > 1:
+        offsets = np.zeros((config.steps + 1, 2), np.int64)
+        for step in range(min(config.jitter_steps or config.steps, config.steps)):
+            offsets[step] = transforms.jitter_offset(config.jitter, config.seed, tf.constant(step))
+    return dataclasses.replace(timer.side(initial, losses, image, features, gradient), offsets=offsets)
 
 
 def _pytorch(order: Order) -> Side:
@@ -273,10 +283,17 @@ def _pytorch(order: Order) -> Side:
         timer, losses, image = _Timer(order), [], initial
         reduced = 0 if config.precision == "float32" else min(config.reduced_steps(), order.steps)
         run = torch_port.optimize(
-            config, network, wanted, initial, steps=order.steps, reduced=reduced, compiled=order.variant == "compile"
+            config,
+            network,
+            wanted,
+            initial,
+            steps=order.steps,
+            offsets=order.offsets,
+            reduced=reduced,
+            compiled=order.variant == "compile",
         )
         for step, (loss, latest) in enumerate(run):
-            if not np.isfinite(loss):
+            if not np.isfinite(loss) and not (config.backoff and step):
                 raise NonFiniteLossError(step, loss)
             losses.append(loss)
             timer.step(step)
@@ -284,7 +301,7 @@ def _pytorch(order: Order) -> Side:
         features = {name: value.numpy() for name, value in torch_port.features(network, initial).items()}
     except NotImplementedError as error:
         raise InputError(str(error)) from None
-    return timer.side(initial, losses, image, features, torch_port.gradient(config, network, wanted, initial))
+    return timer.side(initial, losses, image, features, torch_port.gradient(config, network, wanted, initial, order.offsets))
 
 
 class _Timer:
