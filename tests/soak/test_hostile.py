@@ -1,6 +1,8 @@
 """A few of the soak's hostile files and bad days of a server; and that the watch sees what it is there for."""
 
+import importlib.util
 import os
+import random
 import socket
 import subprocess
 import time
@@ -11,6 +13,7 @@ import pytest
 from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures
 from tfinvert.networks import convert
 
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs atheris, for Linux on x86_64")
 # This module is a part of its own, whose cases are below.
 LIMITED = True
 SECONDS, BLOCKED = 0.5, 3
@@ -48,6 +51,15 @@ def test_checkpoints():
 
 def test_downloads():
     assert downloads.soak(0.01)
+
+
+def test_draws_are_the_bytes_that_are_given_and_then_random():
+    data = random.Random(1).randbytes(20)
+    whole, changed = hostile.Drawn(data), hostile.Drawn(bytes(2) + data[2:])
+    assert whole.random() == int.from_bytes(data[:2], "little") / 2**16
+    assert changed.random() == 0.0
+    assert [whole.getrandbits(8) for _ in range(18)] == [changed.getrandbits(8) for _ in range(18)] == list(data[2:])
+    assert whole.randbytes(100) == hostile.Drawn(data).randbytes(100) != changed.randbytes(100)
 
 
 def prepare():
