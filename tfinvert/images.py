@@ -1,6 +1,5 @@
 """Pictures in and out: files to `Image` arrays and back."""
 
-import errno
 import os
 import warnings
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from tfinvert.errors import InputError
-from tfinvert.files import replacing
+from tfinvert.files import regular, replacing
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 MEAN_COLOUR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
@@ -124,7 +123,7 @@ def read(source: str | Path) -> PillowImage.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(_regular(path), formats=FORMATS) as opened:
+            with PillowImage.open(regular(path), formats=FORMATS) as opened:
                 _check_size(path, *opened.size)
                 return _to_rgb(ImageOps.exif_transpose(opened))
     except FileNotFoundError:
@@ -138,13 +137,6 @@ def read(source: str | Path) -> PillowImage.Image:
     except Exception as error:  # decoders raise SyntaxError, struct.error, EOFError and more on damaged files
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"cannot read the picture {path}: {reason}") from None
-
-
-def _regular(path: Path) -> Path:
-    """The path, unless it is something that may never end; raises OSError."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is a directory" if path.is_dir() else "it is no regular file")
-    return path
 
 
 def sample(name: str) -> Path:
