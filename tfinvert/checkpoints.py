@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -92,6 +93,15 @@ class Checkpoints:
             raise InputError(f"the checkpoints are of another run ({'; '.join(reasons)}); start with --overwrite")
         if newest:
             log.warning("there is no checkpoint before these: starting from the beginning")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within it, TensorFlow's errors are the disk's, and become OSError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(errno.EIO, reason(error), str(path)) from None
 
 
 def _read(path: str) -> None:

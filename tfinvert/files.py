@@ -32,8 +32,8 @@ def write_text(path: Path, text: str) -> None:
 
 def reason(error: Exception) -> str:
     """Why something could not be written, in the words of the system; TensorFlow's come with names of its own around them."""
-    said = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-    return re.sub(r" \[Op:\w+\]$", "", " ".join(said.split())).rpartition("; ")[2][:200]
+    said = (getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)).strip().partition("\n")[0]
+    return re.sub(r" \[Op:\w+\].*", "", " ".join(said.split())).rpartition("; ")[2][:200]
 
 
 def regular(path: Path) -> Path:
