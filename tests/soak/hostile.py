@@ -207,18 +207,31 @@ class Drawn(random.Random):
     """A generator whose draws are bytes that are given; when they are used up, it goes on from a seed that they make."""
 
     def __init__(self, data: bytes):
-        self._left = data
+        self._data, self.used = data, 0
         super().__init__(data)
 
     def random(self) -> float:
-        return self.getrandbits(16) / 2**16 if self._left else super().random()
+        return self.getrandbits(16) / 2**16 if self.used < len(self._data) else super().random()
 
     def getrandbits(self, k: int) -> int:
         size = (k + 7) // 8
-        if not self._left or size > 8:  # noise has nothing to learn from
+        if self.used >= len(self._data) or size > 8:  # noise has nothing to learn from
             return super().getrandbits(k)
-        taken, self._left = self._left[:size], self._left[size:]
+        taken = self._data[self.used : self.used + size]
+        self.used += size
         return int.from_bytes(taken, "little") & ((1 << k) - 1)
+
+
+def changed(data: bytes, used: int, rng: random.Random) -> bytes:
+    """Draws that differ in some of the first `used` bytes, those that a case was made of, or in all from one of them on."""
+    other = bytearray(data)
+    if rng.random() < 0.5:
+        place = rng.randrange(used)
+        other[place:] = rng.randbytes(len(data) - place)
+    else:
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            other[rng.randrange(used)] = rng.randrange(256)
+    return bytes(other)
 
 
 def _work(part: str, seed: str, scratch: Path) -> None:
@@ -229,24 +242,29 @@ def _work(part: str, seed: str, scratch: Path) -> None:
     os.dup2(2, 1)
     with atheris.instrument_imports(include=INSTRUMENTED):
         module, folder, guard = _prepared(part, scratch)
-        start = _memory()
+        start, used = _memory(), dict[bytes, int]()
 
         def one(data: bytes) -> None:
             if not data:  # libFuzzer's own trial
                 return
             print(json.dumps({"case": data.hex()}), file=events, flush=True)
-            end, why = _one(module, Drawn(data), folder, guard)
+            draws = Drawn(data)
+            end, why = _one(module, draws, folder, guard)
+            used[data] = min(draws.used, len(data))
             if _memory() * 2**20 > MEMORY:
                 end, why = "failed", f"{_memory():.0f} MB"
             print(json.dumps({"end": end, "why": why, "memory": _memory()}), file=events, flush=True)
             if _memory() - start > 1000:
                 os._exit(FULL)  # the next case starts from little memory again
 
+        def another(data: bytes, _: int, seed: int) -> bytes:
+            return changed(data, used.get(data, 0) or len(data), random.Random(seed))
+
         # Limits and crashes are the parent's to see.
         without = [f"-{name}=0" for name in ("rss_limit_mb", "malloc_limit_mb", "len_control", "reduce_inputs", "reload")]
         unhandled = [f"-handle_{name}=0" for name in ("segv", "bus", "abrt", "ill", "fpe", "int", "term", "xfsz")]
         options = [f"-seed={seed}", f"-max_len={DRAWS}", "-timeout=86400", *without, *unhandled]
-        atheris.Setup([sys.argv[0], str(scratch / "corpus"), *options], one)
+        atheris.Setup([sys.argv[0], str(scratch / "corpus"), *options], one, custom_mutator=another)
         atheris.Fuzz()
 
 

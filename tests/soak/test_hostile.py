@@ -62,6 +62,16 @@ def test_draws_are_the_bytes_that_are_given_and_then_random():
     assert whole.randbytes(100) == hostile.Drawn(data).randbytes(100) != changed.randbytes(100)
 
 
+def test_changed_draws_begin_to_differ_where_the_case_was_made():
+    data, rng = random.Random(1).randbytes(128), random.Random(0)
+    firsts = []
+    for _ in range(200):
+        other = hostile.changed(data, 10, rng)
+        assert len(other) == 128
+        firsts += [place for place in range(128) if other[place] != data[place]][:1]
+    assert set(firsts) == set(range(10))
+
+
 def prepare():
     """Nothing: the cases below are a part like the others."""
 
