@@ -1,22 +1,14 @@
 """A few of the soak's hostile files and bad days of a server; and that the watch sees what it is there for."""
 
 import importlib.util
-import os
 import random
-import socket
-import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
-from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures
+from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures, wrong
 from tfinvert.networks import convert
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs atheris, for Linux on x86_64")
-# This module is a part of its own, whose cases are below.
-LIMITED = True
-SECONDS, BLOCKED = 0.5, 3
 
 
 def test_onnx_files():
@@ -72,35 +64,8 @@ def test_changed_draws_begin_to_differ_where_the_case_was_made():
     assert set(firsts) == set(range(10))
 
 
-def prepare():
-    """Nothing: the cases below are a part like the others."""
-
-
-def write_elsewhere(folder):
-    (folder.parent / "elsewhere" / "kept.txt").write_text("changed")
-
-
-WRONG = {
-    "an exception": lambda folder: 1 / 0,
-    "a crash": lambda folder: os.abort(),
-    "a long time": lambda folder: time.sleep(30),
-    "much of the processor": lambda folder: sum(range(10**8)),
-    "much memory": lambda folder: bytearray(5 * 2**30),
-    "a file elsewhere": write_elsewhere,
-    "a folder elsewhere": lambda folder: (folder.parent / "new").mkdir(),
-    "a program": lambda folder: subprocess.run(["true"], check=True),
-    "a connection": lambda folder: socket.create_connection(("127.0.0.1", 1), timeout=1),
-    "nothing": lambda folder: "fine",
-}
-
-
-def case(rng, folder: Path) -> str:
-    """What `WRONG` lists under the name in the environment."""
-    return WRONG[os.environ["TFINVERT_WRONG"]](folder) or "fine"
-
-
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", wrong.WRONG | wrong.RIGHT)
 def test_the_watch_sees_what_must_not_happen(name, monkeypatch):
     monkeypatch.setenv("TFINVERT_WRONG", name)
-    tally = hostile.tried("test_hostile", 1)
-    assert bool(tally.failures) == (name != "nothing"), tally
+    tally = hostile.tried("wrong", 1)
+    assert bool(tally.failures) == (name in wrong.WRONG), tally
