@@ -21,6 +21,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", "
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000")
 SMALLEST = 8
 LARGEST = 64_000_000
+LONGEST = 65_535  # of a side, as in JPEG: Pillow's time for some formats grows with the square of a row
 
 
 def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
@@ -36,7 +37,7 @@ def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
       float32 [1, height, width, 3], RGB in [0, 1].
 
     Raises:
-      InputError: no such file, no picture, or fewer than 8 or more than 64 million pixels.
+      InputError: no such file, no picture, or a side of fewer than 8 or more than 65,535, or more than 64 million pixels.
     """
     height, width = size
     resized = read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
@@ -167,6 +168,8 @@ def to_pillow(image: np.ndarray) -> PillowImage.Image:
 def _check_size(path: Path, width: int, height: int) -> None:
     if min(width, height) < SMALLEST:
         raise InputError(f"{path} is {width}x{height} pixels; expected at least {SMALLEST}x{SMALLEST}")
+    if max(width, height) > LONGEST:
+        raise InputError(f"{path} is {width}x{height} pixels; expected at most {LONGEST} on a side: cut it first")
     if width * height > LARGEST:
         raise InputError(f"{path} is {width}x{height} pixels; expected at most {LARGEST // 10**6} million: shrink it first")
 

@@ -104,8 +104,7 @@ class Rig:
         with tmpfs(disk, megabytes=1):
             filler = disk / "filler"
             if kind == "full":
-                free = 2**20 - (60 * turn + 8) * 2**10
-                filler.write_bytes(bytes(free))
+                filler.write_bytes(bytes(2**20 - (8 * turn + 4) * 2**10))
                 code, said = end(start(case, folder, disk))
                 said = _one_line(code, said, "")
                 filler.unlink()
