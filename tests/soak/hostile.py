@@ -263,16 +263,7 @@ def _work(part: str, seed: str, scratch: Path) -> None:
         # Limits and crashes are the parent's to see.
         without = [f"-{name}=0" for name in ("rss_limit_mb", "malloc_limit_mb", "len_control", "reduce_inputs", "reload")]
         unhandled = [f"-handle_{name}=0" for name in ("segv", "bus", "abrt", "ill", "fpe", "int", "term", "xfsz")]
-        # What is slow is not what is most worth trying: reports reach many branches, and take as long as a hundred flagfiles.
-        options = [
-            "-entropic_scale_per_exec_time=1",
-            f"-seed={seed}",
-            f"-max_len={DRAWS}",
-            "-timeout=86400",
-            "-report_slow_units=86400",
-            *without,
-            *unhandled,
-        ]
+        options = [f"-seed={seed}", f"-max_len={DRAWS}", "-timeout=86400", "-report_slow_units=86400", *without, *unhandled]
         atheris.Setup([sys.argv[0], str(scratch / "corpus"), *options], one, custom_mutator=another)
         atheris.Fuzz()
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures, wrong
+from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures, run_directories, wrong
 from tfinvert.networks import convert
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs atheris, for Linux on x86_64")
@@ -35,6 +35,10 @@ def test_pictures():
 
 def test_flag_files():
     assert flag_files.soak(60 / flag_files.CASES)
+
+
+def test_run_directories():
+    assert run_directories.soak(8 / run_directories.CASES)
 
 
 def test_checkpoints():
