@@ -158,7 +158,7 @@ def test_wrong_flags(arguments, message):
         (b"--flagfile=a.flags\n", "includes itself"),
         (b"--flagfile=/dev/zero\n", "it is no regular file"),
         (b"--flagfile=pipe\n", "it is no regular file"),
-        (b"--flagfile=.\n", "it is no regular file"),
+        (b"--flagfile=.\n", "it is a directory"),
         (b"--flagfile=b.flags\n" * 200, "more than 10000 flags"),
         (b"--steps=1\n" * 20000, "more than 10000 flags"),
         (b"#" * 2**21, "more than 1048576"),

@@ -108,12 +108,24 @@ def test_the_checkpoint_before_a_damaged_one_is_taken(whole, tmp_path, monkeypat
     assert [line["step"] for line in run.read_metrics()] == [0, 2, 4, 6, 8]
 
 
-def test_checkpoints_that_are_all_damaged_are_the_user_s_to_remove(tmp_path, monkeypatch):
+@pytest.mark.parametrize("damaged", ["ckpt-*", "ckpt-*.index", "ckpt-*.data*"])
+def test_without_a_whole_checkpoint_a_run_starts_again(damaged, whole, tmp_path, monkeypatch, caplog):
+    """As a kill leaves it while the first is written."""
     run = two_checkpoints(tmp_path / "run", monkeypatch)
-    for path in run.checkpoints.glob("ckpt-*"):
-        path.write_bytes(b"no checkpoint")
-    with pytest.raises(InputError, match="no checkpoint can be read"):
-        resumed(run)
+    for path in run.checkpoints.glob(damaged):
+        path.write_bytes(path.read_bytes()[:-40])
+    made, outcome = resumed(run)
+    assert outcome.steps == 8
+    assert "starting from the beginning" in caplog.text
+    np.testing.assert_array_equal(made.image(), whole[1])
+    assert [line["step"] for line in run.read_metrics()] == list(run.pictures()) == [0, 2, 4, 6, 8]
+
+
+def test_checkpoints_of_something_else_are_refused(tmp_path):
+    run = directory(tmp_path / "run")
+    Checkpoints(tf.train.Checkpoint(other=tf.Variable(1.0)), run.checkpoints).save(0)
+    with pytest.raises(InputError, match="of another run"):
+        drive(optimization(), 8, 2, run, resume=True)
 
 
 def test_a_checkpoint_of_which_only_a_part_could_be_written_is_none(whole, tmp_path, monkeypatch):
@@ -200,3 +212,25 @@ def test_checkpoints_are_not_written_to_a_folder_that_is_gone(tmp_path):
     with pytest.raises(DiskError, match="the folder is gone"):
         checkpoints.save(1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_folder_that_vanishes_under_a_checkpoint_is_not_made_again(more, tmp_path, monkeypatch):
+    folder = tmp_path / "out" / "run" / "checkpoints"
+    checkpoints = Checkpoints(optimization().checkpoint, folder)
+    checkpoints.save(1)
+    save = tf.train.CheckpointManager.save
+
+    def late(manager, step):
+        folder.parent.rename(tmp_path / "away")
+        if more:  # somebody else's, in the same place
+            folder.mkdir(parents=True)
+            (folder.parent / "notes.txt").write_text("kept")
+        return save(manager, step)
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", late)
+    with pytest.raises(DiskError, match="the folder is gone"):
+        checkpoints.save(2)
+    left = [path.name for path in (tmp_path / "out").rglob("*")]
+    assert left == (["run", "notes.txt"] if more else [])
+    assert (tmp_path / "away" / "checkpoints" / "ckpt-1.index").exists()

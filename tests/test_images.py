@@ -62,6 +62,8 @@ def damaged(tmp_path, name):
         Image.new("1", (20000, 20000)).save(path)
     elif name == "large.png":
         Image.new("1", (9000, 9000)).save(path)
+    elif name == "long.png":
+        Image.new("1", (100_000, 8)).save(path)
     elif name == "folder":
         path.mkdir()
     return path
@@ -75,6 +77,7 @@ def damaged(tmp_path, name):
         ("dot.png", "1x1 pixels; expected at least 8x8"),
         ("huge.png", "too large"),
         ("large.png", "9000x9000 pixels; expected at most 64 million"),
+        ("long.png", "100000x8 pixels; expected at most 65535 on a side"),
         ("folder", "directory"),
         ("missing.png", "no picture"),
     ],

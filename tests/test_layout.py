@@ -47,7 +47,7 @@ HEAVY = {
     "matplotlib": {"report/charts"},
     "jinja2": {"report/page"},
     "torch": {"torch_port"},
-    "pooch": {"networks/zoo"},
+    "requests": {"networks/zoo"},
     "tf2onnx": {"decoders"},
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,6 +16,7 @@ from tfinvert.errors import DiskError, InputError
 from tfinvert.files import reason
 
 KEPT = 2
+UNREADABLE = (OSError, tf.errors.OpError, ValueError, IndexError, RuntimeError)
 log = logging.getLogger("tfinvert")
 
 
@@ -37,9 +40,8 @@ class Checkpoints:
           DiskError: it cannot be written; those before it are as they were.
         """
         try:
-            if not self._folder.is_dir():  # TensorFlow would make it again, and a run without its settings in it
-                raise FileNotFoundError("the folder is gone")
-            self._write(step)
+            with _lasting(self._folder, (f"ckpt-{step}*", "checkpoint*")):
+                self._write(step)
             kept = {Path(path).name for path in self._manager.checkpoints}
             for path in self._folder.iterdir():
                 if path.name.endswith("_temp"):
@@ -55,23 +57,21 @@ class Checkpoints:
     def _write(self, step: int) -> None:
         """Writes one, whole or not at all: on a full disk TensorFlow may write a part of it and not say so."""
         try:
-            reader = tf.train.load_checkpoint(self._manager.save(step))
-            for name in reader.get_variable_to_shape_map():
-                reader.get_tensor(name)
-        except (OSError, tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
+            _read(self._manager.save(step))
+        except UNREADABLE as error:
             for part in self._folder.glob(f"ckpt-{step}.*"):
                 part.unlink()
             said = reason(error) if isinstance(error, OSError | tf.errors.OpError) else "it is not whole"
             raise OSError(said) from None
 
     def restore(self, is_whole: Callable[[int], bool] = lambda step: True) -> None:
-        """Brings the state to the newest checkpoint that can be read; leaves it as it is where there is none.
+        """Brings the state to the newest checkpoint that is whole; leaves it as it is where there is none.
 
         Args:
           is_whole: whether what else belongs to the state of a step is there; checkpoints without it are passed over.
 
         Raises:
-          InputError: there are some and none can be read.
+          InputError: there are some, and they are of something else.
         """
         reasons = []
         newest = self._manager.latest_checkpoint
@@ -80,10 +80,69 @@ class Checkpoints:
                 log.warning("lines or pictures from before the checkpoint %s are missing; trying the one before it", path)
                 continue
             try:
+                _read(path)  # all of it, before any of it is taken
+            except UNREADABLE:
+                log.warning("the checkpoint %s cannot be read; trying the one before it", os.path.relpath(path))
+                continue
+            try:
                 self._state.restore(path).assert_consumed()
                 return
-            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+            except (tf.errors.OpError, AssertionError, ValueError) as error:
                 reasons.append(f"{path}: {' '.join(str(error).split())[:160]}")
-                log.warning("the checkpoint %s cannot be read; trying the one before it", os.path.relpath(path))
         if reasons:
-            raise InputError(f"no checkpoint can be read ({'; '.join(reasons)}); start with --overwrite")
+            raise InputError(f"the checkpoints are of another run ({'; '.join(reasons)}); start with --overwrite")
+        if newest:
+            log.warning("there is no checkpoint before these: starting from the beginning")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within it, TensorFlow's errors are the disk's, and become OSError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(errno.EIO, reason(error), str(path)) from None
+
+
+def _read(path: str) -> None:
+    """Reads all of a checkpoint, and so its checksums; raises one of UNREADABLE."""
+    reader = tf.train.load_checkpoint(path)
+    for name in reader.get_variable_to_shape_map():
+        reader.get_tensor(name)
+
+
+@contextlib.contextmanager
+def _lasting(folder: Path, made: tuple[str, ...]) -> Iterator[None]:
+    """Raises OSError where the folder is gone, or goes meanwhile: TensorFlow makes it again, and a run without its settings.
+
+    Args:
+      folder: must be the same at the end as at the start.
+      made: patterns of what is removed from another one in its place; folders that are empty then are removed as well.
+    """
+    gone = FileNotFoundError("the folder is gone")
+    places = (folder.absolute(), *folder.absolute().parents)
+    try:
+        held = os.open(folder, os.O_RDONLY)  # as long as it is open, no other folder gets its number
+    except FileNotFoundError:
+        raise gone from None
+    try:
+        before = [place.stat() for place in places]
+        try:
+            yield
+        finally:
+            others = [place for place, then in zip(places, before, strict=True) if not _is(place, then)]
+            if folder.absolute() in others:
+                for path in (path for pattern in made for path in folder.glob(pattern)):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                for place in others:
+                    with contextlib.suppress(OSError):
+                        place.rmdir()
+                raise gone
+    finally:
+        os.close(held)
+
+
+def _is(place: Path, then: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(place.stat(), then)
+    return False

@@ -124,16 +124,9 @@ class Encoder:
         try:
             fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in json.loads(text).items()}
             encoder = Encoder(**fields)
-            texts: tuple[object, ...] = (
-                encoder.layer,
-                encoder.tensor,
-                encoder.network,
-                encoder.weights,
-                encoder.pool,
-                encoder.preprocessing,
-            )
-            texts += tuple(value for value in (encoder.onnx, encoder.sha256) if value is not None)
             sides = (*encoder.shape, *encoder.size)
+            missing = {name for name in ("onnx", "sha256") if fields[name] is None}
+            texts = [value for name, value in fields.items() if name not in {"shape", "size", *missing}]
             if not all(isinstance(one, str) for one in texts) or not all(type(n) is int and 0 < n < 2**31 for n in sides):
                 raise ValueError
             if len(encoder.shape) not in (1, 3) or len(encoder.size) != 2:

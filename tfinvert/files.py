@@ -32,19 +32,24 @@ def write_text(path: Path, text: str) -> None:
 
 def reason(error: Exception) -> str:
     """Why something could not be written, in the words of the system; TensorFlow's come with names of its own around them."""
-    said = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-    return re.sub(r" \[Op:\w+\]$", "", " ".join(said.split())).rpartition("; ")[2][:200]
+    said = (getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)).strip().partition("\n")[0]
+    return re.sub(r" \[Op:\w+\].*", "", " ".join(said.split())).rpartition("; ")[2][:200]
+
+
+def regular(path: Path) -> Path:
+    """The path; raises OSError where something else than a file is there: a pipe or a device may never end."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is a directory" if path.is_dir() else "it is no regular file", str(path))
+    return path
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     """A text file, in UTF-8; what is none becomes replacement characters.
 
     Raises:
-      OSError: it is not there, is no regular file (a pipe or device may never end), or has more than `largest` bytes.
+      OSError: it is not there, is no regular file, or has more than `largest` bytes.
     """
-    size = path.stat().st_size
-    if not path.is_file():
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    size = regular(path).stat().st_size
     if size > largest:
         raise OSError(errno.EFBIG, f"it has {size} bytes, more than {largest}", str(path))
     return path.read_text(encoding="utf-8", errors="replace")

@@ -1,6 +1,5 @@
 """Pictures in and out: files to `Image` arrays and back."""
 
-import errno
 import os
 import warnings
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from tfinvert.errors import InputError
-from tfinvert.files import replacing
+from tfinvert.files import regular, replacing
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 MEAN_COLOUR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
@@ -26,6 +25,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", "
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000")
 SMALLEST = 8
 LARGEST = 64_000_000
+LONGEST = 65_535  # of a side, as in JPEG: Pillow's time for some formats grows with the square of a row
 
 
 def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
@@ -41,7 +41,7 @@ def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
       float32 [1, height, width, 3], RGB in [0, 1].
 
     Raises:
-      InputError: no such file, no picture, or fewer than 8 or more than 64 million pixels.
+      InputError: no such file, no picture, or a side of fewer than 8 or more than 65,535, or more than 64 million pixels.
     """
     height, width = size
     resized = read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
@@ -128,7 +128,7 @@ def read(source: str | Path) -> PillowImage.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(_regular(path), formats=FORMATS) as opened:
+            with PillowImage.open(regular(path), formats=FORMATS) as opened:
                 _check_size(path, *opened.size)
                 return _to_rgb(ImageOps.exif_transpose(opened))
     except FileNotFoundError:
@@ -142,13 +142,6 @@ def read(source: str | Path) -> PillowImage.Image:
     except Exception as error:  # decoders raise SyntaxError, struct.error, EOFError and more on damaged files
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"cannot read the picture {path}: {reason}") from None
-
-
-def _regular(path: Path) -> Path:
-    """The path, unless it is something that may never end; raises OSError."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is a directory" if path.is_dir() else "it is no regular file")
-    return path
 
 
 def sample(name: str) -> Path:
@@ -179,6 +172,8 @@ def to_pillow(image: np.ndarray) -> PillowImage.Image:
 def _check_size(path: Path, width: int, height: int) -> None:
     if min(width, height) < SMALLEST:
         raise InputError(f"{path} is {width}x{height} pixels; expected at least {SMALLEST}x{SMALLEST}")
+    if max(width, height) > LONGEST:
+        raise InputError(f"{path} is {width}x{height} pixels; expected at most {LONGEST} on a side: cut it first")
     if width * height > LARGEST:
         raise InputError(f"{path} is {width}x{height} pixels; expected at most {LARGEST // 10**6} million: shrink it first")
 

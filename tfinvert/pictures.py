@@ -134,7 +134,6 @@ def tiny_imagenet(folder: Path) -> Path:
     if whole.is_dir():
         return whole
     archive = folder / "tiny-imagenet-200.zip"
-    # pooch keeps a file whose checksum is right.
     zoo.fetch(archive, TINY_IMAGENET_SOURCES, TINY_IMAGENET_HASH, "or give --data=FOLDER")
     part = folder / f".tiny-imagenet-200.{os.getpid()}.part"
     try:

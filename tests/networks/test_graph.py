@@ -339,7 +339,7 @@ def test_names_that_are_no_text_are_refused(tiny, tmp_path):
 
 def test_a_pipe_in_the_place_of_a_network_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "net.onnx")
-    with pytest.raises(InputError, match="it is no file"):
+    with pytest.raises(InputError, match="it is no regular file"):
         graphs.read(tmp_path / "net.onnx")
 
 

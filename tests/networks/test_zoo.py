@@ -33,7 +33,8 @@ def test_a_download_arrives_whole_and_is_not_fetched_again(server, tmp_path):
         ("/loop", "redirected in a circle"),
         ("/page", "another checksum"),
         ("/truncated", ""),
-        ("/stalled", ""),
+        ("/stalled", "timed out"),
+        ("/dripping", "less than 1000 bytes a second"),
         ("/closed", "no connection"),
         ("/nonsense", "no connection"),
     ],
@@ -41,6 +42,7 @@ def test_a_download_arrives_whole_and_is_not_fetched_again(server, tmp_path):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bad_source_leaves_nothing_and_the_next_is_tried(server, tmp_path, address, reason, monkeypatch):
     monkeypatch.setattr(zoo, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(zoo, "SLOW_SECONDS", 0.5)
     folder = tmp_path / "models"
     with pytest.raises(InputError, match="put it at") as caught:
         zoo.pretrained_file(model(f"{server}{address}"), folder)

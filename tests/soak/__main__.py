@@ -16,7 +16,10 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from tests.conftest import ROOT
 from tests.soak import Row
 
-PARTS = ("kill", "disk", "locks", "memory", "hermetic", "downloads", "onnx_files", "pictures", "flag_files", "checkpoints")
+PARTS = (
+    *("kill", "disk", "locks", "memory", "hermetic", "downloads"),
+    *("onnx_files", "pictures", "flag_files", "run_directories", "checkpoints"),
+)
 KEPT = ROOT / "soak.json"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- rows: python -m tests.soak -->", "<!-- end of rows -->"

@@ -23,7 +23,10 @@ from tfinvert.networks import zoo
 CASES, KILLED = 300, 40
 CONTENT = b"the weights of a network" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-FAULTS = ("missing", "broken", "loop", "page", "truncated", "wrong", "empty", "longer", "stalled", "closed", "nonsense", "none")
+FAULTS = (
+    *("missing", "broken", "loop", "page", "truncated", "wrong", "empty", "longer", "stalled", "dripping", "closed"),
+    *("nonsense", "none"),
+)
 ASKED: collections.Counter = collections.Counter()
 
 
@@ -59,6 +62,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             if not self.server.stop.wait(5 if self.path == "/stalled" else 0.5):  # type: ignore[attr-defined]
                 self.wfile.write(CONTENT[10000:])
+        elif self.path == "/dripping":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            for number in range(len(CONTENT)):
+                self.wfile.write(CONTENT[number : number + 1])
+                self.wfile.flush()
+                if self.server.stop.wait(0.05):  # type: ignore[attr-defined]
+                    break
         elif self.path == "/closed":
             self.close_connection = True
         elif self.path == "/nonsense":
@@ -98,13 +110,14 @@ def soak(scale: float = 1.0) -> list[Row]:
     """Each download ends with the whole file or with none."""
     rng = random.Random(SEED)
     logging.getLogger("tfinvert").setLevel(logging.ERROR)
-    patience, zoo.CONNECT_TIMEOUT = zoo.CONNECT_TIMEOUT, 0.3
+    patience = zoo.CONNECT_TIMEOUT, zoo.SLOW_SECONDS
+    zoo.CONNECT_TIMEOUT = zoo.SLOW_SECONDS = 0.3
     try:
         with serving() as server, tempfile.TemporaryDirectory() as folder, _quiet():
             faults = [_faults(rng, server, Path(folder, f"a{n}")) for n in range(max(round(CASES * scale), len(FAULTS)))]
             killed = [_killed(rng, server, Path(folder, f"b{n}")) for n in range(max(round(KILLED * scale), 1))]
     finally:
-        zoo.CONNECT_TIMEOUT = patience
+        zoo.CONNECT_TIMEOUT, zoo.SLOW_SECONDS = patience
     ends, sources = collections.Counter(end for end, _ in faults), sum(count for _, count in faults)
     return [
         Row(

@@ -5,7 +5,10 @@ the program and says in a word how that ended; InputError is an end of its own. 
 crash, more than SECONDS or MEMORY, a file that is changed outside the folder, a connection, a program that is started, an
 object that is unpickled.
 
-`python -m tests.soak.hostile PART SEED NUMBER` tries one case again and shows its traceback.
+What the generator draws comes from a coverage-guided fuzzer (atheris, that is libFuzzer): draws that led through branches of
+the program that no others had reached are kept, changed and tried again.
+
+`python -m tests.soak.hostile PART DRAWS` tries one case again and shows its traceback; a failure names its draws.
 """
 
 import collections
@@ -25,6 +28,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from types import ModuleType
 
 from tests.soak import Row
 from tfinvert.errors import InputError
@@ -34,44 +38,65 @@ SECONDS = 10  # of the clock and of the processor both, so that a machine that i
 BLOCKED = 300  # seconds of the clock alone
 MEMORY = 4 * 2**30  # bytes
 SEED = 8
+DRAWS = 128  # bytes
+AT_RANDOM = 0.5  # share of the cases; the others are made of those that led somewhere new
+INSTRUMENTED = ("tfinvert", "onnx", "PIL")  # where branches are counted
+FOLDERS = ("home", "work", "elsewhere", "corpus")
 SHOWN = 20  # failures
 STARTED = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn", "pickle.find_class")
 CONNECTED = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.bind", "urllib.Request")
+FOLLOWING = ("open", "os.chmod", "os.chown", "os.truncate")  # to where a link leads
 CHANGED = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.chown", "os.truncate")
 
 
 @dataclasses.dataclass
 class Tally:
-    """How cases ended, by kind, with what must not have happened and the most memory (MB) that a process took."""
+    """How cases ended, by kind, with what must not have happened.
+
+    Attributes:
+      memory: the most that a process took, in MB.
+      branches: of the instrumented code that were reached.
+    """
 
     ends: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     failures: list[str] = dataclasses.field(default_factory=list)
     memory: float = 0.0
+    branches: int = 0
 
     def row(self, what: str) -> Row:
         """As a line of the table; AssertionError where there are failures."""
         count = self.ends.total()
         assert not self.failures, f"{len(self.failures)} of {count}:\n" + "\n".join(self.failures[:SHOWN])
         said = ", ".join(f"{number:,} {end}" for end, number in sorted(self.ends.items()))
-        return Row(what, f"{count:,} cases", f"{said}; at most {self.memory:,.0f} MB")
+        reached = f"; {self.branches:,} branches reached" if self.branches else ""
+        return Row(what, f"{count:,} cases", f"{said}; at most {self.memory:,.0f} MB{reached}")
 
 
-def tried(part: str, count: int, seed: int = SEED) -> Tally:
-    """Tries the first `count` cases of a part, in as many processes as it takes."""
-    tally, first = Tally(), 0
+def tried(part: str, count: int) -> Tally:
+    """Tries so many different cases of a part, in as many processes as it takes."""
+    tally, seen = Tally(), set[str]()
+    rng = random.Random(SEED)
     with tempfile.TemporaryDirectory(prefix="hostile-") as scratch:
-        for name in ("home", "work", "elsewhere"):
+        for name in FOLDERS:
             Path(scratch, name).mkdir()
+        for _ in range(max(round(count * AT_RANDOM), 1)):
+            data = rng.randbytes(DRAWS)
+            _kept(Path(scratch), data.hex()).write_bytes(data)
         Path(scratch, "elsewhere", "kept.txt").write_text("as it was")
         before = _contents(Path(scratch, "elsewhere")), _contents(Path(scratch, "home"))
-        while first < count:
-            first = _some(part, seed, first, count, Path(scratch), tally)
+        while len(seen) < count and len(tally.failures) < SHOWN:
+            _some(part, count, Path(scratch), tally, seen)
         if before != (_contents(Path(scratch, "elsewhere")), _contents(Path(scratch, "home"))):
             tally.failures.append("files outside the folder were changed")
-        strange = sorted({path.name for path in Path(scratch).iterdir()} - {"home", "work", "elsewhere"})
+        strange = sorted({path.name for path in Path(scratch).iterdir()} - set(FOLDERS))
         if strange:
             tally.failures.append(f"files outside the folder were made: {strange}")
     return tally
+
+
+def _kept(scratch: Path, draws: str) -> Path:
+    """Where draws lie that are tried first, and from which others are made; libFuzzer names its files in this way."""
+    return scratch / "corpus" / hashlib.sha1(bytes.fromhex(draws)).hexdigest()
 
 
 def _contents(folder: Path) -> dict[str, str]:
@@ -79,8 +104,8 @@ def _contents(folder: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _some(part: str, seed: int, first: int, last: int, scratch: Path, tally: Tally) -> int:
-    """Cases from `first` on in one process; gives the number of the next."""
+def _some(part: str, count: int, scratch: Path, tally: Tally, seen: set[str]) -> None:
+    """Cases in one process, until it ends or `count` have been seen; those that were kept are tried again and not counted."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -91,8 +116,8 @@ def _some(part: str, seed: int, first: int, last: int, scratch: Path, tally: Tal
         "CUDA_VISIBLE_DEVICES": "-1",
         "OMP_NUM_THREADS": "2",
     }
-    command = [sys.executable, "-m", "tests.soak.hostile", part, str(seed), str(first), str(last), str(scratch)]
-    number, done = first - 1, True
+    command = [sys.executable, "-m", "tests.soak.hostile", part, str(SEED + len(seen)), str(scratch)]
+    draws, done = "", True
     with (
         tempfile.TemporaryFile() as said,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, env=environment, cwd=ROOT) as process,
@@ -101,29 +126,37 @@ def _some(part: str, seed: int, first: int, last: int, scratch: Path, tally: Tal
         for line in process.stdout:
             event = json.loads(line)
             if "case" in event:
-                number, done = event["case"], False
+                draws, done = event["case"], False
                 continue
             done = True
             tally.memory = max(tally.memory, event["memory"])
-            tally.ends[event["end"]] += 1
             if event["end"] == "failed":
-                tally.failures.append(f"{part} {seed} {number}: {event['why']}")
+                tally.failures.append(f"{part} {draws}: {event['why']}")
+            if draws not in seen:
+                tally.ends[event["end"]] += 1
+            seen.add(draws)
+            if len(seen) == count:
+                process.kill()
+                break
         code = process.wait()
         said.seek(0)
-        last_words = " | ".join(said.read().decode(errors="replace").strip().splitlines()[-12:])
-    if code == 0:
-        return last
-    assert number >= first, f"{part}: the process ended with {code} before its first case: {last_words}"
+        words = said.read().decode(errors="replace").strip()
+    tally.branches = max([tally.branches, *map(int, re.findall(r"^#\d+\s.* cov: (\d+) ", words, re.MULTILINE))])
+    if len(seen) == count:
+        return
+    last_words = " | ".join(words.splitlines()[-12:])
+    assert draws, f"{part}: the process ended with {code} before its first case: {last_words}"
+    _kept(scratch, draws).unlink(missing_ok=True)  # or the next process would end there too
     if done:  # the process was full after this case
-        assert code == FULL, f"{part}: the process ended with {code} after case {number}: {last_words}"
-        return number + 1
+        assert code == FULL, f"{part}: the process ended with {code} after {draws}: {last_words}"
+        return
+    seen.add(draws)
     tally.ends["failed"] += 1
     kind = "took too long" if "Timeout" in last_words else f"crashed with {code}"
-    tally.failures.append(f"{part} {seed} {number}: {kind}: {last_words[:600]}")
-    return number + 1
+    tally.failures.append(f"{part} {draws}: {kind}: {last_words[:600]}")
 
 
-FULL = 77  # exit code of a process that has grown, and goes on as another one
+FULL = 88  # exit code of a process that has grown, and goes on as another one
 
 
 class _Guard:
@@ -158,7 +191,10 @@ class _Guard:
         if isinstance(path, int) or path is None:
             return
         whole = os.path.abspath(os.fsdecode(path))  # type: ignore[arg-type]
-        if whole != os.devnull and not os.path.realpath(whole).startswith(self.allowed):
+        folder, name = os.path.split(whole)
+        # A link that is removed or renamed is itself what is changed.
+        real = os.path.realpath(whole) if event in FOLLOWING else os.path.join(os.path.realpath(folder), name)
+        if whole != os.devnull and not real.startswith(self.allowed):
             self.found.append(f"{event} {whole}")
 
 
@@ -167,9 +203,72 @@ def _memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def _work(part: str, seed: str, first: int, last: int, scratch: Path) -> None:
+class Drawn(random.Random):
+    """A generator whose draws are bytes that are given; when they are used up, it goes on from a seed that they make."""
+
+    def __init__(self, data: bytes):
+        self._data, self.used = data, 0
+        super().__init__(data)
+
+    def random(self) -> float:
+        return self.getrandbits(16) / 2**16 if self.used < len(self._data) else super().random()
+
+    def getrandbits(self, k: int) -> int:
+        size = (k + 7) // 8
+        if self.used >= len(self._data) or size > 8:  # noise has nothing to learn from
+            return super().getrandbits(k)
+        taken = self._data[self.used : self.used + size]
+        self.used += size
+        return int.from_bytes(taken, "little") & ((1 << k) - 1)
+
+
+def changed(data: bytes, used: int, rng: random.Random) -> bytes:
+    """Draws that differ in some of the first `used` bytes, those that a case was made of, or in all from one of them on."""
+    other = bytearray(data)
+    if rng.random() < 0.5:
+        place = rng.randrange(used)
+        other[place:] = rng.randbytes(len(data) - place)
+    else:
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            other[rng.randrange(used)] = rng.randrange(256)
+    return bytes(other)
+
+
+def _work(part: str, seed: str, scratch: Path) -> None:
+    """Tries cases until it is killed: first those that were kept, then what the fuzzer makes of them."""
+    import atheris
+
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    with atheris.instrument_imports(include=INSTRUMENTED):
+        module, folder, guard = _prepared(part, scratch)
+        start, used = _memory(), dict[bytes, int]()
+
+        def one(data: bytes) -> None:
+            if not data:  # libFuzzer's own trial
+                return
+            print(json.dumps({"case": data.hex()}), file=events, flush=True)
+            draws = Drawn(data)
+            end, why = _one(module, draws, folder, guard)
+            used[data] = min(draws.used, len(data))
+            if _memory() * 2**20 > MEMORY:
+                end, why = "failed", f"{_memory():.0f} MB"
+            print(json.dumps({"end": end, "why": why, "memory": _memory()}), file=events, flush=True)
+            if _memory() - start > 1000:
+                os._exit(FULL)  # the next case starts from little memory again
+
+        def another(data: bytes, _: int, seed: int) -> bytes:
+            return changed(data, used.get(data, 0) or len(data), random.Random(seed))
+
+        # Limits and crashes are the parent's to see.
+        without = [f"-{name}=0" for name in ("rss_limit_mb", "malloc_limit_mb", "len_control", "reduce_inputs", "reload")]
+        unhandled = [f"-handle_{name}=0" for name in ("segv", "bus", "abrt", "ill", "fpe", "int", "term", "xfsz")]
+        options = [f"-seed={seed}", f"-max_len={DRAWS}", "-timeout=86400", "-report_slow_units=86400", *without, *unhandled]
+        atheris.Setup([sys.argv[0], str(scratch / "corpus"), *options], one, custom_mutator=another)
+        atheris.Fuzz()
+
+
+def _prepared(part: str, scratch: Path) -> tuple[ModuleType, Path, _Guard]:
     module = importlib.import_module(f"tests.soak.{part}")
     module.prepare()
     os.environ["HOME"] = str(scratch / "home")
@@ -177,17 +276,7 @@ def _work(part: str, seed: str, first: int, last: int, scratch: Path) -> None:
     os.chdir(folder)
     if module.LIMITED:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    guard = _Guard(folder)
-    start = _memory()
-    for number in range(first, last):
-        print(json.dumps({"case": number}), file=events, flush=True)
-        end, why = _one(module, random.Random(f"{part} {seed} {number}"), folder, guard)
-        if _memory() * 2**20 > MEMORY:
-            end, why = "failed", f"{_memory():.0f} MB"
-        print(json.dumps({"end": end, "why": why, "memory": _memory()}), file=events, flush=True)
-        if _memory() - start > 1000 and number + 1 < last:
-            events.flush()
-            os._exit(FULL)  # the next case starts from little memory again
+    return module, folder, _Guard(folder)
 
 
 def _one(module, rng: random.Random, folder: Path, guard: _Guard) -> tuple[str, str]:
@@ -220,19 +309,21 @@ def _one(module, rng: random.Random, folder: Path, guard: _Guard) -> tuple[str, 
 SHOW = False  # whole tracebacks
 
 
-def _again(part: str, seed: str, number: int) -> None:
+def _again(part: str, draws: str) -> None:
     """One case, in this process."""
     global SHOW
     SHOW = True
     with tempfile.TemporaryDirectory(prefix="hostile-") as scratch, contextlib.chdir(ROOT):
-        for name in ("home", "work", "elsewhere"):
+        for name in FOLDERS:
             Path(scratch, name).mkdir()
-        _work(part, seed, number, number + 1, Path(scratch))
+        os.environ["TFINVERT_CACHE"] = str(Path(scratch, "work", "cache"))
+        module, folder, guard = _prepared(part, Path(scratch))
+        print(*_one(module, Drawn(bytes.fromhex(draws)), folder, guard))
         os.chdir(ROOT)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        _again(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    if len(sys.argv) == 3:
+        _again(sys.argv[1], sys.argv[2])
     else:
-        _work(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5]))
+        _work(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

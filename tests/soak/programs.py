@@ -19,6 +19,7 @@ from PIL import Image
 from tests.conftest import ROOT, tiny_graph, write_onnx
 
 PLAIN = "adam, total variation"
+TENSORBOARD = "TensorBoard"
 HANG_SECONDS = 300.0  # generous: of a process that does not end
 
 
@@ -50,9 +51,11 @@ def cases(folder: Path) -> dict[str, Case]:
         *("--decay_boundaries=", "--decay_factors=", "--image=chelsea", "--style_images=coffee,rocket"),
     )
     decoder = ("--layers=conv1", "--width=4", "--batch_size=4", "--epoch_pictures=32", "--learning_rate=0.003", "--pool=max")
+    decoder += ("--tensorboard",)
     annealed = ("--regularizer_final=0.1", "--tv_weight=0.1", "--backoff", "--jitter=3", "--parameterization=fourier")
     found = (
         Case(PLAIN, (*invert, "--steps=400", "--tv_weight=0.05")),
+        Case(TENSORBOARD, (*invert, "--steps=300", "--learning_rate=0.02", "--tensorboard")),
         Case("L-BFGS", (*invert, "--steps=300", "--optimizer=lbfgs", "--parameterization=bounded")),
         Case("three seeds, SGD", (*invert, "--steps=300", "--seeds=3", "--optimizer=sgd", "--init=noise")),
         Case("annealing, backing off, jitter, Fourier", (*invert, "--steps=300", *annealed)),

@@ -1,19 +1,14 @@
 """A few of the soak's hostile files and bad days of a server; and that the watch sees what it is there for."""
 
-import os
-import socket
-import subprocess
-import time
-from pathlib import Path
+import importlib.util
+import random
 
 import pytest
 
-from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures
+from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures, run_directories, wrong
 from tfinvert.networks import convert
 
-# This module is a part of its own, whose cases are below.
-LIMITED = True
-SECONDS, BLOCKED = 0.5, 3
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs atheris, for Linux on x86_64")
 
 
 def test_onnx_files():
@@ -42,6 +37,10 @@ def test_flag_files():
     assert flag_files.soak(60 / flag_files.CASES)
 
 
+def test_run_directories():
+    assert run_directories.soak(8 / run_directories.CASES)
+
+
 def test_checkpoints():
     assert checkpoints.soak(30 / checkpoints.CASES)
 
@@ -50,35 +49,27 @@ def test_downloads():
     assert downloads.soak(0.01)
 
 
-def prepare():
-    """Nothing: the cases below are a part like the others."""
+def test_draws_are_the_bytes_that_are_given_and_then_random():
+    data = random.Random(1).randbytes(20)
+    whole, changed = hostile.Drawn(data), hostile.Drawn(bytes(2) + data[2:])
+    assert whole.random() == int.from_bytes(data[:2], "little") / 2**16
+    assert changed.random() == 0.0
+    assert [whole.getrandbits(8) for _ in range(18)] == [changed.getrandbits(8) for _ in range(18)] == list(data[2:])
+    assert whole.randbytes(100) == hostile.Drawn(data).randbytes(100) != changed.randbytes(100)
 
 
-def write_elsewhere(folder):
-    (folder.parent / "elsewhere" / "kept.txt").write_text("changed")
+def test_changed_draws_begin_to_differ_where_the_case_was_made():
+    data, rng = random.Random(1).randbytes(128), random.Random(0)
+    firsts = []
+    for _ in range(200):
+        other = hostile.changed(data, 10, rng)
+        assert len(other) == 128
+        firsts += [place for place in range(128) if other[place] != data[place]][:1]
+    assert set(firsts) == set(range(10))
 
 
-WRONG = {
-    "an exception": lambda folder: 1 / 0,
-    "a crash": lambda folder: os.abort(),
-    "a long time": lambda folder: time.sleep(30),
-    "much of the processor": lambda folder: sum(range(10**8)),
-    "much memory": lambda folder: bytearray(5 * 2**30),
-    "a file elsewhere": write_elsewhere,
-    "a folder elsewhere": lambda folder: (folder.parent / "new").mkdir(),
-    "a program": lambda folder: subprocess.run(["true"], check=True),
-    "a connection": lambda folder: socket.create_connection(("127.0.0.1", 1), timeout=1),
-    "nothing": lambda folder: "fine",
-}
-
-
-def case(rng, folder: Path) -> str:
-    """What `WRONG` lists under the name in the environment."""
-    return WRONG[os.environ["TFINVERT_WRONG"]](folder) or "fine"
-
-
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", wrong.WRONG | wrong.RIGHT)
 def test_the_watch_sees_what_must_not_happen(name, monkeypatch):
     monkeypatch.setenv("TFINVERT_WRONG", name)
-    tally = hostile.tried("test_hostile", 1)
-    assert bool(tally.failures) == (name != "nothing"), tally
+    tally = hostile.tried("wrong", 1)
+    assert bool(tally.failures) == (name in wrong.WRONG), tally

@@ -22,6 +22,7 @@ from tfinvert import (
     terms,
     transforms,
 )
+from tfinvert.checkpoints import writing
 from tfinvert.config import Config, flagfile
 from tfinvert.drive import Outcome, drive
 from tfinvert.errors import InputError
@@ -237,15 +238,18 @@ def _tensorboard(config: Config, run_dir: RunDirectory | None) -> Iterator[Any]:
     if run_dir is None or not config.tensorboard:
         yield lambda line, image: None
         return
-    writer = tf.summary.create_file_writer(str(run_dir.tensorboard))
+    with writing(run_dir.tensorboard):
+        writer = tf.summary.create_file_writer(str(run_dir.tensorboard))
 
     def log(line: dict[str, Any], image: np.ndarray) -> None:
-        with writer.as_default(step=line["step"]):
+        with writing(run_dir.tensorboard), writer.as_default(step=line["step"]):
             for name, value in line.items():
                 if name != "step":
                     tf.summary.scalar(name, value)
             tf.summary.image("image", np.clip(image, 0, 1))
 
-    with writer.as_default():
+    try:
         yield log
-    writer.close()
+    finally:
+        with writing(run_dir.tensorboard):
+            writer.close()

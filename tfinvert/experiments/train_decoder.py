@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert import decoders, feature_cache, images, interruption, metrics, precision, provenance, training
-from tfinvert.checkpoints import Checkpoints
+from tfinvert.checkpoints import Checkpoints, writing
 from tfinvert.config import DecoderConfig, flagfile
 from tfinvert.decoders import Encoder
 from tfinvert.errors import NonFiniteLossError
-from tfinvert.files import reason
 from tfinvert.networks.convert import Conversion
 from tfinvert.networks.network import Network, load
 from tfinvert.pictures import Pictures, Split
@@ -122,8 +120,7 @@ def _train(
             stack.enter_context(run_dir)
             callbacks.append(_Keeping(state, checkpoints, encoder, run_dir, held, history))
             if config.tensorboard:
-                callbacks.append(keras.callbacks.TensorBoard(str(run_dir.tensorboard), write_graph=False))
-                callbacks.append(_Shown(run_dir, held))
+                callbacks += [_Scalars(str(run_dir.tensorboard), write_graph=False), _Shown(run_dir, held)]
         first_step, started = state.step, time.perf_counter()
         try:
             state.fit(batches, callbacks, stop, verbose=cluster.share.is_chief and sys.stderr.isatty())
@@ -235,7 +232,7 @@ class _Keeping(keras.callbacks.Callback):
         # The best decoder before its line, and the line before the checkpoint: whatever is lost with a kill is made again.
         if figures["val_loss"] < self._best:
             self._best = figures["val_loss"]
-            with _writing(self._run_dir.decoder):
+            with writing(self._run_dir.decoder):
                 decoders.save(self._state.decoder, self._encoder, self._run_dir.decoder)
         self._run_dir.append_metrics({"step": step, **figures, "learning_rate": self._state.learning_rate()})
         self._save()
@@ -246,30 +243,38 @@ class _Keeping(keras.callbacks.Callback):
         self._saved = time.perf_counter()
 
 
+class _Scalars(keras.callbacks.TensorBoard):
+    """Keras' own, which says what the disk says."""
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        with writing(Path(self.log_dir)):
+            super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        with writing(Path(self.log_dir)):
+            super().on_train_end(logs)
+
+
 class _Shown(keras.callbacks.Callback):
     """Held-out pictures and what is decoded of them, for TensorBoard."""
 
     def __init__(self, run_dir: RunDirectory, held: _Held):
         super().__init__()
-        self._held = held
-        self._writer = tf.summary.create_file_writer(str(run_dir.tensorboard / "pictures"))
-        with self._writer.as_default(step=0):
-            tf.summary.image("held out", held.shown[None])
+        self._held, self._folder = held, run_dir.tensorboard / "pictures"
+        with writing(self._folder):
+            self._writer = tf.summary.create_file_writer(str(self._folder))
+        self._write("held out", 0)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        with self._writer.as_default(step=epoch):
-            tf.summary.image("decoded", self._held.shown[None])
+        self._write("decoded", epoch)
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        self._writer.close()
+        with writing(self._folder):
+            self._writer.close()
 
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except tf.errors.OpError as error:  # Keras' of a full disk
-        raise OSError(errno.EIO, reason(error), str(path)) from None
+    def _write(self, name: str, step: int) -> None:
+        with writing(self._folder), self._writer.as_default(step=step):
+            tf.summary.image(name, self._held.shown[None])
 
 
 def _result(

@@ -19,6 +19,7 @@ from onnx import checker, helper, numpy_helper, shape_inference
 
 from tfinvert.config import LARGEST_SIDE
 from tfinvert.errors import InputError, choice_error
+from tfinvert.files import regular
 
 LFS_HEADER = b"version https://git-lfs.github.com/spec"
 # Integer initializers are shapes, axes and pads: they stay in the graph, where shape inference can read them.
@@ -204,9 +205,7 @@ def read(path: Path) -> Graph:
         own folder, has an operator that cannot be converted, or is not a network from one [N, 3, H, W] picture.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"cannot read the network {path}: it is no file")
-        if (size := path.stat().st_size) > LARGEST_FILE:
+        if (size := regular(path).stat().st_size) > LARGEST_FILE:
             raise InputError(f"{path} has {size} bytes; an .onnx file has at most {LARGEST_FILE}")
         data = path.read_bytes()
     except OSError as error:

@@ -4,11 +4,13 @@ import dataclasses
 import errno
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import filelock
 import numpy as np
+from tqdm import tqdm
 
 from tfinvert import images
 from tfinvert.errors import InputError, choice_error
@@ -19,6 +21,7 @@ from tfinvert.networks.graph import LFS_HEADER, Graph
 log = logging.getLogger("tfinvert")
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 CONNECT_TIMEOUT = 10.0  # seconds, for the connection and for each read
+SLOWEST, SLOW_SECONDS = 1000, 60.0  # bytes a second, for so long: from there on another source is better
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,13 +217,30 @@ def download(source: str, known_hash: str, path: Path) -> None:
       path: the file.
 
     Raises:
-      OSError: no connection, an error of the server, or the disk.
+      OSError: no connection, an error of the server, less than `SLOWEST` for `SLOW_SECONDS`, or the disk.
       ValueError: what came has another checksum, or the address is none.
     """
-    import pooch  # not needed by runs that find their file
+    import requests  # not needed by runs that find their file
+    import urllib3
 
+    request = {"stream": True, "timeout": CONNECT_TIMEOUT, "headers": {"Accept-Encoding": "identity"}}
     with replacing(path) as part:
-        pooch.HTTPDownloader(progressbar=True, timeout=CONNECT_TIMEOUT)(source, str(part), None)
+        try:
+            with requests.get(source, **request) as response, open(part, "wb") as file:
+                response.raise_for_status()
+                with tqdm(total=response.raw.length_remaining, unit="B", unit_scale=True, desc=path.name) as bar:
+                    count, since = 0, time.monotonic()
+                    while data := response.raw.read1(2**20):  # what is there; to wait for more could take for ever
+                        file.write(data)
+                        bar.update(len(data))
+                        count, seconds = count + len(data), time.monotonic() - since
+                        if seconds > SLOW_SECONDS:
+                            if count < SLOWEST * seconds:
+                                raise OSError(f"it sends less than {SLOWEST} bytes a second")
+                            count, since = 0, time.monotonic()
+        except urllib3.exceptions.HTTPError as error:  # requests passes on what happens while it reads
+            late = isinstance(error, urllib3.exceptions.TimeoutError)
+            raise TimeoutError if late else ConnectionError from None
         if not _is(part, known_hash):
             raise ValueError("what came has another checksum")
 
@@ -237,11 +257,11 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, requests.exceptions.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code}"
-    if isinstance(error, requests.exceptions.Timeout):
+    if isinstance(error, requests.exceptions.Timeout | TimeoutError):
         return "timed out"
     if isinstance(error, requests.exceptions.TooManyRedirects):
         return "redirected in a circle"
-    if isinstance(error, requests.exceptions.ConnectionError):
+    if isinstance(error, requests.exceptions.ConnectionError | ConnectionError):
         return "no connection"
     if isinstance(error, ValueError):
         return "what came has another checksum"
