@@ -386,3 +386,11 @@ def test_a_graph_is_written_and_read_back(tiny, tmp_path, picture):
     folded = graphs.fold(graphs.cut(graphs.tidy(tiny()), ["relu2"]))
     graphs.write(folded, tmp_path / "net.onnx")
     np.testing.assert_array_equal(run(graphs.read(tmp_path / "net.onnx"), picture)["relu2"], run(folded, picture)["relu2"])
+
+
+def test_values_of_unknown_rank_are_no_numbers(tmp_path):
+    """As shape inference leaves them in the first operator set."""
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("MaxPool", ["r"], ["y"], kernel_shape=[2, 2])]
+    read = graphs.read(save(tmp_path / "net.onnx", nodes, opset=1))
+    with pytest.raises(InputError, match="does not say what shape 'r' has"):
+        dataclasses.replace(read, outputs=("r", "y")).shapes()

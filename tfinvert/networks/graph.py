@@ -139,7 +139,8 @@ class Graph:
                 f"({' '.join(str(error).split())[:300]}); try the --size it was made for"
             ) from None
         found = [*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input]
-        shapes = {info.name: tuple(d.dim_value for d in info.type.tensor_type.shape.dim) for info in found}
+        known = [info for info in found if info.type.tensor_type.HasField("shape")]  # a number has a shape too, without sides
+        shapes = {info.name: tuple(d.dim_value for d in info.type.tensor_type.shape.dim) for info in known}
         for node in self.nodes:
             self._check_node(node, shapes)
         return shapes
