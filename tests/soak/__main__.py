@@ -1,6 +1,6 @@
 """Tries everything at length and writes what came out into docs/reliability.md: make soak.
 
-`python -m tests.soak kill disk` tries some parts; soak.json keeps the rows of the others. `--scale=0.5` tries half as often.
+`python -m tests.soak kill disk` tries some parts; docs/reliability.json keeps the rows of the others. `--scale=0.5` tries half as often.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ PARTS = (
     *("kill", "disk", "locks", "memory", "hermetic", "downloads"),
     *("onnx_files", "pictures", "flag_files", "run_directories", "checkpoints"),
 )
-KEPT = ROOT / "soak.json"
+KEPT = ROOT / "docs" / "reliability.json"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- rows: python -m tests.soak -->", "<!-- end of rows -->"
 
