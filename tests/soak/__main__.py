@@ -1,6 +1,7 @@
 """Tries everything at length and writes what came out into docs/reliability.md: make soak.
 
-`python -m tests.soak kill disk` tries some parts; docs/reliability.json keeps the rows of the others. `--scale=0.5` tries half as often.
+`python -m tests.soak kill disk` tries some parts, `--scale=0.5` half as often; docs/reliability.json keeps the rows of the
+other parts.
 """
 
 import dataclasses
