@@ -300,16 +300,15 @@ def inversion(order: dict):
         yield from run
     import tensorflow as tf
 
-    from tfinvert import optimizers, parameterizations, precision, terms
+    from tfinvert import precision
     from tfinvert.networks.network import load
-    from tfinvert.optimize import Optimization
+    from tfinvert.optimize import run_optimization
 
     use_threads(order)
     with convert.Conversion(request) as conversion:
         model = load(conversion.result(), "network").model
     wanted = {name: tf.constant(value) for name, value in model(tf.constant(target), training=False).items()}
-    parameterization = parameterizations.parameterization("free", size)
-    optimization = Optimization(model, terms.run_terms(config, wanted), parameterization, initial, optimizers.optimizer(config))
+    optimization = run_optimization(config, model, wanted, initial)
     with precision.arithmetic(config):
         yield from optimization.run(config.steps, config.steps)
 

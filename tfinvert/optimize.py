@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.config import Config
 from tfinvert.errors import NonFiniteLossError
-from tfinvert.optimizers import Lbfgs
-from tfinvert.parameterizations import Parameterization
-from tfinvert.terms import Term
+from tfinvert.optimizers import Lbfgs, optimizer
+from tfinvert.parameterizations import Parameterization, parameterization
+from tfinvert.terms import Term, run_terms
+from tfinvert.transforms import run_transform
 
 DIVERGED = 4.0  # times the lowest loss so far: then `backoff` returns to the image that had it
 
@@ -282,3 +284,24 @@ class Optimization:
 def _for_each(values: tf.Tensor, variable: tf.Tensor) -> tf.Tensor:
     """[batch] shaped so that it goes with a variable [batch, ...]; for a batch of one, with any variable."""
     return tf.reshape(values, [-1] + [1] * (len(variable.shape) - 1))
+
+
+def run_optimization(config: Config, model: keras.Model, targets: Mapping[str, tf.Tensor], initial: np.ndarray) -> Optimization:
+    """The optimisation of a run, with the terms, parameterisation, optimiser and transform that its config names.
+
+    Args:
+      config: of its preset's numbers for these layers (`presets.at_depth`).
+      model: image [batch, H, W, 3] -> features by layer name.
+      targets: the features to match, by layer name.
+      initial: [batch, H, W, 3] in [0, 1].
+    """
+    _, height, width, _ = initial.shape
+    return Optimization(
+        model,
+        run_terms(config, targets),
+        parameterization(config.parameterization, (height, width), config.seed, config.pyramid_levels),
+        initial,
+        optimizer(config),
+        run_transform(config),
+        config.backoff,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from tfinvert.config import Config
@@ -55,6 +56,16 @@ def run_transform(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
         return tf.cond(step < steps, lambda: jitter(image, config.jitter, config.seed, step), lambda: image)
 
     return transform
+
+
+def run_offsets(config: Config) -> np.ndarray | None:
+    """How far `run_transform` moves the image in each step and at the end, [steps + 1, 2]; None for not at all."""
+    if config.jitter <= 1:
+        return None
+    offsets = np.zeros((config.steps + 1, 2), np.int64)
+    for step in range(min(config.jitter_steps or config.steps, config.steps)):
+        offsets[step] = jitter_offset(config.jitter, config.seed, tf.constant(step))
+    return offsets
 
 
 def turned(image: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:

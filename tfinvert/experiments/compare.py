@@ -230,9 +230,9 @@ def measure(order: Order) -> Side:
 def _tensorflow(order: Order) -> Side:
     import tensorflow as tf
 
-    from tfinvert import optimizers, parameterizations, precision, terms, transforms
+    from tfinvert import parameterizations, precision, transforms
     from tfinvert.networks.network import load
-    from tfinvert.optimize import Optimization
+    from tfinvert.optimize import Optimization, run_optimization
 
     config = order.config
     with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
@@ -242,15 +242,7 @@ def _tensorflow(order: Order) -> Side:
     wanted = {name: tf.constant(v) for name, v in network.model(tf.constant(target), training=False).items()}
 
     def optimization() -> Optimization:
-        return Optimization(
-            network.model,
-            terms.run_terms(config, wanted),
-            parameterizations.parameterization(config.parameterization, network.size, config.seed, config.pyramid_levels),
-            initial,
-            optimizers.optimizer(config),
-            transforms.run_transform(config),
-            config.backoff,
-        )
+        return run_optimization(config, network.model, wanted, initial)
 
     timer, losses = _Timer(order), []
     with precision.arithmetic(config) as finishing:
@@ -261,12 +253,8 @@ def _tensorflow(order: Order) -> Side:
     image = running.image()
     features = {name: v.numpy() for name, v in network.model(tf.constant(initial), training=False).items()}
     gradient = np.concatenate([one.numpy().ravel() for one in optimization().gradient()])
-    offsets = None
-    if config.jitter > 1:
-        offsets = np.zeros((config.steps + 1, 2), np.int64)
-        for step in range(min(config.jitter_steps or config.steps, config.steps)):
-            offsets[step] = transforms.jitter_offset(config.jitter, config.seed, tf.constant(step))
-    return dataclasses.replace(timer.side(initial, losses, image, features, gradient), offsets=offsets)
+    side = timer.side(initial, losses, image, features, gradient)
+    return dataclasses.replace(side, offsets=transforms.run_offsets(config))
 
 
 def _pytorch(order: Order) -> Side:

@@ -13,20 +13,17 @@ from tfinvert import (
     decoders,
     images,
     metrics,
-    optimizers,
     parameterizations,
     pictures,
     precision,
     presets,
     provenance,
-    terms,
-    transforms,
 )
 from tfinvert.config import CompareDecodersConfig, Config, flagfile
 from tfinvert.decoders import Encoder
 from tfinvert.networks import convert
 from tfinvert.networks.network import Network, load
-from tfinvert.optimize import Optimization
+from tfinvert.optimize import run_optimization
 from tfinvert.report import sheet
 from tfinvert.rundir import RunDirectory
 
@@ -130,15 +127,7 @@ def _optimised(
     config: Config, network: Network, wanted: np.ndarray, targets: np.ndarray, initial: np.ndarray
 ) -> dict[str, Any]:
     """All pictures at once: the best images, seconds, and by step each one's PSNR and the sum of their feature losses."""
-    optimization = Optimization(
-        network.model,
-        terms.run_terms(config, {config.layers[0]: tf.constant(wanted)}),
-        parameterizations.parameterization(config.parameterization, network.size, config.seed, config.pyramid_levels),
-        initial,
-        optimizers.optimizer(config),
-        transforms.run_transform(config),
-        config.backoff,
-    )
+    optimization = run_optimization(config, network.model, {config.layers[0]: tf.constant(wanted)}, initial)
     quality, losses = [], []
     watching = 0.0
     began = time.perf_counter()

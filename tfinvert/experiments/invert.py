@@ -14,13 +14,10 @@ import tensorflow as tf
 from tfinvert import (
     images,
     metrics,
-    optimizers,
     parameterizations,
     precision,
     presets,
     provenance,
-    terms,
-    transforms,
 )
 from tfinvert.checkpoints import writing
 from tfinvert.config import Config, flagfile
@@ -29,7 +26,7 @@ from tfinvert.errors import InputError
 from tfinvert.interruption import Interrupted
 from tfinvert.networks.convert import Conversion
 from tfinvert.networks.network import Network, load
-from tfinvert.optimize import Optimization, Snapshot
+from tfinvert.optimize import Optimization, Snapshot, run_optimization
 from tfinvert.report import charts, sheet
 from tfinvert.rundir import RunDirectory
 
@@ -124,15 +121,7 @@ def _optimize(
     settings: dict[str, Any],
 ) -> Result:
     wanted = {name: tf.constant(value) for name, value in _features(network, target).items()}
-    optimization = Optimization(
-        network.model,
-        terms.run_terms(config, wanted),
-        parameterizations.parameterization(config.parameterization, network.size, config.seed, config.pyramid_levels),
-        initial,
-        optimizers.optimizer(config),
-        transforms.run_transform(config),
-        config.backoff,
-    )
+    optimization = run_optimization(config, network.model, wanted, initial)
     with _tensorboard(config, run_dir) as log, precision.arithmetic(config) as finishing:
         outcome = drive(
             optimization,
