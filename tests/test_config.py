@@ -9,7 +9,7 @@ from tfinvert.errors import InputError
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "--steps is 0"),
+        ({"steps": -1}, "--steps is -1"),
         ({"learning_rate": float("nan")}, "--learning_rate is nan"),
         ({"learning_rate": -1.0}, "--learning_rate is -1.0"),
         ({"tv_weight": -1.0}, "--tv_weight is -1.0"),

@@ -6,6 +6,7 @@ from tfinvert.config import Config, with_preset
 from tfinvert.errors import InputError
 from tfinvert.networks.convert import Layer
 from tfinvert.presets import at_depth
+from tfinvert.schedules import schedule
 
 
 def layer(stride, field):
@@ -72,23 +73,34 @@ def test_the_regularisers_and_rate_of_2016():
 
 
 @pytest.mark.parametrize(
-    ("layers", "levels", "rate"),
+    ("layers", "levels", "rate", "steps"),
     [
-        ([layer(1, 3)], 0, 0.1),
-        ([layer(4, 24)], 2, 0.1),
-        ([layer(2, 12)], 1, 0.1),
-        ([CONV2], 6, 0.1),
-        ([CONV5], 6, 0.05),
-        ([POOL5], 6, 0.03),
-        ([FC6], 6, 0.03),
-        ([layer(4, 24), FC6], 2, 0.1),
+        ([layer(1, 3)], 0, 0.1, 200),
+        ([layer(4, 24)], 2, 0.1, 300),
+        ([layer(2, 12)], 1, 0.1, 200),
+        ([CONV2], 6, 0.1, 400),
+        ([CONV5], 6, 0.05, 400),
+        ([POOL5], 6, 0.03, 400),
+        ([FC6], 6, 0.03, 400),
+        ([layer(4, 24), FC6], 2, 0.1, 300),
     ],
 )
-def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate):
+def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate, steps):
     config = resolved("auto", *layers)
     assert config.parameterization == ("sigmoid_pyramid" if levels == 6 else "pyramid")
-    assert (config.tv_weight, config.alpha_weight) == ((0.5, 700) if rate == 0.03 else (0.1, 0))
+    assert (config.tv_weight, config.alpha_weight) == ((1.0, 70) if rate == 0.03 else (0.1, 0))
     assert (config.pyramid_levels, config.learning_rate, config.jitter, config.backoff) == (levels, rate, 1, True)
+    assert config.steps == steps
+    assert config.schedule == ("cosine" if steps < 400 else "piecewise")
+
+
+def test_auto_holds_the_rate_for_three_quarters_of_the_steps():
+    config = resolved("auto", CONV5, steps=200)
+    rates = [float(schedule(config)(step)) for step in (0, 149, 150, 179, 180, 199)]
+    assert rates == pytest.approx([0.05, 0.05, 0.015, 0.015, 0.005, 0.005])
+    assert resolved("auto", CONV5, steps=1).schedule == "cosine"
+    assert resolved("auto", CONV5, schedule="constant").schedule == "constant"
+    assert resolved("auto", CONV5, learning_rate=0.1).schedule == "cosine"
 
 
 def test_what_the_user_sets_stays():

@@ -66,7 +66,7 @@ HELP = {
     "image": "the picture: a file, or astronaut, chelsea, coffee, rocket",
     "size": "pixels of the picture, 224 or 224x320 (height x width); by default the network's own",
     "pool": "avg replaces max pools by average pools as the homework does; max keeps the network as it was trained",
-    "steps": "updates of the picture",
+    "steps": "updates of the picture; of an inversion 0 for the preset's, by depth",
     "optimizer": "adam; sgd with momentum; mv2016, the rule of Mahendran & Vedaldi 2016; lbfgs, which has no learning rate",
     "learning_rate": "step size at the start, or at the top of the warm-up; 0 for what the depth of the layers wants; of "
     "fool the length of a step in normalised pixels (gradient) or in 1/255 (pgd); of class_vis 0 for the recipe's own, 25 "
@@ -74,7 +74,7 @@ HELP = {
     "epsilon": "Adam's epsilon; 1e-8 as in TensorFlow 1 and PyTorch, which matters with --feature_loss=mse",
     "momentum": "of --optimizer=sgd",
     "momentum_reset": "of --optimizer=sgd: zero the momentum when the learning rate changes",
-    "schedule": "learning rate over the steps: constant, exponential, piecewise, cosine, warmup_cosine",
+    "schedule": "learning rate over the steps: auto (by depth), constant, exponential, piecewise, cosine, warmup_cosine",
     "decay_rate": "of --schedule=exponential: factor every --decay_steps",
     "decay_steps": "of --schedule=exponential; 0 for the whole run",
     "decay_boundaries": "of --schedule=piecewise: steps after which the rate changes",

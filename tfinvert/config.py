@@ -15,7 +15,7 @@ CHOICES = {
     "weights": ("auto", "pretrained", "random"),
     "pool": ("avg", "max"),
     "optimizer": ("adam", "sgd", "mv2016", "lbfgs"),
-    "schedule": ("constant", "exponential", "piecewise", "cosine", "warmup_cosine"),
+    "schedule": ("auto", "constant", "exponential", "piecewise", "cosine", "warmup_cosine"),
     "tv_kind": ("l1", "l2", "beta"),
     "tv_reduction": ("sum", "mean"),
     "feature_loss": ("mse", "normalized"),
@@ -142,13 +142,13 @@ class Config(RunConfig):
     preset: str = "auto"
     layers: tuple[str, ...] = ("conv3_1",)
     layer_weights: tuple[float, ...] = ()
-    steps: int = 300
+    steps: int = 0
     optimizer: str = "adam"
     learning_rate: float = 0.0
     epsilon: float = 1e-8
     momentum: float = 0.9
     momentum_reset: bool = False
-    schedule: str = "cosine"
+    schedule: str = "auto"
     decay_rate: float = 0.1
     decay_steps: int = 0
     decay_boundaries: tuple[int, ...] = ()
@@ -183,7 +183,7 @@ class Config(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least("steps", self.steps, 1)
+        _at_least("steps", self.steps, 0)
         _at_least("save_every", self.save_every, 1)
         _at_least("decay_steps", self.decay_steps, 0)
         _at_least("warmup_steps", self.warmup_steps, 0)
@@ -231,10 +231,9 @@ class Config(RunConfig):
                 )
             for factor in self.decay_factors:
                 _above_zero("decay_factors", factor)
-        if self.schedule == "warmup_cosine" and not 0 < self.warmup_steps < self.steps:
+        if self.schedule == "warmup_cosine" and not 0 < self.warmup_steps < (self.steps or LARGEST_NUMBER):
             raise InputError(
-                f"--warmup_steps is {self.warmup_steps}; --schedule=warmup_cosine expects 1 to {self.steps - 1} "
-                f"of {self.steps} steps"
+                f"--warmup_steps is {self.warmup_steps}; --schedule=warmup_cosine expects at least 1, and fewer than --steps"
             )
         if self.experiment in ("suite", "diff") and not self.questions:
             raise InputError("--questions is empty; expected all, q2, or names such as q2.1,q3.2")
@@ -563,6 +562,7 @@ class CompareDecodersConfig(RunConfig):
             layers=(layer,),
             steps=self.steps,
             learning_rate=self.learning_rate,
+            schedule="cosine",  # for both starts, however many steps they make
         )
 
     def warm(self, config: Config) -> Config:

@@ -6,7 +6,7 @@ from tfinvert.config import Config, DecoderConfig
 
 
 def schedule(config: Config) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """The schedule that a config names; step 0 is the first update.
+    """The schedule that a config names, `auto` being resolved (`presets.at_depth`); step 0 is the first update.
 
     - constant: `learning_rate`;
     - exponential: times `decay_rate` every `decay_steps` steps (default: the whole run), continuously;

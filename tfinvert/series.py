@@ -22,6 +22,7 @@ from tfinvert.rundir import RunDirectory, differing_flags
 PROGRAM = (sys.executable, "-m", "tfinvert.cli")
 STOP_AT_EOF = "TFINVERT_STOP_AT_EOF"  # in the environment of a run that ends when its parent does
 POLL_SECONDS = 0.2
+USUAL_STEPS = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def run_all(jobs: dict[str, Config]) -> Iterator[Outcome]:
     Raises:
       Interrupted: a signal asked to end; the run under way has left a checkpoint.
     """
-    total = sum(config.steps for config in jobs.values())
+    total = sum(_steps(config) for config in jobs.values())
     quiet = not sys.stderr.isatty()
     with (
         interruption.held_back() as stop,
@@ -69,7 +70,7 @@ def run_all(jobs: dict[str, Config]) -> Iterator[Outcome]:
             else:
                 error = None
             stop.raise_if_any()
-            before += config.steps
+            before += _steps(config)
             bar.update(before - bar.n)
             with tqdm.external_write_mode():
                 figures = run.summary().partition("\n")[0] if error is None else error
@@ -95,6 +96,11 @@ def run_with_report(jobs: dict[str, Config], write_report: Callable[[dict[str, O
     return 1 if failed else 0
 
 
+def _steps(config: Config) -> int:
+    """The run's share of the progress line: how many steps a preset makes is known only where its layers are."""
+    return config.steps or USUAL_STEPS
+
+
 def _run(config: Config, run: RunDirectory, bar: tqdm, before: int, stop: interruption.Interruption) -> str | None:
     """One run; gives its error, if it failed. `before` is where it starts on the bar."""
     flags = [*flagfile(config).splitlines(), f"--output_dir={run.path}"]
@@ -114,7 +120,7 @@ def _run(config: Config, run: RunDirectory, bar: tqdm, before: int, stop: interr
                 process.stdin.close()
             steps = run.read_metrics()[-1:]
             if steps:
-                bar.update(before + min(steps[0]["step"], config.steps) - bar.n)
+                bar.update(before + min(steps[0]["step"], _steps(config)) - bar.n)
             time.sleep(POLL_SECONDS)
         process.stdin.close()
         if process.returncode == 0:
