@@ -306,11 +306,18 @@ class Update:
 
     def __init__(self, config: Config, made: list[torch.Tensor]):
         self.config, self.made = config, made
-        self.velocities = [torch.zeros_like(one) for one in made]
-        self.squares = [torch.zeros_like(one) for one in made]
         self.best, self.lowest, self.scale = [one.detach().clone() for one in made], math.inf, 1.0
         if config.optimizer == "adam":
             self.adam = torch.optim.Adam(made, lr=config.learning_rate, eps=config.epsilon, fused=True)
+        else:
+            self.velocities = [torch.zeros_like(one) for one in made]
+            self.squares = [torch.zeros_like(one) for one in made]
+
+    def moments(self) -> list[torch.Tensor]:
+        """What the optimiser remembers of earlier gradients."""
+        if self.config.optimizer == "adam":
+            return [moment for state in self.adam.state.values() for moment in (state["exp_avg"], state["exp_avg_sq"])]
+        return [*self.velocities, *self.squares]
 
     def __call__(self, step: int, loss: float) -> None:
         """Takes the gradients that the variables have, and the loss before the update."""
@@ -325,12 +332,7 @@ class Update:
         with torch.no_grad():
             if diverged:
                 self.scale /= 2
-                moments = (
-                    [moment for state in self.adam.state.values() for moment in (state["exp_avg"], state["exp_avg_sq"])]
-                    if self.config.optimizer == "adam"
-                    else []
-                )
-                for moment in (*moments, *self.velocities, *self.squares):
+                for moment in self.moments():
                     moment.zero_()
             for one, old, best in zip(self.made, before, self.best, strict=True):
                 if diverged:

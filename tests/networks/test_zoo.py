@@ -37,6 +37,7 @@ def test_a_download_arrives_whole_and_is_not_fetched_again(server, tmp_path):
         ("/dripping", "less than 1000 bytes a second"),
         ("/closed", "no connection"),
         ("/nonsense", "no connection"),
+        ("/headers", "timed out"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -25,7 +25,7 @@ CONTENT = b"the weights of a network" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FAULTS = (
     *("missing", "broken", "loop", "page", "truncated", "wrong", "empty", "longer", "stalled", "dripping", "closed"),
-    *("nonsense", "none"),
+    *("nonsense", "headers", "none"),
 )
 ASKED: collections.Counter = collections.Counter()
 
@@ -71,6 +71,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.flush()
                 if self.server.stop.wait(0.05):  # type: ignore[attr-defined]
                     break
+        elif self.path == "/headers":
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nServer: ")
+            while not self.server.stop.wait(0.05):  # type: ignore[attr-defined]
+                self.wfile.write(b"x")
+                self.wfile.flush()
         elif self.path == "/closed":
             self.close_connection = True
         elif self.path == "/nonsense":

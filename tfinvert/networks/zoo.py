@@ -1,12 +1,15 @@
 """The networks that tfinvert knows by name: where they come from, how their pictures are prepared."""
 
+import concurrent.futures
 import dataclasses
 import errno
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import filelock
 import numpy as np
@@ -17,6 +20,9 @@ from tfinvert.errors import InputError, choice_error
 from tfinvert.files import replacing, sha256
 from tfinvert.networks import topologies
 from tfinvert.networks.graph import LFS_HEADER, Graph
+
+if TYPE_CHECKING:
+    import requests
 
 log = logging.getLogger("tfinvert")
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
@@ -217,16 +223,14 @@ def download(source: str, known_hash: str, path: Path) -> None:
       path: the file.
 
     Raises:
-      OSError: no connection, an error of the server, less than `SLOWEST` for `SLOW_SECONDS`, or the disk.
+      OSError: no connection, no answer in time, an error of the server, less than `SLOWEST` for `SLOW_SECONDS`, or the disk.
       ValueError: what came has another checksum, or the address is none.
     """
-    import requests  # not needed by runs that find their file
-    import urllib3
+    import urllib3  # not needed by runs that find their file
 
-    request = {"stream": True, "timeout": CONNECT_TIMEOUT, "headers": {"Accept-Encoding": "identity"}}
     with replacing(path) as part:
         try:
-            with requests.get(source, **request) as response, open(part, "wb") as file:
+            with _answer(source) as response, open(part, "wb") as file:
                 response.raise_for_status()
                 with tqdm(total=response.raw.length_remaining, unit="B", unit_scale=True, desc=path.name) as bar:
                     count, since = 0, time.monotonic()
@@ -243,6 +247,23 @@ def download(source: str, known_hash: str, path: Path) -> None:
             raise TimeoutError if late else ConnectionError from None
         if not _is(part, known_hash):
             raise ValueError("what came has another checksum")
+
+
+def _answer(source: str) -> "requests.Response":
+    """What a server answers, its body unread. The time-out of requests is for one read, and headers may take a million."""
+    import requests
+
+    answer: concurrent.futures.Future[requests.Response] = concurrent.futures.Future()
+
+    def ask() -> None:
+        headers = {"Accept-Encoding": "identity"}
+        try:
+            answer.set_result(requests.get(source, stream=True, timeout=CONNECT_TIMEOUT, headers=headers))
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer.result(SLOW_SECONDS)
 
 
 def _is(path: Path, known_hash: str) -> bool:
