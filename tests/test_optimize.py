@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -198,3 +200,17 @@ def test_the_network_sees_the_transformed_image_and_the_terms_the_image_itself()
         seen = 2 * (snapshot.image + 0.1 * snapshot.step)
         assert snapshot.terms["double"] == pytest.approx(np.mean((seen - 2 * TARGET) ** 2), rel=1e-4)
         assert snapshot.terms["tv"] == pytest.approx(float(terms.total_variation(tf.constant(snapshot.image))[0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("pixels", ["clip", "pyramid", "sigmoid_pyramid"])
+def test_many_optimisations_in_one_process_leave_no_graphs_behind(pixels):
+    """Keras' Optimizer.apply and TensorFlow's custom gradients both keep the graph that they are traced in."""
+
+    def graphs_after_one():
+        variation = terms.total_variation_term(0.1)
+        list(optimization(pixels=pixels, extra=[variation], backoff=True).run(2))
+        gc.collect()
+        return sum(type(thing).__name__ == "FuncGraph" for thing in gc.get_objects())
+
+    first, second, third = (graphs_after_one() for _ in range(3))
+    assert first == second == third

@@ -239,7 +239,10 @@ class Optimization:
         lowest = tf.identity(self._best_losses)
         self._keep_best(losses)
         rate = tf.convert_to_tensor(self._optimizer.learning_rate)
-        self._optimizer.apply(gradients, self._variables)
+        # Not Keras' apply: TensorFlow then keeps this function's graph for as long as the process lives.
+        for gradient, variable in zip(gradients, self._variables, strict=True):
+            self._optimizer.update_step(gradient, variable, rate)
+        self._optimizer.iterations.assign_add(1)
         if self._backoff:
             self._back_off(self._optimizer, before, losses, lowest)
         if self._parameterization.project is not None:

@@ -145,6 +145,7 @@ def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parame
     return Parameterization(start, image)
 
 
+@tf.function(autograph=False)  # as in terms.py: a custom gradient is kept, with the graph around it
 @tf.custom_gradient
 def _clipped(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """Clipped to [0, 1], with the gradient of the identity wherever descending it does not lead further out."""

@@ -96,6 +96,7 @@ def total_variation(image: tf.Tensor, kind: str = "l1", reduction: str = "sum", 
     return _reduced(value, image, reduction)
 
 
+@tf.function(autograph=False)  # traced once per shape: TensorFlow keeps every custom gradient, and the graph around it
 @tf.custom_gradient
 def _absolute_variation(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """tf.image.total_variation, [batch], with its gradient by hand: TensorFlow's, through slices, takes four times as long."""
