@@ -59,7 +59,10 @@ def test_a_flag_of_another_experiment_is_refused(monkeypatch):
     assert parsed("--experiment=blur", "--steps=3").steps == 3
     with pytest.raises(InputError, match="--tv_weight is no flag of --experiment=blur; it has --experiment, --model, "):
         parsed("--experiment=blur", "--tv_weight=1")
-    assert "--steps: updates of the picture (default: 7)" in cli.help_text().split("of --experiment=blur", 1)[1]
+    assert (
+        "--steps: updates of the picture; of an inversion 0 for the preset's, by depth (default: 7)"
+        in cli.help_text().split("of --experiment=blur", 1)[1]
+    )
 
 
 def test_a_setting_has_one_type_everywhere():

@@ -12,7 +12,7 @@ from tfinvert.errors import InputError
         ({"steps": -1}, "--steps is -1"),
         ({"learning_rate": float("nan")}, "--learning_rate is nan"),
         ({"learning_rate": -1.0}, "--learning_rate is -1.0"),
-        ({"tv_weight": -1.0}, "--tv_weight is -1.0"),
+        ({"tv_weight": -0.5}, "--tv_weight is -0.5"),
         ({"tv_weight": float("inf")}, "--tv_weight is inf"),
         ({"momentum": 1.0}, "--momentum is 1.0"),
         ({"save_every": 0}, "--save_every is 0"),

@@ -75,7 +75,6 @@ def test_the_regularisers_and_rate_of_2016():
 @pytest.mark.parametrize(
     ("layers", "levels", "rate", "steps"),
     [
-        ([layer(1, 3)], 0, 0.1, 200),
         ([layer(4, 24)], 2, 0.1, 300),
         ([layer(2, 12)], 1, 0.1, 200),
         ([CONV2], 6, 0.1, 400),
@@ -94,6 +93,12 @@ def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate, s
     assert config.schedule == ("cosine" if steps < 400 else "piecewise")
 
 
+def test_auto_takes_plain_pixels_where_the_features_say_everything():
+    config = resolved("auto", layer(1, 3))
+    assert (config.parameterization, config.tv_weight, config.learning_rate, config.steps) == ("clip", 0, 0.1, 400)
+    assert resolved("auto", layer(1, 3), tv_weight=0.1).tv_weight == 0.1
+
+
 def test_auto_holds_the_rate_for_three_quarters_of_the_steps():
     config = resolved("auto", CONV5, steps=200)
     rates = [float(schedule(config)(step)) for step in (0, 149, 150, 179, 180, 199)]
@@ -109,7 +114,8 @@ def test_what_the_user_sets_stays():
     own = resolved("auto", CONV5, pyramid_levels=1, learning_rate=0.5)
     assert (own.pyramid_levels, own.learning_rate, own.backoff) == (1, 0.5, False)
     assert resolved("auto", FC6, alpha_weight=3.0).alpha_weight == 3
-    homework = resolved("auto", FC6, learning_rate=1e-3, tv_weight=1.0)
-    assert (homework.tv_weight, homework.alpha_weight) == (1, 0)
+    assert resolved("auto", FC6, tv_weight=0.3).tv_weight == 0.3
+    homework = resolved("auto", FC6, learning_rate=1e-3)
+    assert (homework.tv_weight, homework.alpha_weight) == (0.1, 0)
     with pytest.raises(InputError, match="--preset"):
         with_preset({"preset": "mv2017"})

@@ -82,7 +82,7 @@ HELP = {
     "warmup_steps": "of --schedule=warmup_cosine: steps from 0 to --learning_rate",
     "final_fraction": "of the cosine schedules: the last rate as a fraction of --learning_rate",
     "feature_loss": "mse as the homework, or normalized by the mean square of the target's features",
-    "tv_weight": "weight of total variation",
+    "tv_weight": "weight of total variation; -1 for what the depth of the layers wants",
     "tv_kind": "total variation of absolute (l1) or squared (l2) differences, or of their length to the power of --tv_beta",
     "tv_reduction": "sum as the homework's diffs, or mean over pixels and channels",
     "tv_beta": "of --tv_kind=beta",

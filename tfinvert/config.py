@@ -156,7 +156,7 @@ class Config(RunConfig):
     warmup_steps: int = 0
     final_fraction: float = 0.0
     feature_loss: str = "normalized"
-    tv_weight: float = 0.1
+    tv_weight: float = -1.0
     tv_kind: str = "l1"
     tv_reduction: str = "mean"
     tv_beta: float = 2.0
@@ -190,7 +190,8 @@ class Config(RunConfig):
         _at_least("learning_rate", self.learning_rate, 0)
         _above_zero("epsilon", self.epsilon)
         _above_zero("decay_rate", self.decay_rate)
-        _at_least("tv_weight", self.tv_weight, 0)
+        if self.tv_weight != -1:
+            _at_least("tv_weight", self.tv_weight, 0)
         _at_least("tv_beta", self.tv_beta, 1)
         _at_least("alpha_weight", self.alpha_weight, 0)
         _at_least("alpha", self.alpha, 1)
@@ -537,7 +538,7 @@ class CompareDecodersConfig(RunConfig):
     pictures: tuple[str, ...] = ()
     steps: int = 300
     learning_rate: float = 0.0
-    tv_weight: float = 0.1
+    tv_weight: float = -1.0
     fewer_steps: int = 5
     warm_rate: float = 0.6
 

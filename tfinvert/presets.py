@@ -11,7 +11,7 @@ from tfinvert.networks.convert import Layer
 
 SHALLOW = 4  # pixels of stride up to which `auto` takes few levels and large steps
 DEEP = 32  # pixels of stride from which `auto` regularises more
-DEEP_TV, DEEP_ALPHA = 10, 70.0  # factor of total variation; weight of the alpha norm, a mean over values
+TV, DEEP_TV, DEEP_ALPHA = 0.1, 1.0, 70.0  # weights of means over values: of total variation, and of the alpha norm from DEEP on
 HELD, LOWERED = (0.75, 0.9), (0.3, 0.1)  # parts of the steps from which the rate is lowered beyond SHALLOW; its factors
 FEWEST_HELD = 10  # steps; fewer have no three quarters
 WHOLE = 64  # counts as the stride of a layer that sees the whole picture
@@ -21,9 +21,10 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     """The config with its preset's numbers for these layers; what the user has set stays. With a learning rate of the
     user's own, as the homework's flagfiles have, `auto` leaves the regularisers alone as well.
 
-    - auto: the pyramid, its levels, the number of steps, the learning rate and its schedule, by the stride of the shallowest
-      layer (docs/quality.md), and backing off where that rate should be too large; from a stride of 32 on, where the features
-      say little about contrast, 10 times the total variation that is given, and an alpha norm where none is;
+    - auto: the pyramid, its levels, the number of steps, the learning rate and its schedule, and total variation, by the stride
+      of the shallowest layer (docs/quality.md); backing off where that rate should be too large; from a stride of 32 on, where
+      the features say little about contrast, an alpha norm where none is given. At a stride of 1, where they say everything,
+      plain pixels and no total variation;
     - mv2015: the weight of total variation is 1, 10 or 100 times what is given, by depth as in the paper's CaffeNet
       (table 1: up to conv2, up to conv4, beyond);
     - mv2016: the weight C of the features, by depth as in the paper's AlexNet and VGG; jitter of a quarter of the stride;
@@ -32,8 +33,8 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     Other networks than the papers' take the factor of the layer with the same receptive field.
 
     Args:
-      config: with `steps`, `learning_rate` or `jitter` 0, `schedule` or `parameterization` auto, `pyramid_levels` -1 where the
-        preset is to decide.
+      config: with `steps`, `learning_rate` or `jitter` 0, `schedule` or `parameterization` auto, `pyramid_levels` or
+        `tv_weight` -1 where the preset is to decide.
       layers: of the converted network.
       size: (height, width) of the picture.
     """
@@ -54,6 +55,8 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
         if stride > SHALLOW and not config.learning_rate and steps >= FEWEST_HELD:
             boundaries = tuple(round(part * steps) for part in HELD)
             changes |= {"schedule": "piecewise", "decay_boundaries": boundaries, "decay_factors": LOWERED}
+    if config.tv_weight == -1:
+        changes["tv_weight"] = TV if config.learning_rate else _tv_weight(stride)
     if not config.learning_rate:
         # 0.05 B^2 / alpha for each pixel, B = 80 grey levels and alpha = 6; for images in [0, 1].
         journal = 0.05 * 80**2 / 6 / 255**2 * size[0] * size[1]
@@ -61,18 +64,21 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
         if config.preset == "auto":
             changes["backoff"] = True  # whoever chooses the rate watches over it
             if stride >= DEEP:
-                changes["tv_weight"] = DEEP_TV * config.tv_weight
                 changes["alpha_weight"] = config.alpha_weight or DEEP_ALPHA
     if config.parameterization == "auto":
-        changes["parameterization"] = "pyramid" if stride <= SHALLOW else "sigmoid_pyramid"
+        changes["parameterization"] = "clip" if stride == 1 else "pyramid" if stride <= SHALLOW else "sigmoid_pyramid"
     if config.pyramid_levels < 0:
         changes["pyramid_levels"] = round(math.log2(stride)) if stride <= SHALLOW else 6
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 
 
 def _steps(stride: int) -> int:
-    """Where more give little: docs/quality.md."""
-    return 200 if stride < SHALLOW else 300 if stride == SHALLOW else 400
+    """Where more give little (docs/quality.md); at a stride of 1 they are cheap."""
+    return {1: 400, 2: 200, 4: 300}.get(stride, 400)
+
+
+def _tv_weight(stride: int) -> float:
+    return 0.0 if stride == 1 else TV if stride < DEEP else DEEP_TV
 
 
 def _rate(stride: int) -> float:

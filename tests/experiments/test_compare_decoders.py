@@ -87,4 +87,4 @@ def test_what_cannot_be_compared(untrained, tmp_path, capfd):
         assert (code, said.count("\n")) == (2, 1), said
         assert words in said
     with pytest.raises(InputError):
-        CompareDecodersConfig(decoders=("a",), layers=("conv1",), steps=0)
+        CompareDecodersConfig(decoders=("a",), layers=("conv1",), steps=-1)

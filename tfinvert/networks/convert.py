@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,8 +244,9 @@ class Conversion:
             log.warning("the converted network in %s is damaged; it is made again", self.folder)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(self.folder.parent)
-        self._scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder.parent))
-        self._log = self._scratch / "log.txt"
+        # The process makes it, and removes it when this one dies.
+        self._scratch = self.folder.parent / f".making-{uuid.uuid4().hex}"
+        self._log = tempfile.TemporaryFile(dir=self.folder.parent)  # noqa: SIM115 - closed with the process
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         environment = {
@@ -254,18 +256,17 @@ class Conversion:
             "CUDA_VISIBLE_DEVICES": "-1",  # the GPU is the caller's; onnx2tf would hide it from itself anyway
             "TF_USE_LEGACY_KERAS": "1",
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PYTHONSAFEPATH": "1",  # no module comes from the working directory
         }
-        with open(self._log, "wb") as log_file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tfinvert.networks.convert"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log_file,
-                env=environment,
-                cwd=self._scratch,  # onnx2tf looks for files of its own in the working directory
-                start_new_session=True,  # Ctrl-C is for the caller, which ends this process itself
-            )
-        order = {"request": dataclasses.asdict(request), "folder": str(self._scratch / "entry")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tfinvert.networks.convert"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the caller, which ends this process itself
+        )
+        order = {"request": dataclasses.asdict(request), "scratch": str(self._scratch)}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             # Left open: where it is closed, the process knows that nobody waits for it any more.
@@ -307,6 +308,7 @@ class Conversion:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
             self._process = None
+            self._log.close()
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def __enter__(self) -> Conversion:
@@ -324,7 +326,8 @@ class Conversion:
             raise (DiskError if answer.get("disk") else InputError)(answer["error"])
         if answer.get("event") != event:
             self._process.wait()
-            tail = self._log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+            self._log.seek(0)
+            tail = self._log.read().decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
             raise InputError(
                 f"converting {self.request.file or self.request.model} failed "
                 f"(exit code {self._process.returncode}): {tail[0][:300]}"
@@ -376,24 +379,29 @@ def _main() -> None:
     def say(**event: Any) -> None:
         print(json.dumps(event), file=events, flush=True)
 
-    order = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_at_eof, args=(Path(order["folder"]).parent,), daemon=True).start()
+    line = sys.stdin.buffer.readline()
+    if not line:  # killed before it could say what it wanted
+        return
+    order = json.loads(line)
+    scratch = Path(order["scratch"])
     try:
-        _convert(Request(**_tuples(order["request"])), Path(order["folder"]), say)
+        scratch.mkdir()
+        threading.Thread(target=_end_at_eof, args=(scratch,), daemon=True).start()
+        os.chdir(scratch)  # onnx2tf looks for files of its own in the working directory
+        _convert(Request(**_tuples(order["request"])), scratch / "entry", say)
     except InputError as error:
         say(error=str(error))
     except MemoryError:
         say(error="not enough memory to convert the network")
     except OSError as error:
-        say(error=f"the converted network cannot be written to {order['folder']}: {error.strerror or error}", disk=True)
+        say(error=f"the converted network cannot be written to {scratch}: {error.strerror or error}", disk=True)
 
 
 def _end_at_eof(scratch: Path) -> None:
     """Ends this process, and removes what it was writing, when the one that waits for it is gone."""
     while os.read(0, 1024):  # not sys.stdin, whose lock a thread must not hold when the interpreter ends
         pass
-    shutil.rmtree(scratch, ignore_errors=True)
-    os._exit(1)
+    os.execvp("rm", ["rm", "-rf", str(scratch)])  # the threads that write there end with this program, before rm begins
 
 
 def _source(request: Request) -> Graph:

@@ -72,10 +72,12 @@ class Run:
         return bool(self.result) and "stopped" not in self.info
 
     def number(self, name: str) -> float:
-        """A flag as a number, 0 where it is none."""
+        """A setting as a number, as the preset chose it or else as the flag has it; 0 where it is none."""
+        chosen = self.info.get("settings")
+        given = self.flags.get(name, 0)
         try:
-            value = float(self.flags.get(name, 0))
-        except ValueError:
+            value = float(chosen.get(name, given) if isinstance(chosen, dict) else given)
+        except (TypeError, ValueError):
             return 0.0
         return value if is_number(value) else 0.0
 
