@@ -8,9 +8,10 @@ BIN := $(VENV)/bin
 quickstart: venv
 	$(BIN)/python run_experiments.py --flagfile=flags/quickstart.flags
 
-# Two at a time: much of the time is TensorFlow starting, and one processor at work.
+# Two files at a time: much of the time is TensorFlow starting, and one processor at work. In their own order: xdist would begin
+# with the files of many tests, and end with the few long ones on one processor.
 test: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: venv
 	$(BIN)/ruff check .
