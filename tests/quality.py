@@ -172,7 +172,7 @@ def tables(results: Path) -> str:
     """A row for each layer, a column for each way (of the grid the other way round): medians of PSNR and feature error."""
     lines = read(results)
     ways = list(dict.fromkeys(line["way"] for line in lines))
-    places = list(dict.fromkeys((line["network"], line["layer"]) for line in lines))
+    places = [place for place in LAYERS if any(place == (line["network"], line["layer"]) for line in lines)]
 
     def cell(way: str, place: tuple[str, str]) -> str:
         found = [line for line in lines if line["way"] == way and (line["network"], line["layer"]) == place]

@@ -296,10 +296,14 @@ def test_a_second_run_takes_the_cache_and_a_damaged_entry_is_made_again(tiny_fil
     assert [p for p in first.folder.parent.iterdir() if p.name.startswith(".making-")] == []
 
 
-def test_a_conversion_ends_when_the_one_that_waits_for_it_is_gone(tiny_file):
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_conversion_ends_when_the_one_that_waits_for_it_is_gone(tiny_file, finished):
     request = dataclasses.replace(tiny_network(tiny_file, ["conv1_1"]).request, layers=("pool1",), size=(20, 20))
     conversion = convert.Conversion(request)
     process, scratch = conversion._process, conversion._scratch
+    if finished:  # and nobody has taken it yet
+        conversion._expect("converted")
+        assert (scratch / "entry").exists()
     process.stdin.close()  # as the system does for a process that was killed
     process.wait(60)
     assert not scratch.exists()

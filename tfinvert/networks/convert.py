@@ -287,7 +287,6 @@ class Conversion:
         if self._process is not None:
             try:
                 self._expect("converted")
-                self._process.wait()
                 _keep(self._scratch / "entry", self.folder, self.request)
             finally:
                 self.close()
@@ -384,9 +383,10 @@ def _main() -> None:
         return
     order = json.loads(line)
     scratch = Path(order["scratch"])
+    watcher = threading.Thread(target=_end_at_eof, args=(scratch,), daemon=True)
+    watcher.start()
     try:
         scratch.mkdir()
-        threading.Thread(target=_end_at_eof, args=(scratch,), daemon=True).start()
         os.chdir(scratch)  # onnx2tf looks for files of its own in the working directory
         _convert(Request(**_tuples(order["request"])), scratch / "entry", say)
     except InputError as error:
@@ -395,6 +395,7 @@ def _main() -> None:
         say(error="not enough memory to convert the network")
     except OSError as error:
         say(error=f"the converted network cannot be written to {scratch}: {error.strerror or error}", disk=True)
+    watcher.join()  # the caller takes what is there, or dies
 
 
 def _end_at_eof(scratch: Path) -> None:
