@@ -9,11 +9,37 @@ from collections.abc import Mapping
 from tfinvert.config import Config
 from tfinvert.networks.convert import Layer
 
-SHALLOW = 4  # pixels of stride up to which `auto` takes few levels and large steps
-DEEP = 32  # pixels of stride from which `auto` regularises more
-TV, DEEP_TV, DEEP_ALPHA = 0.1, 1.0, 70.0  # weights of means over values: of total variation, and of the alpha norm from DEEP on
-HELD, LOWERED = (0.75, 0.9), (0.3, 0.1)  # parts of the steps from which the rate is lowered beyond SHALLOW; its factors
+
+@dataclasses.dataclass(frozen=True)
+class Depth:
+    """What `auto` chooses for a layer.
+
+    Attributes:
+      steps, parameterization, pyramid_levels, learning_rate, tv_weight, alpha_weight: as in `Config`.
+      held: whether the rate is held for the first of the steps (`HELD`), or falls along a cosine.
+    """
+
+    steps: int
+    parameterization: str
+    pyramid_levels: int
+    learning_rate: float
+    held: bool
+    tv_weight: float
+    alpha_weight: float
+
+
+# By the stride in pixels from which it is for; measured on photographs that docs/quality.md does not report on.
+AUTO = {
+    1: Depth(400, "clip", 0, 0.1, held=False, tv_weight=0.0, alpha_weight=0.0),
+    2: Depth(200, "pyramid", 1, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
+    4: Depth(300, "pyramid", 2, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
+    8: Depth(400, "sigmoid_pyramid", 6, 0.1, held=True, tv_weight=0.1, alpha_weight=0.0),
+    16: Depth(400, "sigmoid_pyramid", 6, 0.05, held=True, tv_weight=0.1, alpha_weight=0.0),
+    32: Depth(400, "sigmoid_pyramid", 6, 0.03, held=True, tv_weight=1.0, alpha_weight=70.0),
+}
+HELD, LOWERED = (0.75, 0.9), (0.3, 0.1)  # parts of the steps after which a rate that is held is lowered; its factors
 FEWEST_HELD = 10  # steps; fewer have no three quarters
+OWN_TV = 0.1  # with a learning rate of the user's own
 WHOLE = 64  # counts as the stride of a layer that sees the whole picture
 
 
@@ -48,42 +74,28 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
         changes["layer_weights"] = tuple(weight * factor for weight in weights)
     if not config.jitter:
         changes["jitter"] = max(math.floor(stride / 4 + 0.5), 1) if config.preset == "mv2016" else 1
-    steps = config.steps or _steps(stride)
+    depth = AUTO[max(least for least in AUTO if least <= stride)]
+    steps = config.steps or depth.steps
     changes["steps"] = steps
     if config.schedule == "auto":
         changes["schedule"] = "cosine"
-        if stride > SHALLOW and not config.learning_rate and steps >= FEWEST_HELD:
+        if depth.held and not config.learning_rate and steps >= FEWEST_HELD:
             boundaries = tuple(round(part * steps) for part in HELD)
             changes |= {"schedule": "piecewise", "decay_boundaries": boundaries, "decay_factors": LOWERED}
     if config.tv_weight == -1:
-        changes["tv_weight"] = TV if config.learning_rate else _tv_weight(stride)
+        changes["tv_weight"] = OWN_TV if config.learning_rate else depth.tv_weight
     if not config.learning_rate:
         # 0.05 B^2 / alpha for each pixel, B = 80 grey levels and alpha = 6; for images in [0, 1].
         journal = 0.05 * 80**2 / 6 / 255**2 * size[0] * size[1]
-        changes["learning_rate"] = journal if config.preset == "mv2016" else _rate(stride)
+        changes["learning_rate"] = journal if config.preset == "mv2016" else depth.learning_rate
         if config.preset == "auto":
             changes["backoff"] = True  # whoever chooses the rate watches over it
-            if stride >= DEEP:
-                changes["alpha_weight"] = config.alpha_weight or DEEP_ALPHA
+            changes["alpha_weight"] = config.alpha_weight or depth.alpha_weight
     if config.parameterization == "auto":
-        changes["parameterization"] = "clip" if stride == 1 else "pyramid" if stride <= SHALLOW else "sigmoid_pyramid"
+        changes["parameterization"] = depth.parameterization
     if config.pyramid_levels < 0:
-        changes["pyramid_levels"] = round(math.log2(stride)) if stride <= SHALLOW else 6
+        changes["pyramid_levels"] = depth.pyramid_levels
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
-
-
-def _steps(stride: int) -> int:
-    """Where more give little (docs/quality.md); at a stride of 1 they are cheap."""
-    return {1: 400, 2: 200, 4: 300}.get(stride, 400)
-
-
-def _tv_weight(stride: int) -> float:
-    return 0.0 if stride == 1 else TV if stride < DEEP else DEEP_TV
-
-
-def _rate(stride: int) -> float:
-    """Adam's, for a pyramid: measured on photographs that docs/quality.md does not report on."""
-    return 0.1 if stride <= 8 else 0.05 if stride < DEEP else 0.03
 
 
 def _receptive_field(layers: Mapping[str, Layer]) -> float:
