@@ -43,7 +43,8 @@ def _row(what: str, fault, kinds: tuple[str, ...], times: int) -> Row:
     outcome = "one line, exit code 1, and then "
     resumed = set(KINDS) <= set(kinds)
     outcome += "the same bytes with --resume" if resumed else "the run itself with a cache that can be written"
-    return Row(what, f"{times} times each: {'; '.join(kinds)}", f"{outcome}; it says for example: {min(filter(None, said), key=len)}")
+    example = min(filter(None, said), key=len)
+    return Row(what, f"{times} times each: {'; '.join(kinds)}", f"{outcome}; it says for example: {example}")
 
 
 class Rig:
