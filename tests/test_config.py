@@ -29,6 +29,7 @@ from tfinvert.errors import InputError
         ({"schedule": "piecewise", "decay_boundaries": (5, 3), "decay_factors": (1.0, 1.0)}, "rising"),
         ({"schedule": "piecewise", "decay_boundaries": (5,), "decay_factors": ()}, "0 numbers for 1"),
         ({"schedule": "warmup_cosine", "warmup_steps": 0}, "--warmup_steps is 0"),
+        ({"schedule": "warmup_cosine", "warmup_steps": 9, "steps": 9}, "expects 1 to 8 of 9 steps"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
     ],
 )

@@ -96,6 +96,7 @@ def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate, s
 def test_auto_takes_plain_pixels_where_the_features_say_everything():
     config = resolved("auto", layer(1, 3))
     assert (config.parameterization, config.tv_weight, config.learning_rate, config.steps) == ("clip", 0, 0.1, 400)
+    assert (config.pyramid_levels, config.alpha_weight, config.jitter, config.backoff) == (0, 0, 1, True)
     assert resolved("auto", layer(1, 3), tv_weight=0.1).tv_weight == 0.1
 
 
@@ -115,7 +116,8 @@ def test_what_the_user_sets_stays():
     assert (own.pyramid_levels, own.learning_rate, own.backoff) == (1, 0.5, False)
     assert resolved("auto", FC6, alpha_weight=3.0).alpha_weight == 3
     assert resolved("auto", FC6, tv_weight=0.3).tv_weight == 0.3
-    homework = resolved("auto", FC6, learning_rate=1e-3)
-    assert (homework.tv_weight, homework.alpha_weight) == (0.1, 0)
+    homework = resolved("auto", FC6, learning_rate=1e-3, tv_weight=1.0)
+    assert (homework.tv_weight, homework.alpha_weight) == (1, 0)
+    assert resolved("auto", FC6, learning_rate=1e-3).tv_weight == 0.1
     with pytest.raises(InputError, match="--preset"):
         with_preset({"preset": "mv2017"})

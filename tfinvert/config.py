@@ -233,9 +233,8 @@ class Config(RunConfig):
             for factor in self.decay_factors:
                 _above_zero("decay_factors", factor)
         if self.schedule == "warmup_cosine" and not 0 < self.warmup_steps < (self.steps or LARGEST_NUMBER):
-            raise InputError(
-                f"--warmup_steps is {self.warmup_steps}; --schedule=warmup_cosine expects at least 1, and fewer than --steps"
-            )
+            expected = f"1 to {self.steps - 1} of {self.steps} steps" if self.steps else "at least 1, and fewer than --steps"
+            raise InputError(f"--warmup_steps is {self.warmup_steps}; --schedule=warmup_cosine expects {expected}")
         if self.experiment in ("suite", "diff") and not self.questions:
             raise InputError("--questions is empty; expected all, q2, or names such as q2.1,q3.2")
         if self.experiment == "report" and not self.runs:

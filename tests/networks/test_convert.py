@@ -305,7 +305,7 @@ def test_a_conversion_ends_when_the_one_that_waits_for_it_is_gone(tiny_file, fin
         conversion._expect("converted")
         assert (scratch / "entry").exists()
     process.stdin.close()  # as the system does for a process that was killed
-    process.wait(60)
+    assert process.wait(60) == 0  # of the rm that it became
     assert not scratch.exists()
     conversion.close()
 
