@@ -29,13 +29,18 @@ NETWORKS = {
 LAYERS = [
     *(("resnet18", f"res{number}") for number in range(1, 7)),
     *(("squeezenet", f"fire{number}") for number in range(2, 10)),
+    ("squeezenet", "pool10"),
     *(("alexnet", layer) for layer in ("conv1", "conv2", "conv3", "conv4", "conv5", "pool5")),
     *(("vgg16-bn", layer) for layer in ("conv1_1", "conv3_1", "pool5", "fc6", "fc8")),
 ]
 REPORTED = ("astronaut", "rocket", "tubingen.jpg")  # photographs that nothing was tuned on
 TUNED = ("chelsea", "coffee", "flower.jpg")  # the last comes with scikit-learn
-# One for each stride: 4, 8, 16 and 32.
-PLACES = (("resnet18", "res2"), ("squeezenet", "fire4"), ("squeezenet", "fire9"), ("alexnet", "pool5"))
+PLACES = {
+    4: ("resnet18", "res2"),
+    8: ("squeezenet", "fire4"),
+    16: ("squeezenet", "fire9"),
+    32: ("alexnet", "pool5"),
+}  # by stride
 # More steps than auto's 200 to 400, which are dearer by the pyramid, so that the homework has as much time.
 HOMEWORK = {
     "optimizer": "adam",
@@ -51,15 +56,19 @@ WAYS = {"auto": {}, "mv2015": {"preset": "mv2015"}, "mv2016": {"preset": "mv2016
 RATES = {"clip": 0.1, "sigmoid": 0.2, "fourier": 0.1, "pyramid": 0.0, "sigmoid_pyramid": 0.0, "deep_prior": 0.02}
 
 
-def grid() -> dict[str, dict]:
-    """Every parameterisation with Adam and L-BFGS; then one change at a time from what auto chooses."""
+def grid(stride: int) -> dict[str, dict]:
+    """Every parameterisation with Adam and L-BFGS; then one change at a time from what auto chooses at a stride."""
+    from tfinvert.presets import AUTO
+
+    auto = AUTO[stride]
+    regularized = {"tv_weight": auto.tv_weight, "alpha_weight": auto.alpha_weight}  # a rate of one's own would leave these
     descents: dict[str, dict] = {
         "Adam, cosine": {"schedule": "cosine"},
         "Adam, constant": {"schedule": "constant"},
-        "L-BFGS": {"optimizer": "lbfgs", "steps": 150},  # about as many gradients as Adam's steps
+        "L-BFGS": {"optimizer": "lbfgs", "steps": auto.steps // 2},  # about as many gradients as Adam's steps
     }
     ways = {
-        f"{name}, {descent}": {"parameterization": name, "learning_rate": rate, **settings}
+        f"{name}, {descent}": {"parameterization": name, "learning_rate": rate, **regularized, **settings}
         for name, rate in RATES.items()
         for descent, settings in descents.items()
         if (name, descent) != ("deep_prior", "L-BFGS")  # its weights have no box
@@ -68,12 +77,12 @@ def grid() -> dict[str, dict]:
     changes: dict[str, dict] = {
         "nothing changed": {},
         "warmup": {"schedule": "warmup_cosine", "warmup_steps": 20},
-        "mv2016's rule": {"optimizer": "mv2016", "learning_rate": 41.0, "schedule": "constant"},
+        "mv2016's rule": {"optimizer": "mv2016", "learning_rate": 41.0, "schedule": "constant", "backoff": True, **regularized},
         "no total variation": {"tv_weight": 0.0},
-        "ten times the total variation": {"tv_weight": 1.0},
-        "that annealed to a hundredth": {"tv_weight": 1.0, "regularizer_final": 0.01},
-        "squared total variation": {"tv_weight": 1.0, "tv_kind": "l2"},
-        "alpha norm": {"alpha_weight": 1.0},
+        "ten times the total variation": {"tv_weight": 10 * auto.tv_weight},
+        "that annealed to a hundredth": {"tv_weight": 10 * auto.tv_weight, "regularizer_final": 0.01},
+        "ten times total variation, squared": {"tv_weight": 10 * auto.tv_weight, "tv_kind": "l2"},
+        "ten times the alpha norm, or one of 1": {"alpha_weight": 10 * auto.alpha_weight or 1.0},
         "jitter of 3": {"jitter": 3},
     }
     return ways | {f"auto, {name}": settings for name, settings in changes.items()}
@@ -213,5 +222,10 @@ if __name__ == "__main__":
         asked = [(*place, picture, way, settings) for picture in REPORTED for place in LAYERS for way, settings in WAYS.items()]
         run(Path(paths[0]), Path(paths[1]), asked)
     else:
-        asked = [(*place, picture, way, one) for picture in TUNED for place in PLACES for way, one in grid().items()]
+        asked = [
+            (*place, picture, way, settings)
+            for picture in TUNED
+            for stride, place in PLACES.items()
+            for way, settings in grid(stride).items()
+        ]
         run(Path(paths[0]), Path(paths[1]), asked)

@@ -73,21 +73,21 @@ def test_the_regularisers_and_rate_of_2016():
 
 
 @pytest.mark.parametrize(
-    ("layers", "levels", "rate", "steps"),
+    ("layers", "levels", "rate", "steps", "regularizers"),
     [
-        ([layer(4, 24)], 2, 0.1, 300),
-        ([layer(2, 12)], 1, 0.1, 200),
-        ([CONV2], 6, 0.1, 400),
-        ([CONV5], 6, 0.05, 400),
-        ([POOL5], 6, 0.03, 400),
-        ([FC6], 6, 0.03, 400),
-        ([layer(4, 24), FC6], 2, 0.1, 300),
+        ([layer(4, 24)], 2, 0.1, 300, (0.1, 0, 1)),
+        ([layer(2, 12)], 1, 0.1, 200, (0.1, 0, 1)),
+        ([CONV2], 6, 0.1, 400, (1, 0, 0.01)),
+        ([CONV5], 6, 0.05, 400, (1, 10, 0.01)),
+        ([POOL5], 6, 0.03, 400, (10, 70, 0.01)),
+        ([FC6], 6, 0.03, 400, (10, 1e5, 0.01)),
+        ([layer(4, 24), FC6], 2, 0.1, 300, (0.1, 0, 1)),
     ],
 )
-def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate, steps):
+def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate, steps, regularizers):
     config = resolved("auto", *layers)
     assert config.parameterization == ("sigmoid_pyramid" if levels == 6 else "pyramid")
-    assert (config.tv_weight, config.alpha_weight) == ((1.0, 70) if rate == 0.03 else (0.1, 0))
+    assert (config.tv_weight, config.alpha_weight, config.regularizer_final) == regularizers
     assert (config.pyramid_levels, config.learning_rate, config.jitter, config.backoff) == (levels, rate, 1, True)
     assert config.steps == steps
     assert config.schedule == ("cosine" if steps < 400 else "piecewise")
@@ -116,8 +116,13 @@ def test_what_the_user_sets_stays():
     assert (own.pyramid_levels, own.learning_rate, own.backoff) == (1, 0.5, False)
     assert resolved("auto", FC6, alpha_weight=3.0).alpha_weight == 3
     assert resolved("auto", FC6, tv_weight=0.3).tv_weight == 0.3
+    for given in ({"alpha_weight": 3.0}, {"tv_weight": 0.3}, {"schedule": "cosine"}, {"regularizer_final": 1.0}, {"steps": 5}):
+        assert resolved("auto", CONV5, **given).regularizer_final == 1
+    assert resolved("auto", CONV5, schedule="constant").tv_weight == 0.1  # what it is in the middle of a run where it falls
+    assert resolved("auto", CONV5, regularizer_final=0.5).regularizer_final == 0.5
+    assert resolved("mv2016", CONV5, regularizer_final=0.5).regularizer_final == 0.5
     homework = resolved("auto", FC6, learning_rate=1e-3, tv_weight=1.0)
-    assert (homework.tv_weight, homework.alpha_weight) == (1, 0)
+    assert (homework.tv_weight, homework.alpha_weight, homework.regularizer_final) == (1, 0, 1)
     assert resolved("auto", FC6, learning_rate=1e-3).tv_weight == 0.1
     with pytest.raises(InputError, match="--preset"):
         with_preset({"preset": "mv2017"})

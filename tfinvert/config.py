@@ -164,7 +164,7 @@ class Config(RunConfig):
     alpha: float = 6.0
     alpha_kind: str = "values"
     alpha_reduction: str = "mean"
-    regularizer_final: float = 1.0
+    regularizer_final: float = -1.0
     jitter: int = 0
     jitter_steps: int = 0
     backoff: bool = False
@@ -195,7 +195,8 @@ class Config(RunConfig):
         _at_least("tv_beta", self.tv_beta, 1)
         _at_least("alpha_weight", self.alpha_weight, 0)
         _at_least("alpha", self.alpha, 1)
-        _above_zero("regularizer_final", self.regularizer_final)
+        if self.regularizer_final != -1:
+            _above_zero("regularizer_final", self.regularizer_final)
         _at_least("jitter", self.jitter, 0)
         _at_least("pyramid_levels", self.pyramid_levels, -1)
         _at_least("seeds", self.seeds, 1)

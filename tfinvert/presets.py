@@ -15,8 +15,10 @@ class Depth:
     """What `auto` chooses for a layer.
 
     Attributes:
-      steps, parameterization, pyramid_levels, learning_rate, tv_weight, alpha_weight: as in `Config`.
-      held: whether the rate is held for the first of the steps (`HELD`), or falls along a cosine.
+      steps, parameterization, pyramid_levels, learning_rate: as in `Config`.
+      held: whether the rate is held for the first of the steps (`HELD`) while the regularisers fall (`ANNEALED`), or the rate
+        falls along a cosine, and they stay.
+      tv_weight, alpha_weight: as in `Config`; of regularisers that fall, in the middle of the run.
     """
 
     steps: int
@@ -28,19 +30,21 @@ class Depth:
     alpha_weight: float
 
 
+WHOLE = 64  # counts as the stride of a layer that sees the whole picture
 # By the stride in pixels from which it is for; measured on photographs that docs/quality.md does not report on.
 AUTO = {
     1: Depth(400, "clip", 0, 0.1, held=False, tv_weight=0.0, alpha_weight=0.0),
     2: Depth(200, "pyramid", 1, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
     4: Depth(300, "pyramid", 2, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
     8: Depth(400, "sigmoid_pyramid", 6, 0.1, held=True, tv_weight=0.1, alpha_weight=0.0),
-    16: Depth(400, "sigmoid_pyramid", 6, 0.05, held=True, tv_weight=0.1, alpha_weight=0.0),
-    32: Depth(400, "sigmoid_pyramid", 6, 0.03, held=True, tv_weight=1.0, alpha_weight=70.0),
+    16: Depth(400, "sigmoid_pyramid", 6, 0.05, held=True, tv_weight=0.1, alpha_weight=1.0),
+    32: Depth(400, "sigmoid_pyramid", 6, 0.03, held=True, tv_weight=1.0, alpha_weight=7.0),
+    WHOLE: Depth(400, "sigmoid_pyramid", 6, 0.03, held=True, tv_weight=1.0, alpha_weight=1e4),
 }
 HELD, LOWERED = (0.75, 0.9), (0.3, 0.1)  # parts of the steps after which a rate that is held is lowered; its factors
+ANNEALED = 10.0, 0.01  # times the weight at the first step, and the part of that which is left at the last
 FEWEST_HELD = 10  # steps; fewer have no three quarters
 OWN_TV = 0.1  # with a learning rate of the user's own
-WHOLE = 64  # counts as the stride of a layer that sees the whole picture
 
 
 def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int]) -> Config:
@@ -48,9 +52,10 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     user's own, as the homework's flagfiles have, `auto` leaves the regularisers alone as well.
 
     - auto: the pyramid, its levels, the number of steps, the learning rate and its schedule, and total variation, by the stride
-      of the shallowest layer (docs/quality.md); backing off where that rate should be too large; from a stride of 32 on, where
-      the features say little about contrast, an alpha norm where none is given. At a stride of 1, where they say everything,
-      plain pixels and no total variation;
+      of the shallowest layer (docs/quality.md); backing off where that rate should be too large; from a stride of 16 on, where
+      the features say less and less about contrast, an alpha norm where none is given, and a strong one for layers that see
+      the whole picture. From a stride of 8 on the regularisers fall while the rate is held, unless one of them is given. At a
+      stride of 1, where the features say everything, plain pixels and no total variation;
     - mv2015: the weight of total variation is 1, 10 or 100 times what is given, by depth as in the paper's CaffeNet
       (table 1: up to conv2, up to conv4, beyond);
     - mv2016: the weight C of the features, by depth as in the paper's AlexNet and VGG; jitter of a quarter of the stride;
@@ -59,13 +64,16 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     Other networks than the papers' take the factor of the layer with the same receptive field.
 
     Args:
-      config: with `steps`, `learning_rate` or `jitter` 0, `schedule` or `parameterization` auto, `pyramid_levels` or
-        `tv_weight` -1 where the preset is to decide.
+      config: with `steps`, `learning_rate` or `jitter` 0, `schedule` or `parameterization` auto, `pyramid_levels`,
+        `tv_weight` or `regularizer_final` -1 where the preset is to decide.
       layers: of the converted network.
       size: (height, width) of the picture.
     """
     stride = min(max(layer.stride) if layer.stride and layer.receptive_field else WHOLE for layer in layers.values())
-    changes: dict[str, object] = {}
+    depth = AUTO[max(least for least in AUTO if least <= stride)]
+    steps = config.steps or depth.steps
+    held = config.schedule == "auto" and depth.held and not config.learning_rate and steps >= FEWEST_HELD
+    changes: dict[str, object] = {"steps": steps, **_regularizers(config, depth, held)}
     if config.preset == "mv2015":
         changes["tv_weight"] = config.tv_weight * _tv_factor(_receptive_field(layers))
     if config.preset == "mv2016":
@@ -74,28 +82,36 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
         changes["layer_weights"] = tuple(weight * factor for weight in weights)
     if not config.jitter:
         changes["jitter"] = max(math.floor(stride / 4 + 0.5), 1) if config.preset == "mv2016" else 1
-    depth = AUTO[max(least for least in AUTO if least <= stride)]
-    steps = config.steps or depth.steps
-    changes["steps"] = steps
-    if config.schedule == "auto":
+    if held:
+        boundaries = tuple(round(part * steps) for part in HELD)
+        changes |= {"schedule": "piecewise", "decay_boundaries": boundaries, "decay_factors": LOWERED}
+    elif config.schedule == "auto":
         changes["schedule"] = "cosine"
-        if depth.held and not config.learning_rate and steps >= FEWEST_HELD:
-            boundaries = tuple(round(part * steps) for part in HELD)
-            changes |= {"schedule": "piecewise", "decay_boundaries": boundaries, "decay_factors": LOWERED}
-    if config.tv_weight == -1:
-        changes["tv_weight"] = OWN_TV if config.learning_rate else depth.tv_weight
     if not config.learning_rate:
         # 0.05 B^2 / alpha for each pixel, B = 80 grey levels and alpha = 6; for images in [0, 1].
         journal = 0.05 * 80**2 / 6 / 255**2 * size[0] * size[1]
         changes["learning_rate"] = journal if config.preset == "mv2016" else depth.learning_rate
         if config.preset == "auto":
             changes["backoff"] = True  # whoever chooses the rate watches over it
-            changes["alpha_weight"] = config.alpha_weight or depth.alpha_weight
     if config.parameterization == "auto":
         changes["parameterization"] = depth.parameterization
     if config.pyramid_levels < 0:
         changes["pyramid_levels"] = depth.pyramid_levels
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def _regularizers(config: Config, depth: Depth, held: bool) -> dict[str, float]:
+    """The weights at the first step, and the part of them that is left at the last."""
+    tv, alpha, final = config.tv_weight, config.alpha_weight, config.regularizer_final
+    given = (tv, alpha, final) != (-1, 0, -1)
+    if tv == -1:
+        tv = OWN_TV if config.learning_rate else depth.tv_weight
+    if not alpha and config.preset == "auto" and not config.learning_rate:
+        alpha = depth.alpha_weight
+    if held and not given:
+        start, final = ANNEALED
+        tv, alpha = start * tv, start * alpha
+    return {"tv_weight": tv, "alpha_weight": alpha, "regularizer_final": 1.0 if final == -1 else final}
 
 
 def _receptive_field(layers: Mapping[str, Layer]) -> float:

@@ -351,13 +351,15 @@ def _mean(starts: list[dict[str, float]], name: str, unit: str) -> str:
 
 
 def differing_flags(stored: str, wanted: str) -> list[str]:
-    """What sets two flagfiles apart, as `--steps=20, was 10`. More steps of a constant schedule are no difference."""
+    """What sets two flagfiles apart, as `--steps=20, was 10`. More steps are no difference where nothing depends on their number:
+    not the schedule, nor the weights of the regularisers."""
     before, now = (dict(_split(line) for line in text.splitlines() if line.startswith("--")) for text in (stored, wanted))
     changed = []
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) == now.get(name):
             continue
-        longer = name == "--steps" and now.get("--schedule") == "constant" == before.get("--schedule")
+        stays = now.get("--schedule") == "constant" and now.get("--regularizer_final", "-1.0") in ("-1.0", "1.0")
+        longer = name == "--steps" and stays
         if longer and re.fullmatch(r"[0-9]{1,18}", before.get(name, "")) and int(now[name]) >= int(before[name]):
             continue
         changed.append(f"{name[:60]}={now.get(name, '(default)')[:200]}, was {before.get(name, '(default)')[:200]}")

@@ -220,8 +220,8 @@ def _power(squares: torch.Tensor, exponent: float) -> torch.Tensor:
 
 def loss_of(
     config: Config, network: TorchNetwork, image: torch.Tensor, wanted: dict[str, torch.Tensor], offset: torch.Tensor | None
-) -> torch.Tensor:
-    """The loss of an image, which the network sees moved down and right by `offset`, in a circle."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of an image, which the network sees moved down and right by `offset`, in a circle: features, regularisers."""
     seen = image
     if offset is not None:
         rows, columns = ((torch.arange(side) - by) % side for side, by in zip(image.shape[1:3], offset, strict=True))
@@ -234,9 +234,15 @@ def loss_of(
         if config.feature_loss == "normalized":
             error = error / torch.mean(target**2)
         loss = loss + weight / len(wanted) * error
+    smooth = torch.zeros(())
     if config.tv_weight:
-        loss = loss + config.tv_weight * total_variation(image, config)
-    return loss + config.alpha_weight * alpha_norm(image, config) if config.alpha_weight else loss
+        smooth = smooth + config.tv_weight * total_variation(image, config)
+    return loss, smooth + config.alpha_weight * alpha_norm(image, config) if config.alpha_weight else smooth
+
+
+def strength(config: Config, step: int) -> float:
+    """What is left of the regularisers' weights after `step` updates."""
+    return config.regularizer_final ** min(step / config.steps, 1.0)
 
 
 def features(network: TorchNetwork, image: np.ndarray) -> dict[str, torch.Tensor]:
@@ -255,7 +261,7 @@ def gradient(
     """The loss' gradient with respect to the variables, where they start, one after the other."""
     made = variables(config, initial)
     offset = None if offsets is None else torch.tensor(offsets[0])
-    loss_of(config, network, image_of(config, made), wanted, offset).backward()
+    sum(loss_of(config, network, image_of(config, made), wanted, offset)).backward()
     return np.concatenate([one.grad.numpy().ravel() for one in made if one.grad is not None])
 
 
@@ -283,21 +289,22 @@ def optimize(
     made = variables(config, initial)
     update = Update(config, made)
 
-    def value(made: list[torch.Tensor], offset: torch.Tensor | None) -> torch.Tensor:
+    def value(made: list[torch.Tensor], offset: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         return loss_of(config, network, image_of(config, made), wanted, offset)
 
     function = torch.compile(value) if compiled else value
     for step in range(steps + 1):
         offset = None if offsets is None else torch.tensor(offsets[step])
         with torch.set_grad_enabled(step < steps), torch.autocast("cpu", torch.bfloat16, enabled=step < reduced):
-            loss = (function if step < steps else value)(made, offset)
+            error, smooth = (function if step < steps else value)(made, offset)
+            loss = error + strength(config, step) * smooth
         yield float(loss.detach()), None if step < steps else image_of(config, made).detach().numpy().copy()
         if step == steps:
             return
         for one in made:
             one.grad = None
         loss.backward()
-        update(step, float(loss.detach()))
+        update(step, float((error + config.regularizer_final * smooth).detach()))
         project(config, made)
 
 
@@ -320,7 +327,7 @@ class Update:
         return [*self.velocities, *self.squares]
 
     def __call__(self, step: int, loss: float) -> None:
-        """Takes the gradients that the variables have, and the loss before the update."""
+        """Takes the gradients that the variables have, and the loss before the update with the last weights."""
         if not self.config.backoff:
             self.plain(step)
             return

@@ -36,6 +36,7 @@ def compared(folder, launch=compare.measure, **settings):
     [
         {"tv_weight": 0.0},
         {"tv_weight": 0.1, "tv_reduction": "mean"},
+        {"tv_weight": 1.0, "tv_reduction": "mean", "alpha_weight": 9.0, "regularizer_final": 0.01, "backoff": True},
         {"tv_weight": 1e-5, "tv_kind": "l2", "tv_reduction": "sum"},
         {"layers": ("res1", "conv1"), "layer_weights": (1.0, 0.5), "feature_loss": "normalized"},
         {"parameterization": "clip"},

@@ -151,7 +151,6 @@ def _check(config: Config) -> None:
     """Raises InputError where the PyTorch port has no such thing."""
     has: dict[str, tuple[Any, ...]] = {
         "optimizer": ("adam", "sgd", "mv2016"),
-        "regularizer_final": (1,),
         "seeds": (1,),
         "parameterization": ("auto", "free", "clip", "bounded", "sigmoid", "pyramid", "sigmoid_pyramid"),
     }
