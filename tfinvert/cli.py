@@ -90,7 +90,8 @@ HELP = {
     "alpha": "its power",
     "alpha_kind": "of values (Mahendran & Vedaldi 2015) or of pixels as colour vectors (2016)",
     "alpha_reduction": "sum, or mean over pixels and channels",
-    "regularizer_final": "total variation and alpha norm fall to this fraction of their weights by the last step; -1 for what their depth wants",
+    "regularizer_final": "total variation and alpha norm fall to this fraction of their weights by the last step; "
+    "-1 for what their depth wants",
     "jitter": "places along each axis at which the network may see the picture, another one each step; 1 for no jitter, 0 for "
     "the preset's",
     "jitter_steps": "steps with jitter; 0 for all",

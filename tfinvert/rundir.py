@@ -351,8 +351,8 @@ def _mean(starts: list[dict[str, float]], name: str, unit: str) -> str:
 
 
 def differing_flags(stored: str, wanted: str) -> list[str]:
-    """What sets two flagfiles apart, as `--steps=20, was 10`. More steps are no difference where nothing depends on their number:
-    not the schedule, nor the weights of the regularisers."""
+    """What sets two flagfiles apart, as `--steps=20, was 10`. More steps are no difference where nothing depends on their
+    number: not the schedule, nor the weights of the regularisers."""
     before, now = (dict(_split(line) for line in text.splitlines() if line.startswith("--")) for text in (stored, wanted))
     changed = []
     for name in sorted(before.keys() | now.keys()):

@@ -261,7 +261,8 @@ def gradient(
     """The loss' gradient with respect to the variables, where they start, one after the other."""
     made = variables(config, initial)
     offset = None if offsets is None else torch.tensor(offsets[0])
-    sum(loss_of(config, network, image_of(config, made), wanted, offset)).backward()
+    error, smooth = loss_of(config, network, image_of(config, made), wanted, offset)
+    (error + smooth).backward()
     return np.concatenate([one.grad.numpy().ravel() for one in made if one.grad is not None])
 
 
