@@ -213,3 +213,24 @@ def test_a_decoder_whose_weights_lie_elsewhere_is_refused(tmp_path):
     for read in (decoders.encoder_of, decoders.load):
         with pytest.raises(InputError, match="weights in other files"):
             read(str(tmp_path / "decoder.onnx"))
+
+
+def test_a_damaged_decoder_that_still_runs_is_refused(tmp_path):
+    """Found by `python -m tests.soak checkpoints`: one changed byte had exchanged the axes of its output."""
+    decoders.export(decoders.build((8, 8, 4), (16, 16), width=2), ENCODER, tmp_path / "decoder.onnx")
+    model = onnx.load(str(tmp_path / "decoder.onnx"))
+    output = model.graph.output[0]
+    model.graph.node.append(onnx.helper.make_node("Transpose", [output.name], ["exchanged"], perm=[3, 1, 2, 0]))
+    model.graph.output[0].CopyFrom(onnx.helper.make_empty_tensor_value_info("exchanged"))
+    onnx.save(model, str(tmp_path / "decoder.onnx"))
+    with pytest.raises(InputError, match=r"shape \(3, 16, 16, 1\); expected \(1, 16, 16, 3\)"):
+        decoders.load(str(tmp_path / "decoder.onnx"))(np.ones((1, 8, 8, 4), np.float32))
+
+
+@pytest.mark.parametrize("name", ["decoder.keras", "decoder.onnx"])
+def test_a_decoder_that_does_not_run_is_refused(name, tmp_path):
+    decoder = decoders.build((8, 8, 4), (16, 16), width=2)
+    decoders.save(decoder, ENCODER, tmp_path / "decoder.keras")
+    decoders.export(decoder, ENCODER, tmp_path / "decoder.onnx")
+    with pytest.raises(InputError, match=f"{name} does not run"):
+        decoders.load(str(tmp_path / name))(np.ones((1, 8, 8, 3), np.float32))

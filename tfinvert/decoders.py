@@ -296,19 +296,41 @@ def _onnx(path: Path) -> onnx.ModelProto:
 
 
 def load(source: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The decoder of a run or file: features [batch, ...] -> RGB [batch, height, width, 3]; raises InputError."""
-    path = file_of(source)
-    if path.suffix == ".onnx":
-        import onnxruntime
+    """The decoder of a run or file: features [batch, ...] -> RGB [batch, height, width, 3].
 
+    Raises:
+      InputError: it cannot be read; what is returned raises it as well, where the decoder does not run or gives other shapes.
+    """
+    path, size = file_of(source), encoder_of(source).size
+    decode = _onnx_session(path) if path.suffix == ".onnx" else _keras_function(path)
+
+    def decoded(features: np.ndarray) -> np.ndarray:
         try:
-            data = _onnx(path).SerializeToString()
-            session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        except InputError:
-            raise
+            pictures = decode(np.asarray(features, np.float32))
         except Exception as error:  # those of onnxruntime share no base class
-            raise InputError(f"cannot read the decoder {path}: {' '.join(str(error).split())[:200]}") from None
-        return lambda features: session.run(None, {"features": np.asarray(features, np.float32)})[0]
+            raise InputError(f"the decoder {path} does not run: {' '.join(str(error).split())[:200]}") from None
+        expected = (len(features), *size, 3)
+        if pictures.shape != expected:
+            raise InputError(f"the decoder {path} gives pictures of shape {pictures.shape}; expected {expected}")
+        return pictures
+
+    return decoded
+
+
+def _onnx_session(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    import onnxruntime
+
+    try:
+        data = _onnx(path).SerializeToString()
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"cannot read the decoder {path}: {' '.join(str(error).split())[:200]}") from None
+    return lambda features: session.run(None, {"features": features})[0]
+
+
+def _keras_function(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     import tensorflow as tf
 
     decoder = load_model(path)
