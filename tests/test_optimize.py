@@ -1,4 +1,5 @@
 import gc
+import logging
 
 import keras
 import numpy as np
@@ -214,3 +215,11 @@ def test_many_optimisations_in_one_process_leave_no_graphs_behind(pixels):
 
     first, second, third = (graphs_after_one() for _ in range(3))
     assert first == second == third
+
+
+def test_many_optimisations_in_one_process_are_no_reason_to_warn(caplog, monkeypatch):
+    """TensorFlow warns of functions that it traces often; it counts those with the same code as one."""
+    monkeypatch.setattr(logging.getLogger("tensorflow"), "propagate", True)
+    for _ in range(6):
+        list(optimization(backoff=True).run(2))
+    assert not [record for record in caplog.records if "retracing" in record.getMessage()]

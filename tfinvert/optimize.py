@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -93,10 +94,21 @@ class Optimization:
             self._scale = tf.Variable(tf.ones([len(initial)]), trainable=False, name="scale")
             state["scale"] = self._scale
         self.checkpoint = tf.train.Checkpoint(**state)
-        # Traced once per object, so that a model can be optimised again with other terms.
-        self._update = tf.function(self._update_once)
-        self._evaluate = tf.function(self._losses)
-        self._gradients = tf.function(self._differentiate)
+
+    # Traced once per object, so that a model can be optimised again with other terms. As concrete functions: TensorFlow warns
+    # of functions that are traced often, and would count those of all objects as one.
+
+    @functools.cached_property
+    def _update(self) -> Callable[[], tuple[dict[str, tf.Tensor], tf.Tensor]]:
+        return tf.function(self._update_once).get_concrete_function()
+
+    @functools.cached_property
+    def _evaluate(self) -> Callable[[], tuple[tf.Tensor, dict[str, tf.Tensor]]]:
+        return tf.function(lambda: self._losses(self._image_tensor(), self._step_count)).get_concrete_function()
+
+    @functools.cached_property
+    def _gradients(self) -> Callable[[], tuple[tf.Tensor, dict[str, tf.Tensor], list[tf.Tensor]]]:
+        return tf.function(self._differentiate).get_concrete_function()
 
     @property
     def step(self) -> int:
@@ -143,7 +155,7 @@ class Optimization:
                 image = self.image() if step % image_every == 0 else None
                 values, rate = self._update()
                 yield self._snapshot(step, values, float(rate), image)
-        losses, values = self._evaluate(self._image_tensor(), self._step_count)
+        losses, values = self._evaluate()
         self._keep_best(losses)
         yield self._snapshot(self.step, values, self._rate(), self.image())
 
