@@ -36,7 +36,7 @@ AUTO = {
     1: Depth(400, "clip", 0, 0.1, held=False, tv_weight=0.0, alpha_weight=0.0),
     2: Depth(200, "pyramid", 1, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
     4: Depth(300, "pyramid", 2, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
-    8: Depth(400, "sigmoid_pyramid", 6, 0.1, held=True, tv_weight=0.1, alpha_weight=0.0),
+    8: Depth(400, "sigmoid_pyramid", 6, 0.1, held=True, tv_weight=0.1, alpha_weight=1.0),
     16: Depth(400, "sigmoid_pyramid", 6, 0.05, held=True, tv_weight=0.1, alpha_weight=1.0),
     32: Depth(400, "sigmoid_pyramid", 6, 0.03, held=True, tv_weight=1.0, alpha_weight=7.0),
     WHOLE: Depth(400, "sigmoid_pyramid", 6, 0.03, held=True, tv_weight=1.0, alpha_weight=1e4),
@@ -52,10 +52,10 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     user's own, as the homework's flagfiles have, `auto` leaves the regularisers alone as well.
 
     - auto: the pyramid, its levels, the number of steps, the learning rate and its schedule, and total variation, by the stride
-      of the shallowest layer (docs/quality.md); backing off where that rate should be too large; from a stride of 16 on, where
-      the features say less and less about contrast, an alpha norm where none is given, and a strong one for layers that see
-      the whole picture. From a stride of 8 on the regularisers fall while the rate is held, unless one of them is given. At a
-      stride of 1, where the features say everything, plain pixels and no total variation;
+      of the shallowest layer (docs/quality.md); backing off where that rate should be too large; from a stride of 8 on, where
+      the features say less and less about contrast, an alpha norm where none is given, a strong one for layers that see
+      the whole picture, and regularisers that fall while the rate is held, unless one of them is given. At a stride of 1,
+      where the features say everything, plain pixels and no total variation;
     - mv2015: the weight of total variation is 1, 10 or 100 times what is given, by depth as in the paper's CaffeNet
       (table 1: up to conv2, up to conv4, beyond);
     - mv2016: the weight C of the features, by depth as in the paper's AlexNet and VGG; jitter of a quarter of the stride;
