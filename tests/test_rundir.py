@@ -213,6 +213,8 @@ def test_more_steps_of_a_constant_schedule_are_the_same_run():
     assert differing_flags(before, before.replace("10", "20")) == []
     assert differing_flags(before, before.replace("10", "5")) == ["--steps=5, was 10"]
     assert differing_flags(FLAGS, FLAGS.replace("10", "20")) == ["--steps=20, was 10"]
+    other = before.replace("constant", "cosine")
+    assert differing_flags(other, before.replace("10", "20")) == ["--schedule=constant, was cosine", "--steps=20, was 10"]
     falling = before + "--regularizer_final=0.5\n"
     assert differing_flags(falling, falling.replace("10", "20")) == ["--steps=20, was 10"]
 

@@ -354,12 +354,15 @@ def differing_flags(stored: str, wanted: str) -> list[str]:
     """What sets two flagfiles apart, as `--steps=20, was 10`. More steps are no difference where nothing depends on their
     number: not the schedule, nor the weights of the regularisers."""
     before, now = (dict(_split(line) for line in text.splitlines() if line.startswith("--")) for text in (stored, wanted))
+    endless = all(
+        flags.get("--schedule") == "constant" and flags.get("--regularizer_final", "-1.0") in ("-1.0", "1.0")
+        for flags in (before, now)
+    )
     changed = []
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) == now.get(name):
             continue
-        stays = now.get("--schedule") == "constant" and now.get("--regularizer_final", "-1.0") in ("-1.0", "1.0")
-        longer = name == "--steps" and stays
+        longer = endless and name == "--steps"
         if longer and re.fullmatch(r"[0-9]{1,18}", before.get(name, "")) and int(now[name]) >= int(before[name]):
             continue
         changed.append(f"{name[:60]}={now.get(name, '(default)')[:200]}, was {before.get(name, '(default)')[:200]}")
