@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from tfinvert.config import PLACEMENT, Config, flagfile, parse_size
+from tfinvert.cli import parse
+from tfinvert.config import PLACEMENT, Config, flag_text, flagfile, parse_size
 from tfinvert.errors import InputError
 
 
@@ -31,6 +32,11 @@ from tfinvert.errors import InputError
         ({"schedule": "warmup_cosine", "warmup_steps": 0}, "--warmup_steps is 0"),
         ({"schedule": "warmup_cosine", "warmup_steps": 9, "steps": 9}, "expects 1 to 8 of 9 steps"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
+        ({"batch": 0}, "--batch is 0"),
+        ({"batch": 2}, "--batch is 2; it is for pictures of --images"),
+        ({"pictures": ("a/x.png", "b/x.jpg")}, "more than one picture named x"),
+        ({"pictures": ("a.png", "b.jpg"), "optimizer": "lbfgs"}, "one picture at a time"),
+        ({"pictures": ("a.png",), "experiment": "sweep"}, "a sweep takes a folder"),
     ],
 )
 def test_values_out_of_range_are_named(settings, message):
@@ -57,6 +63,24 @@ def test_sizes(text, size):
 def test_bad_sizes(text):
     with pytest.raises(InputError, match="expected pixels"):
         parse_size(text)
+
+
+def test_lists_quote_their_commas():
+    assert flag_text("pictures", ("a, b.png", 'c"d.png', "e.png")) == '"a, b.png","c""d.png",e.png'
+    assert flag_text("layer_weights", (1.0, 0.5)) == "1.0,0.5"
+    assert flag_text("layers", ()) == ""
+    pictures = ("a, b.png", 'c"d.png', "e.png")
+    assert parse(["tfinvert", f"--pictures={flag_text('pictures', pictures)}"]).pictures == pictures
+
+
+def test_each_of_several_pictures_has_a_run_of_its_own():
+    config = Config(pictures=("x/a.png", "chelsea"), layers=("fire2/squeeze1x1", "fire3"), model="resnet18")
+    assert [str(one.run_folder()) for one in config.each()] == [
+        *("out/resnet18/a/fire2_squeeze1x1+fire3", "out/resnet18/chelsea/fire2_squeeze1x1+fire3")
+    ]
+    assert [one.image for one in config.each()] == ["x/a.png", "chelsea"]
+    assert flagfile(config.each()[1]) == flagfile(dataclasses.replace(config, pictures=(), image="chelsea"))
+    assert Config().each() == [Config()]
 
 
 def test_run_folders_are_safe_names():

@@ -1,6 +1,7 @@
 """An optimisation into a run directory: lines, pictures, checkpoints, signals."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,8 +13,8 @@ import tensorflow as tf
 
 from tfinvert import images, terms
 from tfinvert.checkpoints import Checkpoints
-from tfinvert.drive import drive
-from tfinvert.errors import DiskError, InputError
+from tfinvert.drive import Driven, drive, drive_together
+from tfinvert.errors import DiskError, InputError, NonFiniteLossError
 from tfinvert.interruption import Interrupted
 from tfinvert.optimize import Optimization
 from tfinvert.parameterizations import parameterization
@@ -22,12 +23,13 @@ from tfinvert.rundir import RunDirectory
 START = np.random.default_rng(0).uniform(0.3, 0.7, (1, 8, 8, 3)).astype(np.float32)
 
 
-def optimization():
+def optimization(target=0.2, optimizer=None):
     def model(image, training=False):
         return {"f": image**2}
 
-    term = terms.feature_term("f", tf.fill((1, 8, 8, 3), 0.2))
-    return Optimization(model, [term], parameterization("clip", (8, 8)), START, keras.optimizers.Adam(0.01))
+    term = terms.feature_term("f", tf.fill((1, 8, 8, 3), target))
+    adam = keras.optimizers.Adam(0.01)
+    return Optimization(model, [term], parameterization("clip", (8, 8)), START, optimizer or adam)
 
 
 def directory(path):
@@ -101,6 +103,7 @@ def resumed(run):
 def test_the_checkpoint_before_a_damaged_one_is_taken(whole, tmp_path, monkeypatch, caplog):
     run = two_checkpoints(tmp_path / "run", monkeypatch)
     (run.checkpoints / "ckpt-8.index").write_bytes(b"no checkpoint")
+    run.create(run.flags.read_text(), run.read_info(), resume=True)
     made, outcome = resumed(run)
     assert outcome.steps == 1
     assert "trying the one before it" in caplog.text
@@ -234,3 +237,96 @@ def test_a_folder_that_vanishes_under_a_checkpoint_is_not_made_again(more, tmp_p
     left = [path.name for path in (tmp_path / "out").rglob("*")]
     assert left == (["run", "notes.txt"] if more else [])
     assert (tmp_path / "away" / "checkpoints" / "ckpt-1.index").exists()
+
+
+TARGETS = (0.2, 0.4, 0.6)
+
+
+def together(path, resume=False, stopped=False):
+    """Three optimisations that step together, each in a directory of its own; `stopped` by a signal in step 5."""
+
+    def stop(snapshot):
+        if stopped and snapshot.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    made = [optimization(target) for target in TARGETS]
+    first, *others = (directory(path / str(number)) for number in range(len(made)))
+    driven = [Driven(made[0], first, extra=stop), *map(Driven, made[1:], others)]
+    return made, drive_together(driven, 8, 2, resume=resume)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs")
+    made, outcomes = together(path)
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    return path, [one.image() for one in made]
+
+
+def same(made, path, three):
+    for number, one in enumerate(made):
+        np.testing.assert_array_equal(one.image(), three[1][number])
+        kept, whole = (RunDirectory(where / str(number)) for where in (path, three[0]))
+        assert kept.read_metrics() == whole.read_metrics()
+        assert list(kept.pictures()) == list(whole.pictures()) == [0, 2, 4, 6, 8]
+        assert [p.read_bytes() for p in kept.pictures().values()] == [p.read_bytes() for p in whole.pictures().values()]
+
+
+def test_each_of_several_has_what_it_would_have_alone(three, tmp_path):
+    for number, target in enumerate(TARGETS):
+        alone = optimization(target)
+        drive(alone, 8, 2, directory(tmp_path / str(number)))
+        np.testing.assert_allclose(alone.image(), three[1][number], atol=1e-6)
+        kept = RunDirectory(three[0] / str(number))
+        assert [line["step"] for line in kept.read_metrics()] == [0, 2, 4, 6, 8]
+        assert {path.name for path in kept.checkpoints.glob("*.index")} == {"ckpt-8.index"}
+
+
+def test_a_signal_leaves_checkpoints_from_which_all_go_on(three, tmp_path):
+    _, outcomes = together(tmp_path, stopped=True)
+    for number, outcome in enumerate(outcomes):
+        assert isinstance(outcome.error, Interrupted)
+        assert RunDirectory(tmp_path / str(number)).read_info()["stopped"] == "at step 5"
+    made, outcomes = together(tmp_path, resume=True)
+    assert [outcome.steps for outcome in outcomes] == [3] * 3
+    same(made, tmp_path, three)
+
+
+def test_all_go_on_from_the_newest_step_of_which_each_has_a_checkpoint(three, tmp_path, monkeypatch):
+    """As a process leaves them that was killed between the checkpoints of two pictures."""
+    monkeypatch.setattr("tfinvert.drive.CHECKPOINT_SECONDS", 0.0)
+    together(tmp_path, stopped=True)
+    for path in (tmp_path / "1" / "checkpoints").glob("ckpt-5.*"):
+        path.unlink()
+    made, outcomes = together(tmp_path, resume=True)
+    assert [outcome.steps for outcome in outcomes] == [4] * 3
+    same(made, tmp_path, three)
+
+
+def test_without_checkpoints_of_one_step_all_start_again(three, tmp_path, caplog):
+    together(tmp_path, stopped=True)
+    shutil.rmtree(tmp_path / "2")
+    made, outcomes = together(tmp_path, resume=True)
+    assert [outcome.steps for outcome in outcomes] == [8] * 3
+    assert "no checkpoints of the same step" in caplog.text
+    same(made, tmp_path, three)
+
+
+def test_one_of_several_can_go_on_alone(three, tmp_path):
+    together(tmp_path, stopped=True)
+    alone, run = optimization(TARGETS[1]), directory(tmp_path / "1")
+    assert drive(alone, 8, 2, run, resume=True).steps == 3
+    np.testing.assert_allclose(alone.image(), three[1][1], atol=1e-6)
+
+
+def test_where_the_loss_of_one_is_not_finite_the_others_are_finished(tmp_path):
+    wild = optimization(optimizer=keras.optimizers.SGD(float("inf")))
+    runs = [directory(tmp_path / name) for name in ("wild", "tame")]
+    failed, finished = drive_together([Driven(wild, runs[0]), Driven(optimization(), runs[1])], 8, 2)
+    assert isinstance(failed.error, NonFiniteLossError)
+    assert "the loss is" in runs[0].read_info()["stopped"]
+    assert finished.error is None
+    assert "stopped" not in runs[1].read_info()
+    assert [line["step"] for line in runs[1].read_metrics()] == [0, 2, 4, 6, 8]
+    assert len(failed.lines) < 5

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfinvert import terms
 from tfinvert.errors import NonFiniteLossError
-from tfinvert.optimize import Optimization
+from tfinvert.optimize import Group, Optimization
 from tfinvert.optimizers import Lbfgs
 from tfinvert.parameterizations import parameterization
 
@@ -88,6 +88,62 @@ def test_pictures_of_a_batch_do_not_disturb_each_other():
             pass
         np.testing.assert_allclose(together.image()[index], alone.image()[0], atol=1e-5)
         np.testing.assert_allclose(together.best_image()[index], alone.best_image()[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("pixels", ["clip", "sigmoid_pyramid", "deep_prior"])
+def test_optimisations_that_step_together_are_what_they_are_alone(pixels):
+    other = np.random.default_rng(2).uniform(0, 1, START.shape).astype(np.float32)
+    starts, rates, targets = (START, np.concatenate([other, START])), (0.05, 0.02), (TARGET, 1 - TARGET)
+    if pixels == "deep_prior":
+        starts = (START, other)  # which makes one picture at a time
+
+    def member(number):
+        term = terms.feature_term("double", tf.constant(2 * targets[number]))
+        adam = keras.optimizers.Adam(rates[number], epsilon=1e-8)
+        made = parameterization(pixels, (6, 6), seed=number, levels=1)
+        return Optimization(network, [term], made, starts[number], adam, backoff=True)
+
+    network = doubling()
+    group = Group([member(0), member(1)])
+    together = list(group.run(8, image_every=4))
+    assert group.step == 8
+    assert len(together) == 9
+    for number, one in enumerate(group.members):
+        alone = member(number)
+        for snapshots, snapshot in zip(together, alone.run(8, image_every=4), strict=True):
+            assert snapshots[number].step == snapshot.step
+            assert snapshots[number].loss == pytest.approx(snapshot.loss, rel=1e-5)
+            assert snapshots[number].learning_rate == snapshot.learning_rate
+            assert (snapshots[number].image is None) == (snapshot.image is None)
+        np.testing.assert_allclose(one.image(), alone.image(), atol=1e-5)
+        np.testing.assert_allclose(one.best_image(), alone.best_image(), atol=1e-5)
+    assert np.abs(group.members[0].image() - group.members[1].image()[:1]).max() > 0.01
+
+
+def test_where_the_loss_of_one_is_not_finite_the_others_go_on():
+    group = Group([optimization(), optimization(optimizer=keras.optimizers.SGD(1e30)), optimization(rate=0.01)])
+    found = list(group.run(12))
+    assert len(found) == 13
+    first = next(step for step, (_, one, _) in enumerate(found) if isinstance(one, NonFiniteLossError))
+    assert 0 < first < 12
+    assert all(step == one.step for step, (_, one, _) in enumerate(found[:first]))
+    assert all(one.step == first for _, one, _ in found[first:])  # the error of that step, from there on
+    for number, rate in ((0, 0.05), (2, 0.01)):
+        alone = optimization(rate=rate)
+        assert [one[number].loss for one in found] == pytest.approx([one.loss for one in alone.run(12)], rel=1e-5)
+    assert np.isfinite(group.members[1].best_image()).all()
+
+
+def test_a_group_ends_when_no_loss_is_finite_any_more():
+    group = Group([optimization(optimizer=keras.optimizers.SGD(1e30)) for _ in range(2)])
+    found = list(group.run(50))
+    assert all(isinstance(one, NonFiniteLossError) for one in found[-1])
+    assert len(found) == found[-1][0].step + 1 < 50
+
+
+def test_lbfgs_steps_alone():
+    with pytest.raises(ValueError, match="L-BFGS"):
+        Group([optimization(optimizer=Lbfgs()), optimization()])
 
 
 def test_the_best_image_is_kept_when_the_loss_rises_again():

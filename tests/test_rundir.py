@@ -276,11 +276,12 @@ def test_lists_of_checkpoints_name_those_of_the_folder(tmp_path):
     run.checkpoints.mkdir()
     for name in ("ckpt-9.index", "ckpt-10.index", "ckpt-10.data-00000-of-00001", "other.index"):
         (run.checkpoints / name).write_bytes(b"")
+        os.utime(run.checkpoints / name, (1e9, 1e9))
     state = run.checkpoints / "checkpoint"
     state.write_text('model_checkpoint_path: "/elsewhere/ckpt-1"\nall_model_checkpoint_paths: "../ckpt-2"\n')
     run.create(FLAGS, {}, resume=True)
     paths = [line.partition(": ")[2] for line in state.read_text().splitlines()]
-    assert paths == ['"ckpt-10"', '"ckpt-9"', '"ckpt-10"']
+    assert paths == ['"ckpt-10"', '"ckpt-9"', "1000000000.0", '"ckpt-10"', "1000000000.0"]
     for path in run.checkpoints.glob("ckpt-*"):
         path.unlink()
     run.create(FLAGS, {}, resume=True)

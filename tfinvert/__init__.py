@@ -47,10 +47,13 @@ def invert(
       >>> result.psnr, result.image.shape
     """
     from tfinvert.config import Config
+    from tfinvert.errors import InputError
     from tfinvert.networks import convert
 
     chosen, target = _chosen(image, network, settings)
     config = _made(Config, layers=(layers,) if isinstance(layers, str) else tuple(layers), **chosen)
+    if config.pictures:
+        raise InputError("pictures is of the command line; expected one image")
     run_dir = _run_directory(config, resume=config.resume)
     with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
         from tfinvert.experiments import invert as experiment

@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -64,19 +64,16 @@ class Checkpoints:
             said = reason(error) if isinstance(error, OSError | tf.errors.OpError) else "it is not whole"
             raise OSError(said) from None
 
-    def restore(self, is_whole: Callable[[int], bool] = lambda step: True) -> None:
-        """Brings the state to the newest checkpoint that is whole; leaves it as it is where there is none.
+    def whole(self, is_whole: Callable[[int], bool] = lambda step: True) -> Iterator[int]:
+        """The steps of the checkpoints that are whole, the newest first; the log says which are not.
 
         Args:
-          is_whole: whether what else belongs to the state of a step is there; checkpoints without it are passed over.
-
-        Raises:
-          InputError: there are some, and they are of something else.
+          is_whole: whether what else belongs to the state of a step is there.
         """
-        reasons = []
         newest = self._manager.latest_checkpoint
         for path in dict.fromkeys([newest, *reversed(self._manager.checkpoints)] if newest else []):
-            if not is_whole(int(path.rpartition("-")[2])):
+            step = int(path.rpartition("-")[2])
+            if not is_whole(step):
                 log.warning("lines or pictures from before the checkpoint %s are missing; trying the one before it", path)
                 continue
             try:
@@ -84,6 +81,20 @@ class Checkpoints:
             except UNREADABLE:
                 log.warning("the checkpoint %s cannot be read; trying the one before it", os.path.relpath(path))
                 continue
+            yield step
+
+    def restore(self, steps: Iterable[int]) -> None:
+        """Brings the state to the first checkpoint that is its own; leaves it as it is where there is none.
+
+        Args:
+          steps: of checkpoints that are `whole`.
+
+        Raises:
+          InputError: there are some, and they are of something else.
+        """
+        reasons = []
+        for step in steps:
+            path = str(self._folder / f"ckpt-{step}")
             try:
                 self._state.restore(path).assert_consumed()
                 return
@@ -91,7 +102,7 @@ class Checkpoints:
                 reasons.append(f"{path}: {' '.join(str(error).split())[:160]}")
         if reasons:
             raise InputError(f"the checkpoints are of another run ({'; '.join(reasons)}); start with --overwrite")
-        if newest:
+        if self._manager.latest_checkpoint:
             log.warning("there is no checkpoint before these: starting from the beginning")
 
 

@@ -105,6 +105,7 @@ HELP = {
     "seed": "of the start",
     "seeds": "starts that are run in one batch, from --seed on; the one with the smallest feature error is kept",
     "images": "of sweep: a folder of pictures, each of which is inverted",
+    "batch": "of sweep: pictures of --images that are inverted in one batch",
     "save_every": "steps between pictures and lines of metrics",
     "precision": "float32; tf32 on a GPU; bfloat16 on a processor, with a tenth of the steps in float32 at the end",
     "tensorboard": "also write scalars and pictures for TensorBoard",
@@ -114,7 +115,8 @@ HELP = {
     "questions": "of suite and diff: all, a group (q2), names (q2.1,q3.2), or flagfiles",
     "runs": "of report: run directories, comma separated",
     "torch_variants": "of compare: ways to run PyTorch; the first makes all steps, the others 30 to show their speed",
-    "pictures": "several pictures, comma separated, instead of --image",
+    "pictures": "several pictures, comma separated, instead of --image; of an inversion in one batch, each with its "
+    "own run directory",
     "classes": "ImageNet classes by name, index or WordNet id, comma separated; --class is the same flag; "
     "of saliency by default what the network sees in each picture, of fool the targets (none: anything else)",
     "attack": "gradient: along the target's score, normalised, as in CS231n; fgsm: one signed step; pgd: many, within --bound",
@@ -435,20 +437,32 @@ def _invert(config: Config) -> None:
     from tfinvert.networks import convert
     from tfinvert.rundir import RunDirectory
 
-    run_dir = RunDirectory(config.run_folder())
-    run_dir.check(flagfile(config), resume=config.resume, overwrite=config.overwrite)
-    if config.resume and run_dir.is_finished(flagfile(config)):
-        print(run_dir.summary())
-        return
-    images.check(config.image)
+    runs = [(one, RunDirectory(one.run_folder())) for one in config.each()]
+    for one, run_dir in runs:
+        run_dir.check(flagfile(one), resume=one.resume, overwrite=one.overwrite)
+    errors: dict[str, NonFiniteLossError | interruption.Interrupted] = {}
+    left = [(one, run_dir) for one, run_dir in runs if not (one.resume and run_dir.is_finished(flagfile(one)))]
+    for one, _ in left:
+        images.check(one.image)
     if config.init not in STARTS:
         images.check(config.init)
-    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
-        _import_tensorflow()  # while the network is being converted
-        from tfinvert.experiments import invert
+    if left:
+        with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
+            _import_tensorflow()  # while the network is being converted
+            from tfinvert.experiments import invert
 
-        invert.run(config, conversion, run_dir)
-    print(run_dir.summary())
+            found = invert.run_together([invert.Job(one, run_dir) for one, run_dir in left], conversion)
+            errors = {one.image: outcome.error for (one, _), (_, outcome) in zip(left, found, strict=True) if outcome.error}
+    for one, run_dir in runs:
+        if one.image not in errors:
+            print(f"{Path(one.image).stem}: {run_dir.summary()}" if config.pictures else run_dir.summary())
+    for number, (image, error) in enumerate(errors.items(), start=1):
+        if config.pictures and isinstance(error, NonFiniteLossError):
+            error = NonFiniteLossError(error.step, error.loss, Path(image).stem)
+            if number < len(errors):  # the last ends the program
+                logging.getLogger("tfinvert").error(error)
+                continue
+        raise error
 
 
 def _classify(config: SaliencyConfig | FoolConfig | ClassVisConfig) -> None:

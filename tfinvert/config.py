@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import math
 import re
 from pathlib import Path
@@ -75,7 +77,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 # Where a run goes and how it is continued: not part of what the run is.
-PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs", "torch_variants")
+PLACEMENT = ("output_dir", "resume", "overwrite", "questions", "runs", "torch_variants", "batch")
 TORCH_VARIANTS = ("channels_last", "eager", "compile")
 FLOAT32_FINISH = 10  # a run in a reduced precision ends with this part of its steps in float32
 # What may be the path of a file, or several.
@@ -172,7 +174,9 @@ class Config(RunConfig):
     pyramid_levels: int = -1
     init: str = "grey"
     seeds: int = 1
+    pictures: tuple[str, ...] = ()
     images: str | None = None
+    batch: int = 1
     save_every: int = 10
     precision: str = "float32"
     tensorboard: bool = False
@@ -245,7 +249,18 @@ class Config(RunConfig):
                 f"--seeds is {self.seeds}; --optimizer=lbfgs and --parameterization=deep_prior make one picture at a time"
             )
         if self.images is not None and self.experiment != "sweep":
-            raise InputError("--images is for --experiment=sweep; give --image=FILE for one picture")
+            raise InputError("--images is for --experiment=sweep; give --image=FILE for one picture, --pictures for several")
+        _at_least("batch", self.batch, 1)
+        if self.batch > 1 and self.images is None:
+            raise InputError(f"--batch is {self.batch}; it is for pictures of --images, of --experiment=sweep")
+        if self.pictures and self.experiment != "invert":
+            raise InputError("--pictures is for --experiment=invert; a sweep takes a folder, --images")
+        if self.optimizer == "lbfgs" and (len(self.pictures) > 1 or self.batch > 1):
+            raise InputError("--optimizer=lbfgs makes one picture at a time; give one of --pictures, and no --batch")
+        stems = [Path(picture).stem for picture in self.pictures]
+        for stem in stems:
+            if stems.count(stem) > 1:
+                raise InputError(f"--pictures has more than one picture named {stem}; give each another name")
         for variant in self.torch_variants or ("",):
             if variant not in TORCH_VARIANTS:
                 raise choice_error("--torch_variants", variant, TORCH_VARIANTS)
@@ -255,10 +270,29 @@ class Config(RunConfig):
         return self.steps - max(self.steps // FLOAT32_FINISH, 1)
 
     def run_folder(self) -> Path:
-        """The run directory: `output_dir`, or out/<network>-<layers>."""
+        """The run directory: `output_dir`, or out/<network>-<layers>; of several pictures the folder that theirs are in."""
         if self.output_dir or self.experiment != "invert":
             return super().run_folder()
-        return Path("out") / re.sub(r"[^A-Za-z0-9._+-]", "_", f"{self.network_name()}-{'+'.join(self.layers)}")
+        name = self.network_name() if self.pictures else f"{self.network_name()}-{'+'.join(self.layers)}"
+        return Path("out") / re.sub(r"[^A-Za-z0-9._+-]", "_", name)
+
+    def each(self) -> list[Config]:
+        """A configuration for each of `pictures`, in <run folder>/<picture>/<layers>; itself where there are none."""
+        if not self.pictures:
+            return [self]
+        return [
+            dataclasses.replace(
+                self,
+                pictures=(),
+                image=picture,
+                output_dir=str(self.run_folder() / Path(picture).stem / self.layers_name()),
+            )
+            for picture in self.pictures
+        ]
+
+    def layers_name(self) -> str:
+        """The layers as the name of a folder."""
+        return "+".join(self.layers).replace("/", "_")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -614,8 +648,12 @@ def flag_text(name: str, value: object) -> str:
     """A setting as its flag spells it."""
     if isinstance(value, bool):
         return str(value).lower()
+    if name == "size" and isinstance(value, tuple):
+        return "x".join(map(str, value))
     if isinstance(value, tuple):
-        return ("x" if name == "size" else ",").join(str(v) for v in value)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="").writerow(value)  # a comma in a name is quoted, as absl reads lists
+        return text.getvalue()
     return str(value)
 
 

@@ -15,14 +15,15 @@ class DiskError(OSError):
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss became NaN or infinite. `step` is the first step at which it did.
+    """The loss became NaN or infinite, of one `picture` of several. `step` is the first step at which it did.
 
     The optimisation stops there; the best image of the earlier steps is still in its state.
     """
 
-    def __init__(self, step: int, loss: float):
+    def __init__(self, step: int, loss: float, picture: str = ""):
+        where = f"{picture}: " if picture else ""
         super().__init__(
-            f"the loss is {loss} at step {step}: the best image of the steps before it is kept; "
+            f"{where}the loss is {loss} at step {step}: the best image of the steps before it is kept; "
             "a smaller --learning_rate or --tv_weight usually helps"
         )
         self.step = step

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -95,20 +95,9 @@ class Optimization:
             state["scale"] = self._scale
         self.checkpoint = tf.train.Checkpoint(**state)
 
-    # Traced once per object, so that a model can be optimised again with other terms. As concrete functions: TensorFlow warns
-    # of functions that are traced often, and would count those of all objects as one.
-
     @functools.cached_property
-    def _update(self) -> Callable[[], tuple[dict[str, tf.Tensor], tf.Tensor]]:
-        return tf.function(self._update_once).get_concrete_function()
-
-    @functools.cached_property
-    def _evaluate(self) -> Callable[[], tuple[tf.Tensor, dict[str, tf.Tensor]]]:
-        return tf.function(lambda: self._losses(self._image_tensor(), self._step_count)).get_concrete_function()
-
-    @functools.cached_property
-    def _gradients(self) -> Callable[[], tuple[tf.Tensor, dict[str, tf.Tensor], list[tf.Tensor]]]:
-        return tf.function(self._differentiate).get_concrete_function()
+    def _alone(self) -> Group:
+        return Group([self])
 
     @property
     def step(self) -> int:
@@ -133,7 +122,7 @@ class Optimization:
 
     def gradient(self) -> list[tf.Tensor]:
         """The loss' gradient with respect to each variable, where they are now; nothing is updated."""
-        return self._gradients()[2]
+        return self._alone.gradients()[0].gradients
 
     def run(self, steps: int, image_every: int = 1) -> Iterator[Snapshot]:
         """Updates until `steps` updates have been made in all, giving the state before each; then the last state.
@@ -148,16 +137,10 @@ class Optimization:
         Raises:
           NonFiniteLossError: at the first step whose loss is NaN or infinite.
         """
-        if isinstance(self._optimizer, Lbfgs):
-            yield from self._run_lbfgs(self._optimizer, steps, image_every)
-        else:
-            for step in range(self.step, steps):
-                image = self.image() if step % image_every == 0 else None
-                values, rate = self._update()
-                yield self._snapshot(step, values, float(rate), image)
-        losses, values = self._evaluate()
-        self._keep_best(losses)
-        yield self._snapshot(self.step, values, self._rate(), self.image())
+        for (found,) in self._alone.run(steps, image_every):
+            if isinstance(found, NonFiniteLossError):
+                raise found
+            yield found
 
     def _run_lbfgs(self, settings: Lbfgs, steps: int, image_every: int) -> Iterator[Snapshot]:
         from scipy.optimize import minimize
@@ -176,11 +159,12 @@ class Optimization:
 
             def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
                 assign(flat)
-                losses, values, gradients = self._gradients()
-                latest.update(losses=losses, values=values)  # noqa: B023 - called before the next round
+                (here,) = self._alone.gradients()
+                latest.update(losses=here.losses, values=here.values)  # noqa: B023 - called before the next round
                 if not snapshots:  # noqa: B023
                     accept(0)
-                return float(values["loss"]), np.concatenate([g.numpy().ravel() for g in gradients]).astype(np.float64)
+                flat_gradient = np.concatenate([gradient.numpy().ravel() for gradient in here.gradients])
+                return float(here.values["loss"]), flat_gradient.astype(np.float64)
 
             def accept(number: int) -> None:
                 # SciPy accepts the point that it evaluated last.
@@ -225,9 +209,13 @@ class Optimization:
         # A bare tf.Variable is no valid input of a TFSMLayer.
         return self._parameterization.image([tf.convert_to_tensor(variable) for variable in self._variables])
 
-    def _losses(self, image: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def _seen(self, image: tf.Tensor) -> tf.Tensor:
+        """The image as the network sees it in this step."""
+        return image if self._transform is None else self._transform(image, self._step_count)
+
+    def _losses(self, image: tf.Tensor, features: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss of each picture, with the final weights; and sums over the batch: loss as it is lowered, and each term."""
-        features = self._model(image if self._transform is None else self._transform(image, step), training=False)
+        step = self._step_count
         values = {term.name: term.value(image, features) for term in self._terms}
         weights = {term.name: term.weight(step) if callable(term.weight) else term.weight for term in self._terms}
         losses = tf.add_n([weights[name] * value for name, value in values.items()])
@@ -237,31 +225,24 @@ class Optimization:
             finals = tf.add_n([last[name] * value for name, value in values.items()])
         return finals, {"loss": tf.reduce_sum(losses), **{name: tf.reduce_sum(v) for name, v in values.items()}}
 
-    def _differentiate(self) -> tuple[tf.Tensor, dict[str, tf.Tensor], list[tf.Tensor]]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            for variable in self._variables:
-                tape.watch(variable)
-            losses, values = self._losses(self._image_tensor(), self._step_count)
-        return losses, values, tape.gradient(values["loss"], self._variables)
-
-    def _update_once(self) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def _descend(self, here: _Point) -> tf.Tensor:
+        """Updates the variables from here; gives the rate with which it did."""
         assert not isinstance(self._optimizer, Lbfgs)
-        losses, values, gradients = self._differentiate()
         before = [tf.identity(variable) for variable in self._variables] if self._backoff else []
         lowest = tf.identity(self._best_losses)
-        self._keep_best(losses)
+        self._keep_best(here.losses)
         rate = tf.convert_to_tensor(self._optimizer.learning_rate)
         # Not Keras' apply: TensorFlow then keeps this function's graph for as long as the process lives.
-        for gradient, variable in zip(gradients, self._variables, strict=True):
+        for gradient, variable in zip(here.gradients, self._variables, strict=True):
             self._optimizer.update_step(gradient, variable, rate)
         self._optimizer.iterations.assign_add(1)
         if self._backoff:
-            self._back_off(self._optimizer, before, losses, lowest)
+            self._back_off(self._optimizer, before, here.losses, lowest)
         if self._parameterization.project is not None:
             for variable, value in zip(self._variables, self._parameterization.project(self._variables), strict=True):
                 variable.assign(value)
         self._step_count.assign_add(1)
-        return values, rate
+        return rate
 
     def _back_off(
         self, optimizer: keras.optimizers.Optimizer, before: list[tf.Tensor], losses: tf.Tensor, lowest: tf.Tensor
@@ -294,6 +275,121 @@ class Optimization:
             return tf.constant(True)
 
         tf.cond(tf.reduce_any(better), keep, lambda: tf.constant(False))
+
+
+class _Point(NamedTuple):
+    """Where an optimisation is: its losses [batch], the sums of loss and terms, and the gradient of each variable."""
+
+    losses: tf.Tensor
+    values: dict[str, tf.Tensor]
+    gradients: list[tf.Tensor]
+
+
+class Group:
+    """Optimisations of one network that step together: it sees the pictures of all of them as one batch.
+
+    Each stays what it is alone, with its own terms, optimiser, best images and checkpoint, and can go on alone or in another
+    group; only the last digits of its features depend on the others.
+
+    Args:
+      members: optimisations that share their model and the size of their pictures, and are at the same step; an optimisation
+        with L-BFGS, whose line search asks for points of its own, is alone.
+    """
+
+    def __init__(self, members: Sequence[Optimization]):
+        self.members = tuple(members)
+        if len(members) > 1 and any(isinstance(one._optimizer, Lbfgs) for one in members):
+            raise ValueError("an optimisation with L-BFGS cannot step together with others")
+
+    # Traced once per object, so that a model can be optimised again with other terms. As concrete functions: TensorFlow warns
+    # of functions that are traced often, and would count those of all objects as one.
+
+    @functools.cached_property
+    def _update(self) -> Callable[[], list[tuple[dict[str, tf.Tensor], tf.Tensor]]]:
+        return tf.function(self._update_once).get_concrete_function()
+
+    @functools.cached_property
+    def _evaluate(self) -> Callable[[], list[tuple[tf.Tensor, dict[str, tf.Tensor]]]]:
+        return tf.function(self._losses).get_concrete_function()
+
+    @functools.cached_property
+    def gradients(self) -> Callable[[], list[_Point]]:
+        """A function that gives where each of them is; nothing is updated."""
+        return tf.function(self._differentiate).get_concrete_function()
+
+    @property
+    def step(self) -> int:
+        """Number of updates so far."""
+        return self.members[0].step
+
+    def run(self, steps: int, image_every: int = 1) -> Iterator[Sequence[Snapshot | NonFiniteLossError]]:
+        """As `Optimization.run`, a snapshot of each at a time; where a loss is not finite the error instead, from there on.
+
+        It ends when no loss is finite any more.
+        """
+        errors: dict[Optimization, NonFiniteLossError] = {}
+        first = self.members[0]
+        if isinstance(first._optimizer, Lbfgs):
+            try:
+                yield from ([snapshot] for snapshot in first._run_lbfgs(first._optimizer, steps, image_every))
+            except NonFiniteLossError as error:
+                yield [error]
+                return
+        else:
+            for step in range(self.step, steps):
+                images = [one.image() if step % image_every == 0 else None for one in self.members]
+                found = self._update()
+                yield [self._snapshot(errors, one, step, *f, i) for one, f, i in zip(self.members, found, images, strict=True)]
+                if len(errors) == len(self.members):
+                    return
+        ends = []
+        for one, (losses, values) in zip(self.members, self._evaluate(), strict=True):
+            one._keep_best(losses)
+            ends.append(self._snapshot(errors, one, one.step, values, one._rate(), one.image()))
+        yield ends
+
+    @staticmethod
+    def _snapshot(
+        errors: dict[Optimization, NonFiniteLossError],
+        one: Optimization,
+        step: int,
+        values: dict[str, tf.Tensor],
+        rate: tf.Tensor | float,
+        image: np.ndarray | None,
+    ) -> Snapshot | NonFiniteLossError:
+        if one not in errors:
+            try:
+                return one._snapshot(step, values, float(rate), image)
+            except NonFiniteLossError as error:
+                errors[one] = error
+        return errors[one]
+
+    def _losses(self) -> list[tuple[tf.Tensor, dict[str, tf.Tensor]]]:
+        images = [one._image_tensor() for one in self.members]
+        seen = [one._seen(image) for one, image in zip(self.members, images, strict=True)]
+        features = self.members[0]._model(seen[0] if len(seen) == 1 else tf.concat(seen, axis=0), training=False)
+        if len(seen) == 1:
+            return [self.members[0]._losses(images[0], features)]
+        sizes = [image.shape[0] for image in images]
+        parts = {name: tf.split(value, sizes) for name, value in features.items()}
+        return [
+            one._losses(image, {name: part[number] for name, part in parts.items()})
+            for number, (one, image) in enumerate(zip(self.members, images, strict=True))
+        ]
+
+    def _differentiate(self) -> list[_Point]:
+        variables = [one._variables for one in self.members]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for variable in tf.nest.flatten(variables):
+                tape.watch(variable)
+            found = self._losses()
+        # No picture's loss depends on another's variables, so that the sum has the gradients of each.
+        gradients = tape.gradient([values["loss"] for _, values in found], variables)
+        return [_Point(losses, values, gradient) for (losses, values), gradient in zip(found, gradients, strict=True)]
+
+    def _update_once(self) -> list[tuple[dict[str, tf.Tensor], tf.Tensor]]:
+        here = self._differentiate()
+        return [(point.values, one._descend(point)) for one, point in zip(self.members, here, strict=True)]
 
 
 def _for_each(values: tf.Tensor, variable: tf.Tensor) -> tf.Tensor:

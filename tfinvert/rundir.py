@@ -132,15 +132,20 @@ class RunDirectory:
         It reads whatever path a list names, and removes it when the checkpoint is old.
         """
         for state in self.checkpoints.rglob("checkpoint"):
-            steps = [
-                match[1] for path in state.parent.iterdir() if (match := re.fullmatch(r"ckpt-([0-9]{1,18})\.index", path.name))
-            ]
-            names = [f"ckpt-{step}" for step in sorted(steps, key=int)]
+            found = {
+                int(match[1]): path
+                for path in state.parent.iterdir()
+                if (match := re.fullmatch(r"ckpt-([0-9]{1,18})\.index", path.name))
+            }
             if state.is_dir():
                 shutil.rmtree(state)
-            if names:
-                lines = (f'all_model_checkpoint_paths: "{name}"\n' for name in names)
-                write_text(state, f'model_checkpoint_path: "{names[-1]}"\n{"".join(lines)}')
+            if found:
+                # Without their times, TensorFlow would know of the newest one only.
+                lines = [
+                    f'all_model_checkpoint_paths: "{path.stem}"\nall_model_checkpoint_timestamps: {path.stat().st_mtime}\n'
+                    for _, path in sorted(found.items())
+                ]
+                write_text(state, f'model_checkpoint_path: "{found[max(found)].stem}"\n{"".join(lines)}')
             else:
                 state.unlink(missing_ok=True)
 

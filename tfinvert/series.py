@@ -1,4 +1,4 @@
-"""Many runs, one after the other, each in a process of its own: finished ones are skipped, interrupted ones continued."""
+"""Many runs, one after the other, in processes of their own: finished ones are skipped, interrupted ones continued."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from tfinvert import interruption
-from tfinvert.config import Config, flagfile
+from tfinvert.config import Config, flag_text, flagfile
 from tfinvert.errors import InputError
 from tfinvert.files import read_text
 from tfinvert.rundir import RunDirectory, differing_flags
@@ -22,7 +22,7 @@ from tfinvert.rundir import RunDirectory, differing_flags
 PROGRAM = (sys.executable, "-m", "tfinvert.cli")
 STOP_AT_EOF = "TFINVERT_STOP_AT_EOF"  # in the environment of a run that ends when its parent does
 POLL_SECONDS = 0.2
-USUAL_STEPS = 300
+USUAL_STEPS = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Outcome:
     error: str | None
 
 
-def check(jobs: dict[str, Config]) -> None:
+def check(jobs: Sequence[Mapping[str, Config]]) -> None:
     """Refuses folders that hold other runs, before any work; raises InputError."""
-    for config in jobs.values():
+    for config in (config for job in jobs for config in job.values()):
         run = RunDirectory(config.run_folder())
         if not config.overwrite and run.flags.exists():
             changed = differing_flags(read_text(run.flags), flagfile(config))
@@ -49,40 +49,45 @@ def check(jobs: dict[str, Config]) -> None:
             run.check(flagfile(config), resume=False, overwrite=config.overwrite)
 
 
-def run_all(jobs: dict[str, Config]) -> Iterator[Outcome]:
+def run_all(jobs: Sequence[Mapping[str, Config]]) -> Iterator[Outcome]:
     """Runs each config into its own folder, with one progress line for all of them, and gives how each ended.
 
+    Args:
+      jobs: what one process does: name -> config, several where they differ in nothing but their picture and
+        are one of `Config.each`; these are inverted together.
+
     Raises:
-      Interrupted: a signal asked to end; the run under way has left a checkpoint.
+      Interrupted: a signal asked to end; the runs under way have left a checkpoint.
     """
-    total = sum(_steps(config) for config in jobs.values())
+    count = sum(map(len, jobs))
+    total = sum(_steps(job) for job in jobs)
     quiet = not sys.stderr.isatty()
     with (
         interruption.held_back() as stop,
         tqdm(total=total, unit=" steps", dynamic_ncols=True, disable=quiet) as bar,
     ):
-        before = 0
-        for number, (name, config) in enumerate(jobs.items(), start=1):
-            bar.set_description(f"{name} ({number}/{len(jobs)})")
-            run = RunDirectory(config.run_folder())
-            if config.overwrite or not (run.flags.exists() and run.is_finished(flagfile(config))):
-                error = _run(config, run, bar, before, stop)
-            else:
-                error = None
+        before, number = 0, 0
+        for job in jobs:
+            bar.set_description(f"{', '.join(job)} ({number + len(job)}/{count})")
+            errors = _run(job, bar, before, stop)
             stop.raise_if_any()
-            before += _steps(config)
+            before += _steps(job)
             bar.update(before - bar.n)
-            with tqdm.external_write_mode():
-                figures = run.summary().partition("\n")[0] if error is None else error
-                print(f"{name} ({number}/{len(jobs)}): {figures}", flush=True)
-            yield Outcome(name, run.path, error)
+            for name, config in job.items():
+                number += 1
+                run = RunDirectory(config.run_folder())
+                error = errors.get(name)
+                with tqdm.external_write_mode():
+                    figures = run.summary().partition("\n")[0] if error is None else error
+                    print(f"{name} ({number}/{count}): {figures}", flush=True)
+                yield Outcome(name, run.path, error)
 
 
-def run_with_report(jobs: dict[str, Config], write_report: Callable[[dict[str, Outcome]], Path]) -> int:
+def run_with_report(jobs: Sequence[Mapping[str, Config]], write_report: Callable[[dict[str, Outcome]], Path]) -> int:
     """`run_all`, then the report of what there is, after an interruption too; gives 1 if a run failed, else 0.
 
     Args:
-      jobs: name -> config, each with a folder of its own.
+      jobs: as of `run_all`.
       write_report: writes the report of the outcomes by name, and gives its path.
     """
     outcomes: dict[str, Outcome] = {}
@@ -96,18 +101,26 @@ def run_with_report(jobs: dict[str, Config], write_report: Callable[[dict[str, O
     return 1 if failed else 0
 
 
-def _steps(config: Config) -> int:
-    """The run's share of the progress line: how many steps a preset makes is known only where its layers are."""
-    return config.steps or USUAL_STEPS
+def _steps(job: Mapping[str, Config]) -> int:
+    """The job's share of the progress line: how many steps a preset makes is known only where its layers are."""
+    return sum(config.steps or USUAL_STEPS for config in job.values())
 
 
-def _run(config: Config, run: RunDirectory, bar: tqdm, before: int, stop: interruption.Interruption) -> str | None:
-    """One run; gives its error, if it failed. `before` is where it starts on the bar."""
-    flags = [*flagfile(config).splitlines(), f"--output_dir={run.path}"]
-    flags += ["--overwrite"] if config.overwrite else ["--resume"] * run.flags.exists()
+def _run(job: Mapping[str, Config], bar: tqdm, before: int, stop: interruption.Interruption) -> dict[str, str]:
+    """What is not finished of a job; gives the errors of those that failed. `before` is where it starts on the bar."""
+    runs = {name: RunDirectory(config.run_folder()) for name, config in job.items()}
+    left = {
+        name: config
+        for name, config in job.items()
+        if config.overwrite or not (runs[name].flags.exists() and runs[name].is_finished(flagfile(config)))
+    }
+    if not left:
+        return {}
+    first = next(iter(left))
+    resumed = any(runs[name].flags.exists() for name in left)
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [*PROGRAM, *flags],
+            [*PROGRAM, *_flags(tuple(left.values()), resumed)],
             stdin=subprocess.PIPE,  # closed when this process ends, however it does
             stdout=subprocess.DEVNULL,
             stderr=said,
@@ -118,13 +131,27 @@ def _run(config: Config, run: RunDirectory, bar: tqdm, before: int, stop: interr
         while process.poll() is None:
             if stop and not process.stdin.closed:
                 process.stdin.close()
-            steps = run.read_metrics()[-1:]
+            steps = runs[first].read_metrics()[-1:]
             if steps:
-                bar.update(before + min(steps[0]["step"], _steps(config)) - bar.n)
+                bar.update(before + round(min(steps[0]["step"] / _steps({first: left[first]}), 1) * _steps(job)) - bar.n)
             time.sleep(POLL_SECONDS)
         process.stdin.close()
         if process.returncode == 0:
-            return None
+            return {}
         said.seek(0)
         last = said.read().decode(errors="replace").strip().splitlines()[-1:]
-        return last[0].removeprefix("tfinvert: ") if last else f"ended with exit code {process.returncode}"
+        why = last[0].removeprefix("tfinvert: ") if last else f"ended with exit code {process.returncode}"
+        if len(left) == 1:
+            return {first: why}
+        unfinished = [name for name, config in left.items() if not runs[name].is_finished(flagfile(config))]
+        return {name: runs[name].read_info().get("stopped", why) for name in unfinished}
+
+
+def _flags(configs: Sequence[Config], resumed: bool) -> list[str]:
+    """What a process that runs these is told."""
+    first = configs[0]
+    place = [f"--output_dir={first.run_folder()}"]
+    if len(configs) > 1:
+        pictures = flag_text("pictures", tuple(config.image for config in configs))
+        place = [f"--pictures={pictures}", f"--output_dir={first.run_folder().parents[1]}"]
+    return [*flagfile(first).splitlines(), *place, *(["--overwrite"] if first.overwrite else ["--resume"] * resumed)]

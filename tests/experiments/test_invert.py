@@ -18,7 +18,7 @@ import tfinvert as package
 from tests.conftest import ROOT, tfinvert, tiny_graph, write_onnx
 from tests.test_cli import FLAGFILES, parsed
 from tfinvert import cli, questions
-from tfinvert.config import flagfile
+from tfinvert.config import flag_text, flagfile
 from tfinvert.errors import DiskError, InputError, NonFiniteLossError
 from tfinvert.experiments import invert
 from tfinvert.networks import convert
@@ -228,6 +228,52 @@ def test_of_several_starts_the_one_with_the_smallest_error_is_kept(tmp_path):
     done = tfinvert(*flags, f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
     assert re.search(r"best of 3 starts; mean [\d.]+ dB, 95 % interval \+-[\d.]+", done.stdout)
+
+
+TINY = ("--preprocessing=none", "--layers=conv2_1", "--init=noise", "--save_every=10")
+
+
+def test_several_pictures_are_inverted_together_each_as_if_alone(tmp_path):
+    path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
+    comma = tmp_path / "a, b.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)).save(comma)
+    flags = (f"--onnx={path}", *TINY, "--steps=30", f"--output_dir={tmp_path / 'together'}", "--resume")
+    pictures = ("astronaut", "chelsea", str(comma))
+    done = tfinvert(*flags, f"--pictures={flag_text('pictures', pictures)}")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    folders = [tmp_path / "together" / name / "conv2_1" for name in ("astronaut", "chelsea", "a, b")]
+    assert [line.partition(": PSNR")[0] for line in said[::4]] == ["astronaut", "chelsea", "a, b"]
+    for picture, folder in zip(pictures, folders, strict=True):
+        info = json.loads((folder / "run.json").read_text())
+        assert sorted([*info["together_with"], picture]) == sorted(pictures)
+        alone = tfinvert(*flags[:-2], f"--image={picture}", f"--output_dir={tmp_path / 'alone'}", "--overwrite")
+        assert alone.returncode == 0, alone.stderr
+        assert (folder / "run.flags").read_text() == (tmp_path / "alone" / "run.flags").read_text()
+        wanted = json.loads((tmp_path / "alone" / "run.json").read_text())["result"]
+        assert info["result"]["psnr"] == pytest.approx(wanted["psnr"], abs=0.01)
+        np.testing.assert_allclose(pixels(folder / "final.png"), pixels(tmp_path / "alone" / "final.png"), atol=1)
+    # What is finished stays; a fourth joins.
+    before = [(folder / "run.json").read_bytes() for folder in folders]
+    more = tfinvert(*flags, f"--pictures={flag_text('pictures', (*pictures, 'coffee'))}")
+    assert more.returncode == 0, more.stderr
+    assert [(folder / "run.json").read_bytes() for folder in folders] == before
+    assert "together_with" not in json.loads((tmp_path / "together" / "coffee" / "conv2_1" / "run.json").read_text())
+
+
+def test_of_several_pictures_those_whose_loss_is_not_finite_are_named(tmp_path):
+    path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
+    black = tmp_path / "black.png"
+    Image.new("RGB", (32, 32)).save(black)
+    flags = (f"--onnx={path}", *TINY, "--optimizer=sgd", "--schedule=constant", "--parameterization=free", "--tv_weight=0")
+    pictures = f"--pictures=astronaut,{black},chelsea"
+    done = tfinvert(*flags, "--learning_rate=1e30", "--steps=9", pictures, f"--output_dir={tmp_path / 'out'}")
+    assert done.returncode == 1, done.stdout
+    for name, line in zip(("astronaut", "black", "chelsea"), done.stderr.splitlines(), strict=True):
+        assert line.startswith(f"tfinvert: {name}: the loss is ")
+        info = json.loads((tmp_path / "out" / name / "conv2_1" / "run.json").read_text())
+        assert info["stopped"].startswith("the loss is")
+        assert (tmp_path / "out" / name / "conv2_1" / "final.png").exists()
 
 
 @pytest.mark.parametrize("preset", ["auto", "mv2015", "mv2016"])

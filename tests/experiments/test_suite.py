@@ -3,13 +3,14 @@
 import json
 import re
 import signal
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import tfinvert, tiny_graph, write_onnx
-from tests.experiments.test_invert import start, wait_for
+from tests.experiments.test_invert import contents, start, wait_for
 
 SMALL = ("--experiment=suite", "--weights=random", "--size=64", "--save_every=5")
 
@@ -89,16 +90,21 @@ def test_a_sweep_inverts_every_layer_from_the_same_start(tmp_path):
         assert figure.size[0] >= 5 * 32
 
 
-def test_a_sweep_over_pictures_gives_means_and_intervals(tmp_path):
+@pytest.fixture
+def three(tmp_path):
+    """Flags of a sweep over three pictures of noise."""
     path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
     (tmp_path / "pictures").mkdir()
     rng = np.random.default_rng(0)
     for name in ("a.png", "b.jpg", "c.webp"):
         Image.fromarray(rng.integers(0, 255, (40, 30, 3), np.uint8)).save(tmp_path / "pictures" / name)
     (tmp_path / "pictures" / "notes.txt").write_text("no picture")
-    network = (f"--onnx={path}", "--preprocessing=none", "--layers=conv1_1", "--steps=5")
-    flags = ("--experiment=sweep", *network, f"--images={tmp_path / 'pictures'}", f"--output_dir={tmp_path / 'sweep'}")
-    done = tfinvert(*flags)
+    network = (f"--onnx={path}", "--preprocessing=none", "--layers=conv1_1")
+    return ("--experiment=sweep", *network, f"--images={tmp_path / 'pictures'}")
+
+
+def test_a_sweep_over_pictures_gives_means_and_intervals(three, tmp_path):
+    done = tfinvert(*three, "--steps=5", f"--output_dir={tmp_path / 'sweep'}")
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "sweep" / "figures.json").read_text())
     runs = [json.loads((tmp_path / "sweep" / n / "conv1_1" / "run.json").read_text())["result"]["psnr"] for n in "abc"]
@@ -107,8 +113,55 @@ def test_a_sweep_over_pictures_gives_means_and_intervals(tmp_path):
     assert "conv1_1: PSNR " in done.stdout
     assert (tmp_path / "sweep" / "b" / "sweep.png").exists()
     for folder, said in (("nowhere", "expected a folder of pictures"), ("sweep/a/conv1_1/checkpoints", "there is no picture")):
-        wrong = tfinvert("--experiment=sweep", *network, f"--images={tmp_path / folder}", f"--output_dir={tmp_path / 'x'}")
+        wrong = tfinvert(*three, "--steps=5", f"--images={tmp_path / folder}", f"--output_dir={tmp_path / 'x'}")
         assert (wrong.returncode, said in wrong.stderr) == (2, True), wrong.stderr
+    # The same, two pictures at a time.
+    together = tfinvert(*three, "--steps=5", "--batch=2", f"--output_dir={tmp_path / 'together'}")
+    assert together.returncode == 0, together.stderr
+    figures = json.loads((tmp_path / "together" / "figures.json").read_text())
+    for figure in ("psnr", "ssim", "normalized_feature_error"):
+        assert figures["conv1_1"][figure] == pytest.approx(found["conv1_1"][figure], rel=1e-3)
+    with_a = json.loads((tmp_path / "together" / "a" / "conv1_1" / "run.json").read_text())["together_with"]
+    assert with_a == [str(tmp_path / "pictures" / "b.jpg")]
+    assert "together_with" not in json.loads((tmp_path / "together" / "c" / "conv1_1" / "run.json").read_text())
+    for folder in ("sweep", "together"):
+        report = json.loads((tmp_path / folder / "report.json").read_text())
+        assert [run["name"] for run in report["runs"]] == ["a conv1_1", "b conv1_1", "c conv1_1"]
+    # What is finished stays, however many are run at a time.
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "together").rglob("final.png")}
+    again = tfinvert(*three, "--steps=5", "--batch=3", f"--output_dir={tmp_path / 'together'}")
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "together").rglob("final.png")} == before
+
+
+def test_a_sweep_that_was_killed_goes_on_with_its_pictures_together(three, tmp_path):
+    flags = (*three, "--layers=conv2_1", "--init=noise", "--steps=300", "--save_every=20", "--batch=2")
+    whole = tfinvert(*flags, f"--output_dir={tmp_path / 'whole'}")
+    assert whole.returncode == 0, whole.stderr
+    process = start(*flags, f"--output_dir={tmp_path / 'killed'}")
+    wait_for(tmp_path / "killed" / "b" / "conv2_1" / "images" / "000040.png", process)
+    process.kill()
+    process.communicate()
+    time.sleep(2)  # the run ends when its parent has
+    assert not (tmp_path / "killed" / "c").exists()
+    again = tfinvert(*flags, f"--output_dir={tmp_path / 'killed'}")
+    assert again.returncode == 0, again.stderr
+    for name in ("a", "b", "c"):
+        one, other = (contents(tmp_path / folder / name / "conv2_1") for folder in ("whole", "killed"))
+        assert one == other
+
+
+def test_a_sweep_says_which_picture_of_a_batch_failed(three, tmp_path):
+    """The features of a black picture are small, and its loss divided by them is too steep for a rate that suits the others."""
+    Image.new("RGB", (32, 32)).save(tmp_path / "pictures" / "b.jpg")
+    sgd = ("--optimizer=sgd", "--schedule=constant", "--learning_rate=100", "--tv_weight=0", "--parameterization=free")
+    flags = ("--layers=conv2_1", "--init=noise", *sgd, "--steps=30", "--batch=3", f"--output_dir={tmp_path / 'sweep'}")
+    done = tfinvert(*three, *flags)
+    assert done.returncode == 1, done.stderr
+    failed = [line.partition(" (")[0] for line in done.stdout.splitlines() if "the loss is" in line]
+    assert failed == ["b conv2_1"]
+    assert done.stdout.splitlines()[-1].endswith("failed: b conv2_1")
+    assert json.loads((tmp_path / "sweep" / "figures.json").read_text())["conv2_1"]["psnr"]["pictures"] == 2
 
 
 def test_a_report_of_any_runs(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from tfinvert import (
 )
 from tfinvert.checkpoints import writing
 from tfinvert.config import Config, flagfile
-from tfinvert.drive import Outcome, drive
+from tfinvert.drive import Driven, Outcome, drive_together
 from tfinvert.errors import InputError
 from tfinvert.interruption import Interrupted
 from tfinvert.networks.convert import Conversion
@@ -43,8 +44,8 @@ class Result:
       normalized_feature_error: ||phi(x) - phi0||^2 / ||phi0||^2, mean over the layers.
       mv2016_error: its root for each layer, the mean of them: the error of Mahendran & Vedaldi 2016.
       mv2015_error: that of their 2015 paper, with the quadrants of the sample photographs for its 100 pictures; likewise.
-      seconds: of the optimisation, since the last start.
-      steps_per_second: of the same.
+      seconds: of the optimisation, since the last start; of pictures that were inverted together, the share of one.
+      steps_per_second: in that time.
       peak_memory_mb: of this process, or of the converting one if that needed more.
       history: the lines of metrics.jsonl.
       weights: where the network's weights came from.
@@ -77,69 +78,107 @@ class Result:
         return figures if len(self.starts) == 1 else {**figures, "starts": list(self.starts)}
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One picture to invert.
+
+    Attributes:
+      config: its settings.
+      run_dir: where to write; None to write nothing.
+      target: the picture, [1, height, width, 3] in [0, 1]; None to read `config.image`.
+    """
+
+    config: Config
+    run_dir: RunDirectory | None = None
+    target: np.ndarray | None = None
+
+
 def run(
     config: Config, conversion: Conversion, run_dir: RunDirectory | None = None, target: np.ndarray | None = None
 ) -> Result:
-    """Runs one inversion.
-
-    Args:
-      config: its settings.
-      conversion: the network, cut to the layers of the config.
-      run_dir: where to write; None to write nothing.
-      target: the picture, [1, height, width, 3] in [0, 1]; None to read `config.image`.
+    """Runs one inversion: `run_together` of one picture. The arguments are as in `Job`.
 
     Raises:
-      InputError: the picture, the start or the network cannot be used.
       NonFiniteLossError: the loss became NaN or infinite; what the run directory holds is complete all the same.
       Interrupted: a signal asked to end; likewise, and a checkpoint is there.
     """
+    ((result, outcome),) = run_together([Job(config, run_dir, target)], conversion)
+    outcome.raise_if_any()
+    return result
+
+
+def run_together(jobs: Sequence[Job], conversion: Conversion) -> list[tuple[Result, Outcome]]:
+    """Inverts pictures that go through the network as one batch; each has its own run directory, as if it were alone.
+
+    Args:
+      jobs: with configs that differ in `image` and in where they go.
+      conversion: the network, cut to the layers of the configs.
+
+    Returns:
+      Of each what was found, and how it ended.
+
+    Raises:
+      InputError: a picture, the start or the network cannot be used.
+    """
     precision.grow_gpu_memory()
-    converted = conversion.result()
-    network = load(converted, config.network_name())
-    if target is None:
-        target = images.load(config.image, network.size)
+    config = jobs[0].config
+    network = load(conversion.result(), config.network_name())
+    targets = [images.load(job.config.image, network.size) if job.target is None else job.target for job in jobs]
     starts = [parameterizations.initial_image(config.init, network.size, config.seed + n) for n in range(config.seeds)]
     initial = np.concatenate(starts)
-    if target.shape != starts[0].shape:
-        raise InputError(f"the image has shape {target.shape}; expected {starts[0].shape}")
-    given, config = config, presets.at_depth(config, network.layers, network.size)
+    for target in targets:
+        if target.shape != starts[0].shape:
+            raise InputError(f"the image has shape {target.shape}; expected {starts[0].shape}")
+    config = presets.at_depth(config, network.layers, network.size)
+    settings = _chosen(jobs[0].config, config)
     with contextlib.ExitStack() as stack:
-        if run_dir is not None:
-            stack.enter_context(run_dir.locked())
-            info = {**provenance.describe(given, network, conversion.request, target), "settings": _chosen(given, config)}
-            run_dir.create(flagfile(given), info, resume=config.resume)
-            images.save(run_dir.target, target)
-        return _optimize(config, network, target, initial, run_dir, _chosen(given, config))
+        for job, target in zip(jobs, targets, strict=True):
+            if job.run_dir is None:
+                continue
+            stack.enter_context(job.run_dir.locked())
+            info = {**provenance.describe(job.config, network, conversion.request, target), "settings": settings}
+            if len(jobs) > 1:
+                info["together_with"] = [other.config.image for other in jobs if other is not job]
+            job.run_dir.create(flagfile(job.config), info, resume=config.resume)
+            images.save(job.run_dir.target, target)
+        run_dirs = [job.run_dir for job in jobs]
+        optimized = _optimize(config, network, targets, initial, run_dirs)
+        distances = _distances(network)
+        found = []
+        for run_dir, target, (optimization, outcome) in zip(run_dirs, targets, optimized, strict=True):
+            history = run_dir.read_metrics() if run_dir is not None else outcome.lines
+            result = _result(network, optimization, target, outcome, distances, len(jobs), history, settings)
+            if run_dir is not None:
+                _finish(run_dir, result, f" of {config.steps}" if isinstance(outcome.error, Interrupted) else "")
+            found.append((result, outcome))
+    return found
 
 
 def _optimize(
     config: Config,
     network: Network,
-    target: np.ndarray,
+    targets: Sequence[np.ndarray],
     initial: np.ndarray,
-    run_dir: RunDirectory | None,
-    settings: dict[str, Any],
-) -> Result:
-    wanted = {name: tf.constant(value) for name, value in _features(network, target).items()}
-    optimization = run_optimization(config, network.model, wanted, initial)
-    with _tensorboard(config, run_dir) as log, precision.arithmetic(config) as finishing:
-        outcome = drive(
-            optimization,
+    run_dirs: Sequence[RunDirectory | None],
+) -> list[tuple[Optimization, Outcome]]:
+    optimizations = []
+    for target in targets:
+        wanted = {name: tf.constant(value) for name, value in _features(network, target).items()}
+        optimizations.append(run_optimization(config, network.model, wanted, initial))
+    with contextlib.ExitStack() as stack:
+        logs = [stack.enter_context(_tensorboard(config, run_dir)) for run_dir in run_dirs]
+        outcomes = drive_together(
+            [
+                Driven(optimization, run_dir, functools.partial(_quality, target=target), log)
+                for optimization, run_dir, target, log in zip(optimizations, run_dirs, targets, logs, strict=True)
+            ],
             config.steps,
             config.save_every,
-            run_dir,
             resume=config.resume,
-            extra=lambda snapshot: _quality(snapshot, target),
-            log=log,
-            finishing=finishing,
+            finishing=stack.enter_context(precision.arithmetic(config)),
             label="+".join(config.layers),
         )
-    history = run_dir.read_metrics() if run_dir is not None else outcome.lines
-    result = _result(network, optimization, wanted, target, outcome, history, settings)
-    if run_dir is not None:
-        _finish(run_dir, result, f" of {config.steps}" if isinstance(outcome.error, Interrupted) else "")
-    outcome.raise_if_any()
-    return result
+    return list(zip(optimizations, outcomes, strict=True))
 
 
 def _chosen(given: Config, config: Config) -> dict[str, Any]:
@@ -160,17 +199,19 @@ def _quality(snapshot: Snapshot, target: np.ndarray) -> dict[str, float]:
 def _result(
     network: Network,
     optimization: Optimization,
-    wanted: dict[str, tf.Tensor],
     target: np.ndarray,
     outcome: Outcome,
+    distances: dict[str, float],
+    pictures: int,
     history: Sequence[dict[str, Any]],
     settings: dict[str, Any],
 ) -> Result:
     images_found = np.clip(optimization.best_image(), 0, 1)
+    wanted = _features(network, target)
     starts, features = [], []
     for image in images_found:
         features.append(_features(network, image[None]))
-        errors = [metrics.normalized_feature_error(features[-1][name], value.numpy()) for name, value in wanted.items()]
+        errors = [metrics.normalized_feature_error(features[-1][name], value) for name, value in wanted.items()]
         starts.append(
             {
                 "psnr": _finite(metrics.psnr(image, target[0])),
@@ -179,24 +220,27 @@ def _result(
             }
         )
     best = min(range(len(starts)), key=lambda number: starts[number]["normalized_feature_error"])
-    others = [quadrant for name in images.SAMPLES for quadrant in _quadrants(name, network.size)]
-    distances = metrics.mean_pairwise_distances(_features(network, one[None]) for one in others)
+    seconds = outcome.seconds / pictures
     return Result(
         image=images_found[best],
         target=target[0],
         **starts[best],
-        mv2016_error=float(np.mean([metrics.mv2016_error(features[best][n], v.numpy()) for n, v in wanted.items()])),
-        mv2015_error=float(
-            np.mean([metrics.mv2015_error(features[best][n], v.numpy(), distances[n]) for n, v in wanted.items()])
-        ),
-        seconds=outcome.seconds,
-        steps_per_second=outcome.steps / max(outcome.seconds, 1e-9),
+        mv2016_error=float(np.mean([metrics.mv2016_error(features[best][n], v) for n, v in wanted.items()])),
+        mv2015_error=float(np.mean([metrics.mv2015_error(features[best][n], v, distances[n]) for n, v in wanted.items()])),
+        seconds=seconds,
+        steps_per_second=outcome.steps / max(seconds, 1e-9),
         peak_memory_mb=provenance.peak_memory_mb(),
         history=tuple(history),
         weights=network.weights_origin,
         starts=tuple(starts),
         settings=settings,
     )
+
+
+def _distances(network: Network) -> dict[str, float]:
+    """How far apart features of different pictures are: the quadrants of the sample photographs."""
+    others = [quadrant for name in images.SAMPLES for quadrant in _quadrants(name, network.size)]
+    return metrics.mean_pairwise_distances(_features(network, one[None]) for one in others)
 
 
 def _quadrants(name: str, size: tuple[int, int]) -> np.ndarray:

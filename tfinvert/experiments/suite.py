@@ -16,7 +16,7 @@ from tfinvert.report import page
 def run(config: Config, baseline: Baseline, questions: Sequence[Question]) -> int:
     """Runs what is not finished yet, then writes report.html and report.json; gives 1 if a question failed, else 0."""
     folder = config.run_folder()
-    jobs = {question.name: question.config for question in questions}
+    jobs = [{question.name: question.config} for question in questions]
     series.check(jobs)
     diffs = {question.name: diff(baseline, question) for question in questions if question.name != BASELINE}
 

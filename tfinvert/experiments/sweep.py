@@ -21,8 +21,8 @@ def run(config: Config) -> int:
 
     The layers are `config.layers`, or with "all" every one that has a name of its own. Each is converted by itself,
     cut to what it needs: one model for all of them would run the deepest at every step. The pictures are `config.image`, or
-    those in the folder `config.images`. Writes sweep.png for each picture, report.html, and with several pictures
-    figures.json with the mean and the 95 % interval of each layer's figures over them.
+    those in the folder `config.images`, `config.batch` of them in each step. Writes sweep.png for each picture, report.html,
+    and with several pictures figures.json with the mean and the 95 % interval of each layer's figures over them.
     """
     folder = config.run_folder()
     pictures = _pictures(config)
@@ -31,32 +31,37 @@ def run(config: Config) -> int:
             layers = _distinct(conversion.result().layers)
     else:
         layers = config.layers
-    jobs, groups = {}, {}
+    runs, groups = {}, {}
     for picture, image in pictures.items():
         below = folder / picture
         for layer in layers:
-            name = f"{picture} {layer}".strip()
-            place = str(below / layer.replace("/", "_"))
-            jobs[name] = dataclasses.replace(
-                config, experiment="invert", layers=(layer,), image=image, images=None, output_dir=place
-            )
+            name = _name(picture, layer)
+            one = dataclasses.replace(config, experiment="invert", layers=(layer,), image=image, images=None, batch=1)
+            runs[name] = dataclasses.replace(one, output_dir=str(below / one.layers_name()))
             groups[name] = (below, layer)
+    names = list(pictures)
+    batches = [names[first : first + config.batch] for first in range(0, len(names), config.batch)]
+    jobs = [{(name := _name(picture, layer)): runs[name] for picture in batch} for batch in batches for layer in layers]
     series.check(jobs)
 
     def write_report(outcomes: dict[str, series.Outcome]) -> Path:
         title = f"What the layers of {Path(config.onnx).name if config.onnx else config.model} keep"
         finished = {name: RunDirectory(outcome.folder) for name, outcome in outcomes.items() if outcome.error is None}
         for below in {groups[name][0] for name in finished}:
-            runs = [run for name, run in finished.items() if groups[name][0] == below]
-            sheet.write_depth(below / "sweep.png", title, runs)
+            by_layer = [finished[name] for name in runs if name in finished and groups[name][0] == below]
+            sheet.write_depth(below / "sweep.png", title, by_layer)
         if len(pictures) > 1:
             _write_figures(folder / "figures.json", {name: groups[name][1] for name in finished}, finished)
         errors = {name: outcome.error for name, outcome in outcomes.items()}
-        entries = [page.Entry(jobs[name].run_folder(), name, error=errors.get(name)) for name in jobs]
+        entries = [page.Entry(one.run_folder(), name, error=errors.get(name)) for name, one in runs.items()]
         return page.write(folder, title, entries, by_depth=len(pictures) == 1)
 
     with locked(folder):
         return series.run_with_report(jobs, write_report)
+
+
+def _name(picture: str, layer: str) -> str:
+    return f"{picture} {layer}".strip()
 
 
 def _pictures(config: Config) -> dict[str, str]:

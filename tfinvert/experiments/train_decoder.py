@@ -97,7 +97,7 @@ def _train(
     state = training.Training(config, cluster, decoder, encode, steps, from_features=features is not None)
     checkpoints = Checkpoints(state.checkpoint, run_dir.checkpoints)
     if config.resume:
-        checkpoints.restore(lambda step: run_dir.has(range(steps, step + 1, steps)))
+        checkpoints.restore(checkpoints.whole(lambda step: run_dir.has(range(steps, step + 1, steps))))
         if cluster.share.is_chief:
             run_dir.rewind(state.step + 1)
     history = run_dir.read_metrics() if config.resume else []
