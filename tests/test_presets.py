@@ -75,13 +75,13 @@ def test_the_regularisers_and_rate_of_2016():
 @pytest.mark.parametrize(
     ("layers", "levels", "rate", "steps", "regularizers"),
     [
-        ([layer(4, 24)], 2, 0.1, 300, (0.1, 0, 1)),
-        ([layer(2, 12)], 1, 0.1, 200, (0.1, 0, 1)),
+        ([layer(4, 24)], 2, 0.1, 400, (1, 0, 0.01)),
+        ([layer(2, 12)], 1, 0.1, 200, (1, 0, 0.01)),
         ([CONV2], 6, 0.1, 400, (1, 10, 0.01)),
         ([CONV5], 6, 0.05, 400, (1, 10, 0.01)),
         ([POOL5], 6, 0.03, 400, (10, 70, 0.01)),
         ([FC6], 6, 0.03, 400, (10, 1e5, 0.01)),
-        ([layer(4, 24), FC6], 2, 0.1, 300, (0.1, 0, 1)),
+        ([layer(4, 24), FC6], 2, 0.1, 400, (1, 0, 0.01)),
     ],
 )
 def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate, steps, regularizers):
@@ -90,13 +90,14 @@ def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate, s
     assert (config.tv_weight, config.alpha_weight, config.regularizer_final) == regularizers
     assert (config.pyramid_levels, config.learning_rate, config.jitter, config.backoff) == (levels, rate, 1, True)
     assert config.steps == steps
-    assert config.schedule == ("cosine" if steps < 400 else "piecewise")
+    assert config.schedule == ("cosine" if levels < 6 else "piecewise")
 
 
 def test_auto_takes_plain_pixels_where_the_features_say_everything():
     config = resolved("auto", layer(1, 3))
     assert (config.parameterization, config.tv_weight, config.learning_rate, config.steps) == ("clip", 0, 0.1, 400)
     assert (config.pyramid_levels, config.alpha_weight, config.jitter, config.backoff) == (0, 0, 1, True)
+    assert config.regularizer_final == 1  # there is nothing that could fall
     assert resolved("auto", layer(1, 3), tv_weight=0.1).tv_weight == 0.1
 
 
@@ -117,7 +118,8 @@ def test_what_the_user_sets_stays():
     assert resolved("auto", FC6, alpha_weight=3.0).alpha_weight == 3
     assert resolved("auto", FC6, tv_weight=0.3).tv_weight == 0.3
     for given in ({"alpha_weight": 3.0}, {"tv_weight": 0.3}, {"schedule": "cosine"}, {"regularizer_final": 1.0}, {"steps": 5}):
-        assert resolved("auto", CONV5, **given).regularizer_final == 1
+        for one in (CONV2, CONV5, layer(4, 24)):
+            assert resolved("auto", one, **given).regularizer_final == 1
     assert resolved("auto", CONV5, schedule="constant").tv_weight == 0.1  # what it is in the middle of a run where it falls
     assert resolved("auto", CONV5, regularizer_final=0.5).regularizer_final == 0.5
     assert resolved("mv2016", CONV5, regularizer_final=0.5).regularizer_final == 0.5

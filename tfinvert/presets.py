@@ -16,9 +16,8 @@ class Depth:
 
     Attributes:
       steps, parameterization, pyramid_levels, learning_rate: as in `Config`.
-      held: whether the rate is held for the first of the steps (`HELD`) while the regularisers fall (`ANNEALED`), or the rate
-        falls along a cosine, and they stay.
-      tv_weight, alpha_weight: as in `Config`; of regularisers that fall, in the middle of the run.
+      held: whether the rate is held for the first of the steps (`HELD`), or falls along a cosine.
+      tv_weight, alpha_weight: as in `Config`, in the middle of the run: they fall (`ANNEALED`).
     """
 
     steps: int
@@ -35,7 +34,7 @@ WHOLE = 64  # counts as the stride of a layer that sees the whole picture
 AUTO = {
     1: Depth(400, "clip", 0, 0.1, held=False, tv_weight=0.0, alpha_weight=0.0),
     2: Depth(200, "pyramid", 1, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
-    4: Depth(300, "pyramid", 2, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
+    4: Depth(400, "pyramid", 2, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
     8: Depth(400, "sigmoid_pyramid", 6, 0.1, held=True, tv_weight=0.1, alpha_weight=1.0),
     16: Depth(400, "sigmoid_pyramid", 6, 0.05, held=True, tv_weight=0.1, alpha_weight=1.0),
     32: Depth(400, "sigmoid_pyramid", 6, 0.03, held=True, tv_weight=1.0, alpha_weight=7.0),
@@ -43,7 +42,7 @@ AUTO = {
 }
 HELD, LOWERED = (0.75, 0.9), (0.3, 0.1)  # parts of the steps after which a rate that is held is lowered; its factors
 ANNEALED = 10.0, 0.01  # times the weight at the first step, and the part of that which is left at the last
-FEWEST_HELD = 10  # steps; fewer have no three quarters
+FEWEST = 10  # steps; fewer have no three quarters
 OWN_TV = 0.1  # with a learning rate of the user's own
 
 
@@ -54,8 +53,8 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     - auto: the pyramid, its levels, the number of steps, the learning rate and its schedule, and total variation, by the stride
       of the shallowest layer (docs/quality.md); backing off where that rate should be too large; from a stride of 8 on, where
       the features say less and less about contrast, an alpha norm where none is given, a strong one for layers that see
-      the whole picture, and regularisers that fall while the rate is held, unless one of them is given. At a stride of 1,
-      where the features say everything, plain pixels and no total variation;
+      the whole picture. Regularisers fall, unless one of them is given. At a stride of 1, where the features say
+      everything, plain pixels and no total variation;
     - mv2015: the weight of total variation is 1, 10 or 100 times what is given, by depth as in the paper's CaffeNet
       (table 1: up to conv2, up to conv4, beyond);
     - mv2016: the weight C of the features, by depth as in the paper's AlexNet and VGG; jitter of a quarter of the stride;
@@ -72,8 +71,9 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     stride = min(max(layer.stride) if layer.stride and layer.receptive_field else WHOLE for layer in layers.values())
     depth = AUTO[max(least for least in AUTO if least <= stride)]
     steps = config.steps or depth.steps
-    held = config.schedule == "auto" and depth.held and not config.learning_rate and steps >= FEWEST_HELD
-    changes: dict[str, object] = {"steps": steps, **_regularizers(config, depth, held)}
+    free = config.schedule == "auto" and not config.learning_rate and steps >= FEWEST
+    held = free and depth.held
+    changes: dict[str, object] = {"steps": steps, **_regularizers(config, depth, falling=free)}
     if config.preset == "mv2015":
         changes["tv_weight"] = config.tv_weight * _tv_factor(_receptive_field(layers))
     if config.preset == "mv2016":
@@ -100,7 +100,7 @@ def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int])
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 
 
-def _regularizers(config: Config, depth: Depth, held: bool) -> dict[str, float]:
+def _regularizers(config: Config, depth: Depth, falling: bool) -> dict[str, float]:
     """The weights at the first step, and the part of them that is left at the last."""
     tv, alpha, final = config.tv_weight, config.alpha_weight, config.regularizer_final
     given = (tv, alpha, final) != (-1, 0, -1)
@@ -108,7 +108,7 @@ def _regularizers(config: Config, depth: Depth, held: bool) -> dict[str, float]:
         tv = OWN_TV if config.learning_rate else depth.tv_weight
     if not alpha and config.preset == "auto" and not config.learning_rate:
         alpha = depth.alpha_weight
-    if held and not given:
+    if falling and not given and (tv or alpha):
         start, final = ANNEALED
         tv, alpha = start * tv, start * alpha
     return {"tv_weight": tv, "alpha_weight": alpha, "regularizer_final": 1.0 if final == -1 else final}

@@ -70,6 +70,9 @@ def cases(folder: Path) -> dict[str, Case]:
             ("--experiment=train_decoder", *network, f"--data={folder / 'pictures'}", *decoder, "--epochs=10"),
         ),
         Case(
+            "three pictures", (*invert, "--steps=300", "--tv_weight=0.05", f"--pictures=chelsea,{folder}/pictures/1.png,rocket")
+        ),
+        Case(
             "suite of two",
             ("--experiment=suite", f"--questions={folder / 'one.flags'},{folder / 'two.flags'}", "--steps=300"),
             resume=(),
@@ -154,9 +157,9 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> bool
 
 
 def lines(folder: Path) -> int:
-    """Lines of metrics in a run, or in all runs of a suite."""
+    """Lines of metrics in a run, or in all runs of a suite or of several pictures."""
     count = 0
-    for path in (folder / "metrics.jsonl", *folder.glob("*/metrics.jsonl")):
+    for path in (folder / "metrics.jsonl", *folder.glob("*/metrics.jsonl"), *folder.glob("*/*/metrics.jsonl")):
         with contextlib.suppress(OSError):
             count += path.read_bytes().count(b"\n")
     return count
@@ -164,7 +167,7 @@ def lines(folder: Path) -> int:
 
 def writing_checkpoint(folder: Path) -> bool:
     """Whether a checkpoint is half written."""
-    for place in ("checkpoints", "checkpoints/scale-*", "*/checkpoints"):
+    for place in ("checkpoints", "checkpoints/scale-*", "*/checkpoints", "*/*/checkpoints"):
         for checkpoints in folder.glob(place):
             with contextlib.suppress(OSError):
                 if any(name.endswith("_temp") or ".tmp" in name for name in os.listdir(checkpoints)):

@@ -137,8 +137,9 @@ def run_together(jobs: Sequence[Job], conversion: Conversion) -> list[tuple[Resu
                 continue
             stack.enter_context(job.run_dir.locked())
             info = {**provenance.describe(job.config, network, conversion.request, target), "settings": settings}
-            if len(jobs) > 1:
-                info["together_with"] = [other.config.image for other in jobs if other is not job]
+            before = job.run_dir.read_info().get("together_with") if config.resume else None
+            if before or len(jobs) > 1:  # a picture can go on without those that it began with, where they are finished
+                info["together_with"] = before or [other.config.image for other in jobs if other is not job]
             job.run_dir.create(flagfile(job.config), info, resume=config.resume)
             images.save(job.run_dir.target, target)
         run_dirs = [job.run_dir for job in jobs]
