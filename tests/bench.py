@@ -3,7 +3,7 @@
 Prints tables and keeps their figures in bench.json, with a chart in bench.png. Everything that is compared is measured in
 one run, in turn, several times; medians are shown, because machines are shared and noisy.
 
-`python -m tests.bench start speed scale` measures some of it. `python -m tests.bench one_thread` is for a machine that is
+`python -m tests.bench start speed scale sweep` measures some of it. `python -m tests.bench one_thread` is for a machine that is
 never quiet: it has each side run on one thread, where the processor time of a step does not depend on who else computes.
 """
 
@@ -34,6 +34,7 @@ CASES = [
 ]
 VARIANTS = ("eager", "channels_last", "compile")
 # Pictures in a step, pixels a side, threads (0 for all).
+BATCHES = (1, 4, 8)  # of the eight pictures of a sweep
 SCALE = [(1, 112, 0), (4, 112, 0), (16, 112, 0), (1, 224, 0), (4, 224, 0), (16, 224, 0), (1, 512, 0), (4, 512, 0), (1, 224, 1)]
 
 
@@ -57,6 +58,8 @@ def main(parts: list[str]) -> None:
         if not parts or "scale" in parts:
             figures["scale"] = scale()
             draw(figures["scale"])
+        if not parts or "sweep" in parts:
+            figures["sweep"] = sweep()
         show(figures)
         file.write_text(json.dumps(figures, indent=2) + "\n")
 
@@ -409,6 +412,38 @@ def scale(measured=contextlib.nullcontext) -> list[dict[str, float]]:
         row["processor ms per picture"] = 1000 * statistics.median(one.processor) / batch
         row["ns per picture and pixel"] = 1e9 / (rate * batch * size**2)
         rows.append({**row, "memory (MB)": one.close()})
+    return rows
+
+
+def sweep() -> list[dict[str, float]]:
+    """What a picture of a whole sweep costs, processes and all, for more pictures in a batch."""
+    from tfinvert import images
+
+    network = ("--model=resnet18", "--weights=random", "--layers=res2", "--pool=max", "--steps=100")
+    found: dict[int, list[tuple[float, ...]]] = {batch: [] for batch in BATCHES}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "pictures").mkdir()
+        for sample in images.SAMPLES:
+            whole = images.load(sample, (448, 448))
+            for number, part in enumerate((whole[0, :224, :224], whole[0, 224:, 224:])):
+                images.save(folder / "pictures" / f"{sample}-{number}.png", part)
+        flags = ("--experiment=sweep", *network, f"--images={folder / 'pictures'}", "--overwrite")
+        for turn in range(1 + 3):  # the first converts
+            for batch in BATCHES if turn else BATCHES[-1:]:
+                start = time.perf_counter()
+                command = [sys.executable, str(ROOT / "run_experiments.py"), *flags, f"--batch={batch}"]
+                command.append(f"--output_dir={folder / f'batch-{batch}'}")
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                took = time.perf_counter() - start
+                runs = [json.loads(path.read_text())["result"] for path in folder.glob(f"batch-{batch}/*/res2/run.json")]
+                if turn:
+                    steps = statistics.median(run["seconds"] for run in runs)
+                    found[batch].append((took / len(runs), steps, max(run["peak_memory_mb"] for run in runs)))
+    rows = []
+    for batch, measured in found.items():
+        whole, steps, memory = (statistics.median(values) for values in zip(*measured, strict=True))
+        rows.append({"pictures in a batch": batch, "s per picture": whole, "its steps (s)": steps, "memory (MB)": memory})
     return rows
 
 
