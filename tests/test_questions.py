@@ -77,3 +77,13 @@ def test_a_setting_that_the_baseline_does_not_name_is_added(tmp_path):
     mine.write_text(f"# Mine\n--flagfile={questions.flags_folder() / 'baseline.flags'}\n--momentum=0.5\n")
     (question,) = cli.asked_questions(["tfinvert", f"--questions={mine}"])
     assert "\n+--momentum=0.5\n" in questions.diff(cli._baseline(), question)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("--experiment=saliency", "is no inversion"), ("--pictures=astronaut,chelsea", "of one --image")]
+)
+def test_a_question_is_one_inversion(line, said, tmp_path):
+    mine = tmp_path / "mine.flags"
+    mine.write_text(f"# Several pictures\n{line}\n")
+    with pytest.raises(InputError, match=said):
+        cli.asked_questions(["tfinvert", f"--questions={mine}"])

@@ -259,6 +259,8 @@ def asked_questions(arguments: Sequence[str]) -> list[Question]:
         changed = parse(["tfinvert", f"--flagfile={path}", *changes])
         if not (isinstance(own, Config) and isinstance(changed, Config)):
             raise InputError(f"{path} is no inversion; the suite and its diffs take flagfiles of --experiment=invert")
+        if changed.pictures:
+            raise InputError(f"{path} asks for several --pictures; the suite and its diffs take flagfiles of one --image")
         changed = dataclasses.replace(changed, output_dir=str(config.run_folder() / name), overwrite=config.overwrite)
         found.append(Question(name, questions.sentence(path), own, changed))
     return found

@@ -68,7 +68,8 @@ def run_all(jobs: Sequence[Mapping[str, Config]]) -> Iterator[Outcome]:
     ):
         before, number = 0, 0
         for job in jobs:
-            bar.set_description(f"{', '.join(job)} ({number + len(job)}/{count})")
+            more = f" and {len(job) - 1} more" if len(job) > 1 else ""
+            bar.set_description(f"{next(iter(job))}{more} ({number + len(job)}/{count})")
             errors = _run(job, bar, before, stop)
             stop.raise_if_any()
             before += _steps(job)
