@@ -67,6 +67,52 @@ def test_the_loss_is_the_weighted_sum_of_the_terms():
     assert snapshot.loss == pytest.approx(snapshot.terms["double"] + 0.5 * snapshot.terms["tv"])
 
 
+@pytest.mark.parametrize("pictures", [1, 3])
+@pytest.mark.parametrize(
+    ("weights", "loss", "extra"),
+    [
+        ((1.0,), "mse", ()),
+        ((0.7,), "normalized", ("tv",)),
+        ((0.3, 2.0), "normalized", ("tv", "falling")),
+        ((0.0, 2.0), "mse", ("falling",)),
+        ((2.0, 0.0), "mse", ()),
+        ((), "mse", ("tv",)),
+    ],
+)
+def test_the_gradient_is_that_of_the_loss(pictures, weights, loss, extra):
+    """The difference of features takes the place of differentiating, and its factor is applied at the end."""
+
+    def network(image, training=False):
+        return {"waves": tf.sin(3 * image), "squares": image[..., :2] ** 2}
+
+    rng = np.random.default_rng(0)
+    start = rng.uniform(0.2, 0.8, (pictures, 6, 6, 3)).astype(np.float32)
+    targets = network(tf.constant(TARGET))
+    made = [terms.feature_term(name, targets[name], w, loss) for name, w in zip(("waves", "squares"), weights, strict=False)]
+    others = {
+        "tv": terms.total_variation_term(0.1, "l2", "mean"),
+        "falling": terms.annealed(terms.Term("alpha", 3.0, lambda image, features: terms.alpha_norm(image)), 10, 0.01),
+    }
+    made += [others[name] for name in extra]
+    adam = keras.optimizers.Adam(0.01, epsilon=1e-8)
+    found = Optimization(network, made, parameterization("free", (6, 6)), start, adam)
+    *_, snapshot = found.run(4)
+    here = tf.constant(found.image())
+    with tf.GradientTape() as tape:
+        tape.watch(here)
+        features = network(here)
+        weighted = [
+            (term.weight(tf.constant(4, tf.int64)) if callable(term.weight) else term.weight) * term.value(here, features)
+            for term in made
+        ]
+        total = tf.reduce_sum(tf.add_n(weighted))
+    np.testing.assert_allclose(found.gradient()[0], tape.gradient(total, here), rtol=1e-4, atol=1e-7)
+    assert snapshot.loss == pytest.approx(float(total), rel=1e-5)
+    other = Optimization(network, made, parameterization("free", (6, 6)), 1 - start, keras.optimizers.Adam(0.01))
+    for one, point in zip((found, other), Group([found, other]).gradients(), strict=True):
+        np.testing.assert_allclose(point.gradients[0], one.gradient()[0], rtol=1e-4, atol=1e-7)
+
+
 def test_clip_stays_in_range_and_free_does_not():
     images = {}
     for pixels in ("free", "clip"):

@@ -213,12 +213,12 @@ class Optimization:
         """The image as the network sees it in this step."""
         return image if self._transform is None else self._transform(image, self._step_count)
 
-    def _losses(self, image: tf.Tensor, features: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def _weight(self, term: Term) -> float | tf.Tensor:
+        return term.weight(self._step_count) if callable(term.weight) else term.weight
+
+    def _losses(self, values: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss of each picture, with the final weights; and sums over the batch: loss as it is lowered, and each term."""
-        step = self._step_count
-        values = {term.name: term.value(image, features) for term in self._terms}
-        weights = {term.name: term.weight(step) if callable(term.weight) else term.weight for term in self._terms}
-        losses = tf.add_n([weights[name] * value for name, value in values.items()])
+        losses = tf.add_n([self._weight(term) * values[term.name] for term in self._terms])
         finals = losses
         if any(callable(term.weight) for term in self._terms):
             last = {term.name: term.weight if term.final_weight is None else term.final_weight for term in self._terms}
@@ -364,32 +364,71 @@ class Group:
                 errors[one] = error
         return errors[one]
 
-    def _losses(self) -> list[tuple[tf.Tensor, dict[str, tf.Tensor]]]:
+    def _features(self) -> list[tuple[tf.Tensor, dict[str, tf.Tensor]]]:
+        """The image of each and its features, by layer name."""
         images = [one._image_tensor() for one in self.members]
         seen = [one._seen(image) for one, image in zip(self.members, images, strict=True)]
         features = self.members[0]._model(seen[0] if len(seen) == 1 else tf.concat(seen, axis=0), training=False)
         if len(seen) == 1:
-            return [self.members[0]._losses(images[0], features)]
+            return [(images[0], features)]
         sizes = [image.shape[0] for image in images]
         parts = {name: tf.split(value, sizes) for name, value in features.items()}
+        return [(image, {name: part[number] for name, part in parts.items()}) for number, image in enumerate(images)]
+
+    def _losses(self) -> list[tuple[tf.Tensor, dict[str, tf.Tensor]]]:
         return [
-            one._losses(image, {name: part[number] for name, part in parts.items()})
-            for number, (one, image) in enumerate(zip(self.members, images, strict=True))
+            one._losses({term.name: term.value(image, features) for term in one._terms})
+            for one, (image, features) in zip(self.members, self._features(), strict=True)
         ]
 
     def _differentiate(self) -> list[_Point]:
+        """The losses and their gradients, with as few passes over the features as there can be.
+
+        Of a term that is a sum of squares the difference is the gradient but for a factor, and that of the first such term is
+        applied to the variables' gradient, which is smaller: the rest is differentiated divided by it.
+        """
         variables = [one._variables for one in self.members]
+        outputs, gradients, factors, values = [], [], [], []
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for variable in tf.nest.flatten(variables):
                 tape.watch(variable)
-            found = self._losses()
+            for one, (image, features) in zip(self.members, self._features(), strict=True):
+                factor, found = None, {}
+                for term in one._terms:
+                    if term.squares is None or not term.weight:
+                        found[term.name] = term.value(image, features)
+                        continue
+                    with tape.stop_recording():
+                        difference, scale = term.squares(features)
+                        found[term.name] = scale * _sum_of_squares(difference)
+                        part = 2 * scale * one._weight(term)
+                        outputs.append(features[term.layers[0]])
+                        gradients.append(difference if factor is None else part / factor * difference)
+                        factor = part if factor is None else factor
+                rest = [one._weight(term) * found[term.name] for term in one._terms if term.squares is None]
+                if rest:
+                    outputs.append(tf.reduce_sum(tf.add_n(rest)))
+                    gradients.append(tf.ones([]) if factor is None else 1 / factor)
+                factors.append(factor)
+                values.append(found)
         # No picture's loss depends on another's variables, so that the sum has the gradients of each.
-        gradients = tape.gradient([values["loss"] for _, values in found], variables)
-        return [_Point(losses, values, gradient) for (losses, values), gradient in zip(found, gradients, strict=True)]
+        raw = tape.gradient(outputs, variables, output_gradients=gradients)
+        points = []
+        for one, found, factor, gradient in zip(self.members, values, factors, raw, strict=True):
+            scaled = gradient if factor is None else [factor * part for part in gradient]
+            points.append(_Point(*one._losses(found), scaled))
+        return points
 
     def _update_once(self) -> list[tuple[dict[str, tf.Tensor], tf.Tensor]]:
         here = self._differentiate()
         return [(point.values, one._descend(point)) for one, point in zip(self.members, here, strict=True)]
+
+
+def _sum_of_squares(values: tf.Tensor) -> tf.Tensor:
+    """Of each picture, [batch]; for a single one in one pass."""
+    if values.shape[0] == 1:
+        return 2 * tf.reshape(tf.nn.l2_loss(values), [1])
+    return tf.reduce_sum(tf.square(values), axis=list(range(1, values.shape.rank)))
 
 
 def _for_each(values: tf.Tensor, variable: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
@@ -28,6 +29,9 @@ class Term:
       value: (image [batch, H, W, 3], features by layer name) -> [batch], without the weight.
       layers: the layers it reads.
       final_weight: the factor by which the best image is chosen, where `weight` changes.
+      squares: of a term that is a sum of squares, features by layer name -> (d [batch, ...], s) where the value is s times the
+        sum of d^2, and d is the features of its one layer minus something constant: then 2 s d is its gradient with respect
+        to them, which the step need not find by differentiating.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Term:
     value: Callable[[tf.Tensor, Mapping[str, tf.Tensor]], tf.Tensor]
     layers: tuple[str, ...] = ()
     final_weight: float | None = None
+    squares: Callable[[Mapping[str, tf.Tensor]], tuple[tf.Tensor, tf.Tensor]] | None = None
 
 
 def mean_squared_error(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
@@ -60,8 +65,7 @@ def normalized_squared_error(features: tf.Tensor, target: tf.Tensor) -> tf.Tenso
     1 for features that are all zero, whatever the network and layer. Arguments as in `mean_squared_error`; a target
     that is all zero is taken as it is, with a norm of 1e-12.
     """
-    norm = tf.maximum(tf.reduce_mean(tf.square(target), axis=_all_but_batch(target)), 1e-12)
-    return mean_squared_error(features, target) / norm
+    return mean_squared_error(features, target) / _mean_square(target)
 
 
 def total_variation(image: tf.Tensor, kind: str = "l1", reduction: str = "sum", beta: float = 2.0) -> tf.Tensor:
@@ -197,7 +201,16 @@ def style_loss(features: Sequence[tf.Tensor], grams: Sequence[tf.Tensor], weight
 def feature_term(layer: str, target: tf.Tensor, weight: float = 1.0, loss: str = "mse") -> Term:
     """The term that draws a layer's features to a target; `loss` is "mse" or "normalized"."""
     function = {"mse": mean_squared_error, "normalized": normalized_squared_error}[loss]
-    return Term(layer, weight, lambda image, features: function(features[layer], target), (layer,))
+
+    def squares(features: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        _same_shape(features[layer], target)
+        difference = features[layer] - target
+        return difference, 1 / (math.prod(target.shape[1:]) * (_mean_square(target)[0] if loss == "normalized" else 1.0))
+
+    one = target.shape[0] == 1  # of several targets each has a factor of its own
+    return Term(
+        layer, weight, lambda image, features: function(features[layer], target), (layer,), squares=squares if one else None
+    )
 
 
 def total_variation_term(weight: float, kind: str = "l1", reduction: str = "sum", beta: float = 2.0) -> Term:
@@ -233,6 +246,11 @@ def run_terms(config: Config, targets: Mapping[str, tf.Tensor]) -> list[Term]:
     if config.regularizer_final != 1:
         regularizers = [annealed(term, config.steps, config.regularizer_final) for term in regularizers]
     return made + regularizers
+
+
+def _mean_square(target: tf.Tensor) -> tf.Tensor:
+    """[batch]; not below 1e-12."""
+    return tf.maximum(tf.reduce_mean(tf.square(target), axis=_all_but_batch(target)), 1e-12)
 
 
 def _same_shape(features: tf.Tensor, target: tf.Tensor) -> None:
