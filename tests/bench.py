@@ -279,7 +279,7 @@ def inversion(order: dict):
     settings = {name: order[name] for name in ("model", "pool", "precision") if name in order}
     homework = {"learning_rate": 1e-3, "schedule": "constant", "feature_loss": "mse", "tv_weight": 0.0, "init": "noise"}
     config = Config(**settings, **homework, layers=(order["layer"],), weights="random", size=size, steps=10**9)
-    config = dataclasses.replace(config, parameterization="free")
+    config = dataclasses.replace(config, parameterization="free", regularizer_final=1.0)
     request = convert.request_for(config, config.layers)
     start = np.random.default_rng(SEED).uniform(0, 1, (1, *size, 3)).astype(np.float32)
     initial = np.repeat(start, order.get("batch", 1), axis=0)
