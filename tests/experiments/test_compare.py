@@ -5,11 +5,12 @@ import sys
 
 import pytest
 
+from tests import bench
 from tfinvert import schedules
 from tfinvert.config import PRESETS, Config
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.experiments import compare
-from tfinvert.networks import convert
+from tfinvert.networks import convert, graph
 
 FAST = {"model": "resnet18", "weights": "random", "layers": ("res1",), "size": (64, 64), "steps": 40}
 HOMEWORK = {"learning_rate": 0.01, "schedule": "constant", "feature_loss": "mse", "parameterization": "free", "init": "noise"}
@@ -131,3 +132,18 @@ def test_without_pytorch_it_says_how_to_get_it(tmp_path, monkeypatch):
         pytest.raises(InputError, match="pip install"),
     ):
         compare.run(config, conversion)
+
+
+@pytest.mark.parametrize("side", ["tensorflow", "pytorch"])
+def test_what_the_benchmark_measures_runs(side, tmp_path):
+    if side == "pytorch":
+        pytest.importorskip("torch", reason="needs the extra 'torch'")
+    layer = {"model": "resnet18", "layer": "conv1", "pool": "max", "size": 64}
+    request = convert.request(model="resnet18", onnx=None, weights="random", layers=("conv1",), size=(64, 64), pool="max")
+    part, layers = convert.cut_graph(request)
+    graph.write(graph.fold(convert.with_weights(request, part)), tmp_path / "port.onnx")
+    port = {"graph": str(tmp_path / "port.onnx"), "layers": layers, "variant": "eager"} if side == "pytorch" else {}
+    steps = bench.inversion({"side": side, "precision": "float32", **layer, **port})
+    for _ in range(3):
+        next(steps)
+    steps.close()
