@@ -7,6 +7,7 @@ import dataclasses
 import io
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -257,10 +258,7 @@ class Config(RunConfig):
             raise InputError("--pictures is for --experiment=invert; a sweep takes a folder, --images")
         if self.optimizer == "lbfgs" and (len(self.pictures) > 1 or self.batch > 1):
             raise InputError("--optimizer=lbfgs makes one picture at a time; give one of --pictures, and no --batch")
-        stems = [Path(picture).stem for picture in self.pictures]
-        for stem in stems:
-            if stems.count(stem) > 1:
-                raise InputError(f"--pictures has more than one picture named {stem}; give each another name")
+        pictures_by_name(self.pictures, "--pictures")
         for variant in self.torch_variants or ("",):
             if variant not in TORCH_VARIANTS:
                 raise choice_error("--torch_variants", variant, TORCH_VARIANTS)
@@ -281,13 +279,8 @@ class Config(RunConfig):
         if not self.pictures:
             return [self]
         return [
-            dataclasses.replace(
-                self,
-                pictures=(),
-                image=picture,
-                output_dir=str(self.run_folder() / Path(picture).stem / self.layers_name()),
-            )
-            for picture in self.pictures
+            dataclasses.replace(self, pictures=(), image=picture, output_dir=str(self.run_folder() / name / self.layers_name()))
+            for name, picture in pictures_by_name(self.pictures, "--pictures").items()
         ]
 
     def layers_name(self) -> str:
@@ -655,6 +648,17 @@ def flag_text(name: str, value: object) -> str:
         csv.writer(text, lineterminator="").writerow(value)  # a comma in a name is quoted, as absl reads lists
         return text.getvalue()
     return str(value)
+
+
+def pictures_by_name(pictures: Iterable[str], where: str) -> dict[str, str]:
+    """Name -> file; raises InputError where two have the same name, and says that it is `where`."""
+    found: dict[str, str] = {}
+    for picture in pictures:
+        name = Path(picture).stem
+        if name in found:
+            raise InputError(f"{where} has more than one picture named {name}; give each another name")
+        found[name] = picture
+    return found
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from tfinvert.config import Config
 from tfinvert.errors import NonFiniteLossError
 from tfinvert.optimizers import Lbfgs, optimizer
 from tfinvert.parameterizations import Parameterization, parameterization
-from tfinvert.terms import Term, run_terms
+from tfinvert.terms import Term, run_terms, sum_of_squares
 from tfinvert.transforms import run_transform
 
 DIVERGED = 4.0  # times the lowest loss so far: then `backoff` returns to the image that had it
@@ -225,6 +225,30 @@ class Optimization:
             finals = tf.add_n([last[name] * value for name, value in values.items()])
         return finals, {"loss": tf.reduce_sum(losses), **{name: tf.reduce_sum(v) for name, v in values.items()}}
 
+    def _pull(self, image: tf.Tensor, features: Mapping[str, tf.Tensor], tape: tf.GradientTape) -> _Pull:
+        """What draws the image, with as few passes over the features as there can be.
+
+        Of a term that is a sum of squares the difference is the gradient but for a factor, and that of the first such term is
+        applied to the variables' gradient, which is smaller: the rest is divided by it.
+        """
+        pull = _Pull({}, [], [], None)
+        for term in self._terms:
+            if term.squares is None or not term.weight:
+                pull.values[term.name] = term.value(image, features)
+                continue
+            with tape.stop_recording():
+                difference, scale = term.squares(features)
+                pull.values[term.name] = scale * sum_of_squares(difference)
+                factor = 2 * scale * self._weight(term)
+                pull.outputs.append(features[term.layers[0]])
+                pull.gradients.append(difference if pull.factor is None else factor / pull.factor * difference)
+                pull.factor = factor if pull.factor is None else pull.factor
+        rest = [self._weight(term) * pull.values[term.name] for term in self._terms if term.squares is None]
+        if rest:
+            pull.outputs.append(tf.reduce_sum(tf.add_n(rest)))
+            pull.gradients.append(tf.ones([]) if pull.factor is None else 1 / pull.factor)
+        return pull
+
     def _descend(self, here: _Point) -> tf.Tensor:
         """Updates the variables from here; gives the rate with which it did."""
         assert not isinstance(self._optimizer, Lbfgs)
@@ -275,6 +299,17 @@ class Optimization:
             return tf.constant(True)
 
         tf.cond(tf.reduce_any(better), keep, lambda: tf.constant(False))
+
+
+@dataclasses.dataclass
+class _Pull:
+    """The values of the terms [batch], and what is differentiated: tensors, the loss' gradients with respect to them divided by
+    a factor, and that factor, or None for 1."""
+
+    values: dict[str, tf.Tensor]
+    outputs: list[tf.Tensor]
+    gradients: list[tf.Tensor]
+    factor: tf.Tensor | None
 
 
 class _Point(NamedTuple):
@@ -382,53 +417,24 @@ class Group:
         ]
 
     def _differentiate(self) -> list[_Point]:
-        """The losses and their gradients, with as few passes over the features as there can be.
-
-        Of a term that is a sum of squares the difference is the gradient but for a factor, and that of the first such term is
-        applied to the variables' gradient, which is smaller: the rest is differentiated divided by it.
-        """
         variables = [one._variables for one in self.members]
-        outputs, gradients, factors, values = [], [], [], []
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for variable in tf.nest.flatten(variables):
                 tape.watch(variable)
-            for one, (image, features) in zip(self.members, self._features(), strict=True):
-                factor, found = None, {}
-                for term in one._terms:
-                    if term.squares is None or not term.weight:
-                        found[term.name] = term.value(image, features)
-                        continue
-                    with tape.stop_recording():
-                        difference, scale = term.squares(features)
-                        found[term.name] = scale * _sum_of_squares(difference)
-                        part = 2 * scale * one._weight(term)
-                        outputs.append(features[term.layers[0]])
-                        gradients.append(difference if factor is None else part / factor * difference)
-                        factor = part if factor is None else factor
-                rest = [one._weight(term) * found[term.name] for term in one._terms if term.squares is None]
-                if rest:
-                    outputs.append(tf.reduce_sum(tf.add_n(rest)))
-                    gradients.append(tf.ones([]) if factor is None else 1 / factor)
-                factors.append(factor)
-                values.append(found)
+            pulls = [
+                one._pull(image, features, tape) for one, (image, features) in zip(self.members, self._features(), strict=True)
+            ]
         # No picture's loss depends on another's variables, so that the sum has the gradients of each.
-        raw = tape.gradient(outputs, variables, output_gradients=gradients)
-        points = []
-        for one, found, factor, gradient in zip(self.members, values, factors, raw, strict=True):
-            scaled = gradient if factor is None else [factor * part for part in gradient]
-            points.append(_Point(*one._losses(found), scaled))
-        return points
+        outputs = [output for pull in pulls for output in pull.outputs]
+        raw = tape.gradient(outputs, variables, output_gradients=[gradient for pull in pulls for gradient in pull.gradients])
+        return [
+            _Point(*one._losses(pull.values), gradients if pull.factor is None else [pull.factor * part for part in gradients])
+            for one, pull, gradients in zip(self.members, pulls, raw, strict=True)
+        ]
 
     def _update_once(self) -> list[tuple[dict[str, tf.Tensor], tf.Tensor]]:
         here = self._differentiate()
         return [(point.values, one._descend(point)) for one, point in zip(self.members, here, strict=True)]
-
-
-def _sum_of_squares(values: tf.Tensor) -> tf.Tensor:
-    """Of each picture, [batch]; for a single one in one pass."""
-    if values.shape[0] == 1:
-        return 2 * tf.reshape(tf.nn.l2_loss(values), [1])
-    return tf.reduce_sum(tf.square(values), axis=list(range(1, values.shape.rank)))
 
 
 def _for_each(values: tf.Tensor, variable: tf.Tensor) -> tf.Tensor:

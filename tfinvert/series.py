@@ -60,7 +60,7 @@ def run_all(jobs: Sequence[Mapping[str, Config]]) -> Iterator[Outcome]:
       Interrupted: a signal asked to end; the runs under way have left a checkpoint.
     """
     count = sum(map(len, jobs))
-    total = sum(_steps(job) for job in jobs)
+    total = sum(_steps(*job.values()) for job in jobs)
     quiet = not sys.stderr.isatty()
     with (
         interruption.held_back() as stop,
@@ -72,7 +72,7 @@ def run_all(jobs: Sequence[Mapping[str, Config]]) -> Iterator[Outcome]:
             bar.set_description(f"{next(iter(job))}{more} ({number + len(job)}/{count})")
             errors = _run(job, bar, before, stop)
             stop.raise_if_any()
-            before += _steps(job)
+            before += _steps(*job.values())
             bar.update(before - bar.n)
             for name, config in job.items():
                 number += 1
@@ -102,9 +102,9 @@ def run_with_report(jobs: Sequence[Mapping[str, Config]], write_report: Callable
     return 1 if failed else 0
 
 
-def _steps(job: Mapping[str, Config]) -> int:
-    """The job's share of the progress line: how many steps a preset makes is known only where its layers are."""
-    return sum(config.steps or USUAL_STEPS for config in job.values())
+def _steps(*configs: Config) -> int:
+    """Their share of the progress line: how many steps a preset makes is known only where its layers are."""
+    return sum(config.steps or USUAL_STEPS for config in configs)
 
 
 def _run(job: Mapping[str, Config], bar: tqdm, before: int, stop: interruption.Interruption) -> dict[str, str]:
@@ -134,7 +134,7 @@ def _run(job: Mapping[str, Config], bar: tqdm, before: int, stop: interruption.I
                 process.stdin.close()
             steps = runs[first].read_metrics()[-1:]
             if steps:
-                bar.update(before + round(min(steps[0]["step"] / _steps({first: left[first]}), 1) * _steps(job)) - bar.n)
+                bar.update(before + round(min(steps[0]["step"] / _steps(left[first]), 1) * _steps(*job.values())) - bar.n)
             time.sleep(POLL_SECONDS)
         process.stdin.close()
         if process.returncode == 0:

@@ -68,6 +68,13 @@ def normalized_squared_error(features: tf.Tensor, target: tf.Tensor) -> tf.Tenso
     return mean_squared_error(features, target) / _mean_square(target)
 
 
+def sum_of_squares(values: tf.Tensor) -> tf.Tensor:
+    """Of each picture of [batch, ...], [batch]; of a single one in one pass."""
+    if values.shape[0] == 1:
+        return 2 * tf.reshape(tf.nn.l2_loss(values), [1])
+    return tf.reduce_sum(tf.square(values), axis=_all_but_batch(values))
+
+
 def total_variation(image: tf.Tensor, kind: str = "l1", reduction: str = "sum", beta: float = 2.0) -> tf.Tensor:
     """Differences between neighbouring pixels, below and to the right.
 

@@ -143,12 +143,13 @@ def run_together(jobs: Sequence[Job], conversion: Conversion) -> list[tuple[Resu
             job.run_dir.create(flagfile(job.config), info, resume=config.resume)
             images.save(job.run_dir.target, target)
         run_dirs = [job.run_dir for job in jobs]
-        optimized = _optimize(config, network, targets, initial, run_dirs)
+        wanted = [_features(network, target) for target in targets]
+        optimized = _optimize(config, network, targets, wanted, initial, run_dirs)
         distances = _distances(network)
         found = []
-        for run_dir, target, (optimization, outcome) in zip(run_dirs, targets, optimized, strict=True):
+        for run_dir, target, asked, (optimization, outcome) in zip(run_dirs, targets, wanted, optimized, strict=True):
             history = run_dir.read_metrics() if run_dir is not None else outcome.lines
-            result = _result(network, optimization, target, outcome, distances, len(jobs), history, settings)
+            result = _result(network, optimization, target, asked, outcome, distances, len(jobs), history, settings)
             if run_dir is not None:
                 _finish(run_dir, result, f" of {config.steps}" if isinstance(outcome.error, Interrupted) else "")
             found.append((result, outcome))
@@ -159,13 +160,12 @@ def _optimize(
     config: Config,
     network: Network,
     targets: Sequence[np.ndarray],
+    wanted: Sequence[dict[str, np.ndarray]],
     initial: np.ndarray,
     run_dirs: Sequence[RunDirectory | None],
 ) -> list[tuple[Optimization, Outcome]]:
-    optimizations = []
-    for target in targets:
-        wanted = {name: tf.constant(value) for name, value in _features(network, target).items()}
-        optimizations.append(run_optimization(config, network.model, wanted, initial))
+    tensors = [{name: tf.constant(value) for name, value in features.items()} for features in wanted]
+    optimizations = [run_optimization(config, network.model, one, initial) for one in tensors]
     with contextlib.ExitStack() as stack:
         logs = [stack.enter_context(_tensorboard(config, run_dir)) for run_dir in run_dirs]
         outcomes = drive_together(
@@ -201,6 +201,7 @@ def _result(
     network: Network,
     optimization: Optimization,
     target: np.ndarray,
+    wanted: dict[str, np.ndarray],
     outcome: Outcome,
     distances: dict[str, float],
     pictures: int,
@@ -208,7 +209,6 @@ def _result(
     settings: dict[str, Any],
 ) -> Result:
     images_found = np.clip(optimization.best_image(), 0, 1)
-    wanted = _features(network, target)
     starts, features = [], []
     for image in images_found:
         features.append(_features(network, image[None]))

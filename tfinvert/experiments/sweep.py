@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from tfinvert import images, metrics, series
-from tfinvert.config import Config
+from tfinvert.config import Config, pictures_by_name
 from tfinvert.errors import InputError
 from tfinvert.files import write_text
 from tfinvert.locks import locked
@@ -76,12 +76,9 @@ def _pictures(config: Config) -> dict[str, str]:
     )
     if not files:
         raise InputError(f"there is no picture in {folder}; expected files such as {', '.join(images.SUFFIXES[:3])}")
-    names = [path.stem for path in files]
     for path in files:
         images.check(path)
-        if names.count(path.stem) > 1:
-            raise InputError(f"{folder} has more than one picture named {path.stem}; give each another name")
-    return {path.stem: str(path) for path in files}
+    return pictures_by_name(map(str, files), str(folder))
 
 
 def _write_figures(path: Path, layers: dict[str, str], finished: dict[str, RunDirectory]) -> None:
