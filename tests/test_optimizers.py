@@ -7,12 +7,17 @@ import tensorflow as tf
 
 from tfinvert.config import Config
 from tfinvert.optimizers import Lbfgs, optimizer
+from tfinvert.schedules import schedule
 
 GRADIENTS = np.random.default_rng(0).standard_normal((6, 2, 3)).astype(np.float32)
 
 
 def steps(config):
-    made = optimizer(config)
+    return updated(optimizer(config))
+
+
+def updated(made):
+    """The variable after each of six updates from zeros."""
     variable = tf.Variable(np.zeros((2, 3), np.float32))
     made.build([variable])
     update = tf.function(lambda gradient: made.apply([gradient], [variable]))
@@ -54,7 +59,16 @@ def test_the_rule_of_the_journal_paper_in_its_own_units():
         np.testing.assert_allclose(found[number] * 255, x, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", keras.optimizers.Adam), ("sgd", keras.optimizers.SGD), ("lbfgs", Lbfgs)])
+@pytest.mark.parametrize("epsilon", [1e-8, 1e-2])
+def test_adam_is_keras_adam_in_one_operation(epsilon):
+    options = {"learning_rate": 0.3, "schedule": "exponential", "decay_rate": 0.5, "decay_steps": 2}
+    found = steps(config := Config(optimizer="adam", epsilon=epsilon, **options))
+    made = keras.optimizers.Adam(schedule(config), epsilon=epsilon)
+    for ours, theirs in zip(found, updated(made), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", keras.optimizers.SGD), ("lbfgs", Lbfgs)])
 def test_the_others_are_the_libraries_own(name, kind):
     assert type(optimizer(Config(optimizer=name, schedule="constant"))) is kind
 

@@ -294,7 +294,8 @@ class Optimization:
 
         def keep() -> tf.Tensor:
             for best, variable in zip(self._best, self._variables, strict=True):
-                best.assign(tf.where(_for_each(better, variable), variable, best))
+                # Choosing between two pictures takes as long as ten copies of one.
+                best.assign(variable if len(losses) == 1 else tf.where(_for_each(better, variable), variable, best))
             self._best_losses.assign(tf.where(better, losses, self._best_losses))
             return tf.constant(True)
 

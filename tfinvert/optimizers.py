@@ -14,6 +14,26 @@ from tfinvert.schedules import schedule
 GREY_LEVEL = 1 / 255
 
 
+class Adam(keras.optimizers.Adam):
+    """Keras' Adam (Kingma & Ba 2015), whose update is one operation instead of a dozen passes over the pixels."""
+
+    def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
+        index = self._get_variable_index(variable)
+        updates = tf.cast(tf.convert_to_tensor(self.iterations) + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(self.beta_1, updates),
+            beta2_power=tf.pow(self.beta_2, updates),
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
 class MomentumSGD(keras.optimizers.SGD):
     """Gradient descent with momentum that is zeroed when the learning rate changes (Mahendran & Vedaldi 2015)."""
 
@@ -82,7 +102,7 @@ def optimizer(config: Config) -> keras.optimizers.Optimizer | Lbfgs:
         return Lbfgs()
     rate = schedule(config)
     if config.optimizer == "adam":
-        return keras.optimizers.Adam(rate, epsilon=config.epsilon)
+        return Adam(rate, epsilon=config.epsilon)
     if config.optimizer == "mv2016":
         return NormalizedMomentum(rate)
     return (MomentumSGD if config.momentum_reset else keras.optimizers.SGD)(rate, momentum=config.momentum)

@@ -202,9 +202,9 @@ def run_in_torch(torch, part, image):
         first, *rest = (values[i] for i in node.input)
         pads = given.get("pads", [0] * 4)
         if given.get("auto_pad") == b"SAME_UPPER":
-            assert given["kernel_shape"] == [3, 3]
-            assert given["strides"] == [1, 1]
-            pads = [1] * 4
+            assert all(side in (1, 3) for side in given["kernel_shape"])
+            assert given.get("strides", [1, 1]) == [1, 1]
+            pads = [side // 2 for side in given["kernel_shape"]] * 2
         if node.op_type == "Pad":
             assert pads[:2] == pads[4:6] == [0, 0]
             pads = [*pads[2:4], *pads[6:]]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from tfinvert.networks.graph import Graph
 
-FORMAT = 3  # of a cache entry: raised when what is written there changes
+FORMAT = 4  # of a cache entry: raised when what is written there changes
 TOLERANCE = 1e-4  # largest relative difference from onnxruntime
 LARGE_MATRIX = 2**22  # elements from which a matrix is kept out of the converter
 AXIS_OPERATORS = frozenset("Flatten Concat ReduceMean Softmax Pad Reshape SpaceToDepth Squeeze Transpose Unsqueeze".split())

@@ -585,22 +585,19 @@ def fold(graph: Graph, stems: bool = True) -> Graph:
 
     Batch normalisation goes into the convolution before it where nothing else reads the value between
     (w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta); paddings become SAME or VALID where they mean the
-    same, which saves a copy of the activations each; a strided convolution of the picture becomes one of stride 1 over
-    more channels (`_space_to_depth`, unless `stems` is False); matrices are stored as they are multiplied.
+    same, which saves a copy of the activations each; a convolution of the picture, whose three channels libraries do badly
+    at, becomes one over more channels (`_space_to_depth` and `_by_columns`, unless `stems` is False); matrices are stored as
+    they are multiplied.
     """
     graph = _fold_batch_norms(graph)
+    if stems:
+        graph = _fold_stems(graph)
     shapes = graph.shapes()
     weights = dict(graph.weights)
     nodes = []
     for node in graph.nodes:
         if node.op_type in ("Conv", "MaxPool", "AveragePool"):
-            rewritten = _space_to_depth(graph, node, shapes) if stems else None
-            if rewritten is not None:
-                *before, node = rewritten[0]
-                nodes.extend(before)
-                weights.update(rewritten[1])
-            else:
-                node = _simplest_padding(node, shapes)
+            node = _simplest_padding(node, shapes)
             if node.op_type == "AveragePool" and any(attributes(node).get("pads", ())) and not _counts_padding(node):
                 pool, scale, map_name = _padded_average(node, shapes)
                 weights[map_name] = scale
@@ -666,48 +663,74 @@ def _padded_average(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]])
     return pool, scale, f"{name}/scale"
 
 
-def _space_to_depth(
-    graph: Graph, node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]] | None:
+def _fold_stems(graph: Graph) -> Graph:
+    shapes = graph.shapes()
+    weights = dict(graph.weights)
+    nodes = []
+    for node in graph.nodes:
+        stem = _stem(graph, node, shapes)
+        made = (_space_to_depth(graph, stem) or _by_columns(graph, stem)) if stem else None
+        nodes.extend(made[0] if made else [node])
+        weights.update(made[1] if made else {})
+    return dataclasses.replace(graph, nodes=tuple(nodes), weights=weights)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stem:
+    """A convolution that reads the picture: its kernel [out, in, height, width], stride, and along each axis the picture's
+    length, the output's, and how many pixels are padded before the picture."""
+
+    node: onnx.NodeProto
+    kernel: np.ndarray
+    stride: int
+    lengths: tuple[int, ...]
+    outs: tuple[int, ...]
+    begin: tuple[int, ...]
+
+    def end(self, sizes: Iterable[int]) -> list[int]:
+        """Pixels to pad behind the picture for windows of other sizes in pixels, which begin where those of the node do."""
+        axes = zip(self.lengths, self.outs, self.begin, sizes, strict=True)
+        return [(out - 1) * self.stride + size - length - before for length, out, before, size in axes]
+
+
+def _stem(graph: Graph, node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> _Stem | None:
+    given = attributes(node)
+    strides = given.get("strides", [1, 1])
+    known = node.op_type == "Conv" and node.input[0] == graph.image and node.input[1] in graph.weights
+    if not known or strides[0] != strides[1] or given.get("group", 1) != 1 or max(given.get("dilations", [1])) > 1:
+        return None
+    kernel, lengths, outs = graph.weights[node.input[1]], shapes[graph.image][2:], shapes[node.output[0]][2:]
+    totals = [max((o - 1) * strides[0] + k - n, 0) for o, k, n in zip(outs, kernel.shape[2:], lengths, strict=True)]
+    begin = {
+        b"SAME_UPPER": [total // 2 for total in totals],
+        b"SAME_LOWER": [total - total // 2 for total in totals],
+        b"VALID": [0, 0],
+    }.get(given.get("auto_pad", b"NOTSET"), given.get("pads", [0] * 4)[:2])
+    return _Stem(node, kernel, strides[0], lengths, outs, tuple(begin))
+
+
+def _space_to_depth(graph: Graph, stem: _Stem) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]] | None:
     """A convolution of the picture with stride s as one of stride 1 over blocks of s x s pixels, with its weights.
 
     A kernel of k x k over 3 channels becomes one of ceil(k / s) x ceil(k / s) over 3 s^2, filled up with zeros: the same
     sums, whose gradient to the picture costs less than half, because libraries do badly at 3 channels and at strides.
-    Padding is done on the picture, where it costs least. None where it does not apply: other convolutions, and sizes
+    Padding is done on the picture, where it costs least. None where it does not apply: a stride of 1, and sizes
     that leave pixels at the end which no window reaches and no block has room for.
     """
-    given = attributes(node)
-    strides = given.get("strides", [1, 1])
-    step = strides[0]
-    known = node.op_type == "Conv" and node.input[0] == graph.image and node.input[1] in graph.weights
-    if not known or step < 2 or list(strides) != [step, step]:
+    kernel, step = stem.kernel, stem.stride
+    if step < 2 or min(kernel.shape[2:]) < step:
         return None
-    if given.get("group", 1) != 1 or max(given.get("dilations", [1])) > 1:
-        return None
-    kernel = graph.weights[node.input[1]]
-    if min(kernel.shape[2:]) < step:
-        return None
-    begin, end, taps = [], [], []
-    for axis in (0, 1):
-        length, out, size = shapes[graph.image][2 + axis], shapes[node.output[0]][2 + axis], kernel.shape[2 + axis]
-        total = max((out - 1) * step + size - length, 0)
-        before = {
-            b"SAME_UPPER": total // 2,
-            b"SAME_LOWER": total - total // 2,
-            b"VALID": 0,
-        }.get(given.get("auto_pad", b"NOTSET"), given.get("pads", [0] * 4)[axis])
-        taps.append(math.ceil(size / step))
-        begin.append(before)
-        end.append(step * (out + taps[axis] - 1) - length - before)
+    taps = [math.ceil(size / step) for size in kernel.shape[2:]]
+    end = stem.end([n * step for n in taps])
     if min(end) < 0:
         return None
-    name = node.output[0]
+    name = stem.node.output[0]
     filled = np.pad(kernel, ((0, 0), (0, 0), *((0, n * step - k) for n, k in zip(taps, kernel.shape[2:], strict=True))))
     blocks = filled.reshape(*kernel.shape[:2], taps[0], step, taps[1], step).transpose(0, 3, 5, 1, 2, 4)
     weights = {f"{name}/blocks": np.ascontiguousarray(blocks.reshape(kernel.shape[0], -1, *taps))}
     nodes, value = [], graph.image
-    if any(begin + end):
-        pads = [0, 0, *begin, 0, 0, *end]
+    if any((*stem.begin, *end)):
+        pads = [0, 0, *stem.begin, 0, 0, *end]
         padded = f"{name}/padded"
         if graph.opset >= 11:
             weights[f"{name}/pads"] = np.array(pads, np.int64)
@@ -715,18 +738,37 @@ def _space_to_depth(
         else:
             nodes.append(helper.make_node("Pad", [value], [padded], name=padded, pads=pads))
         value = padded
-    nodes.append(helper.make_node("SpaceToDepth", [value], [f"{name}/depth"], name=f"{name}/depth", blocksize=step))
-    nodes.append(
-        remake(
-            node,
-            inputs=[f"{name}/depth", f"{name}/blocks", *node.input[2:]],
-            kernel_shape=taps,
-            strides=[1, 1],
-            pads=None,
-            auto_pad="VALID",
-        )
-    )
+    depth = f"{name}/depth"
+    nodes.append(helper.make_node("SpaceToDepth", [value], [depth], name=depth, blocksize=step))
+    inputs = [depth, f"{name}/blocks", *stem.node.input[2:]]
+    nodes.append(remake(stem.node, inputs=inputs, kernel_shape=taps, strides=[1, 1], pads=None, auto_pad="VALID"))
     return nodes, weights
+
+
+def _by_columns(graph: Graph, stem: _Stem) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]] | None:
+    """A convolution of the picture with stride 1 as two, with their weights.
+
+    The first puts the w pixels of a row of the window beside each other, as 3 w channels of one pixel; the second has windows
+    of one column: the same products, but for ones and zeros. Libraries fill 3 channels up to 16, so that the gradient to the
+    picture takes a w-th of the arithmetic. None for other strides, and windows that are one pixel wide.
+    """
+    outputs, channels, height, width = stem.kernel.shape
+    if stem.stride > 1 or width == 1:
+        return None
+    name = stem.node.output[0]
+    beside = f"{name}/beside"
+    one_hot = np.eye(width * channels, dtype=np.float32).reshape(width * channels, 1, width, channels)
+    weights = {
+        f"{name}/row": np.ascontiguousarray(one_hot.transpose(0, 3, 1, 2)),
+        f"{name}/columns": stem.kernel.transpose(0, 3, 1, 2).reshape(outputs, width * channels, height, 1),
+    }
+    (top, left), (bottom, right) = stem.begin, stem.end((height, width))
+    row = helper.make_node(
+        "Conv", [graph.image, f"{name}/row"], [beside], name=beside, kernel_shape=[1, width], pads=[0, left, 0, right]
+    )
+    inputs = [beside, f"{name}/columns", *stem.node.input[2:]]
+    columns = remake(stem.node, inputs=inputs, kernel_shape=[height, 1], pads=[top, 0, bottom, 0], auto_pad=None)
+    return [row, columns], weights
 
 
 def _simplest_padding(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> onnx.NodeProto:
