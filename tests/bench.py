@@ -308,6 +308,7 @@ def inversion(order: dict):
     from tfinvert.optimize import run_optimization
 
     use_threads(order)
+    precision.pack_weights_once()
     with convert.Conversion(request) as conversion:
         model = load(conversion.result(), "network").model
     wanted = {name: tf.constant(value) for name, value in model(tf.constant(target), training=False).items()}

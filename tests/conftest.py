@@ -27,6 +27,12 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
+def weights_that_may_change(monkeypatch):
+    """No test says for its whole process, in which others train, that the weights of convolutions stay."""
+    monkeypatch.setattr("tfinvert.precision.pack_weights_once", lambda: None)
+
+
+@pytest.fixture(autouse=True)
 def log_as_it_was():
     """What the program sets of its log, for its process, does not outlive a test."""
     log = logging.getLogger("tfinvert")

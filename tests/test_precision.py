@@ -1,11 +1,14 @@
 """What TensorFlow is told about arithmetic and memory, and what stands in the way of a GPU; none is needed to see it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tests.conftest import tiny_graph, write_onnx
+from tests.conftest import ROOT, tiny_graph, write_onnx
 from tfinvert import precision
 from tfinvert.config import Config
 from tfinvert.errors import InputError
@@ -38,6 +41,54 @@ def test_bfloat16_ends_in_float32():
     with precision.arithmetic(Config(steps=20, precision="bfloat16")):
         assert bfloat16()
     assert not bfloat16()
+
+
+PACKED = """
+import sys
+import numpy as np, tensorflow as tf
+from tfinvert import images, precision, presets
+from tfinvert.config import Config
+from tfinvert.networks import convert
+from tfinvert.networks.network import load
+from tfinvert.optimize import run_optimization
+
+if sys.argv[2] == "packed":
+    precision.pack_weights_once()
+found = {}
+for layer in ("res8", "res3"):  # of 512 channels; with a pyramid
+    config = Config(model="resnet18", layers=(layer,), weights="random", size=(64, 64), steps=5)
+    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
+        network = load(conversion.result(), "network")
+    config, model = presets.at_depth(config, network.layers, network.size), network.model
+    targets = {name: tf.constant(v) for name, v in model(images.load("astronaut", (64, 64)), training=False).items()}
+    start = np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 3)).astype(np.float32)
+    running = run_optimization(config, model, targets, start)
+    found[layer] = targets[layer].numpy()
+    found[f"{layer} gradient"] = running.gradient()[0].numpy()
+    found[f"{layer} losses"] = np.array([snapshot.loss for snapshot in running.run(5, 5)])
+np.savez(sys.argv[1], **found)
+"""
+
+
+def test_packed_weights_give_the_same_results(tmp_path):
+    """In processes of their own: TensorFlow reads it once."""
+    found = []
+    for name in ("packed", "plain"):
+        file = tmp_path / f"{name}.npz"
+        subprocess.run([sys.executable, "-c", PACKED, str(file), name], cwd=ROOT, check=True, capture_output=True)
+        found.append(np.load(file))
+    assert len(found[0].files) == 6
+    for name in found[0].files:
+        packed, plain = (one[name] for one in found)
+        assert np.linalg.norm(packed - plain) <= 1e-4 * np.linalg.norm(plain), name
+        assert np.linalg.norm(plain) > 0
+
+
+def test_what_is_optimised_is_not_said_to_stay(monkeypatch):
+    precision.let_weights_change()
+    monkeypatch.setenv(precision.FIXED_WEIGHTS, "1")
+    with pytest.raises(InputError, match="unset it"):
+        precision.let_weights_change()
 
 
 def test_float32_is_float32():

@@ -450,7 +450,8 @@ def _invert(config: Config) -> None:
         images.check(config.init)
     if left:
         with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
-            _import_tensorflow()  # while the network is being converted
+            # While the network is being converted. A deep image prior is a network that is optimised.
+            _import_tensorflow(fixed_weights=config.parameterization != "deep_prior")
             from tfinvert.experiments import invert
 
             found = invert.run_together([invert.Job(one, run_dir) for one, run_dir in left], conversion)
@@ -483,7 +484,7 @@ def _classify(config: SaliencyConfig | FoolConfig | ClassVisConfig) -> None:
     for name in config.classes:
         imagenet.find(name)
     with convert.Conversion(convert.request_for(config, config.needed_layers())) as conversion:
-        _import_tensorflow()
+        _import_tensorflow(fixed_weights=True)
         from tfinvert.experiments import class_vis, fool, saliency
 
         if isinstance(config, SaliencyConfig):
@@ -505,7 +506,7 @@ def _style(config: StyleConfig) -> None:
 
     with contextlib.ExitStack() as stack:
         prepared = scales(config, stack)
-        _import_tensorflow()
+        _import_tensorflow(fixed_weights=True)
         from tfinvert.experiments import style
 
         style.run(config, prepared, run_dir)
@@ -591,13 +592,21 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _import_tensorflow() -> None:
-    """Imports TensorFlow without what its C++ says on standard error where there is no GPU, unless the import fails."""
+def _import_tensorflow(fixed_weights: bool = False) -> None:
+    """Imports TensorFlow without what its C++ says on standard error where there is no GPU, unless the import fails.
+
+    Args:
+      fixed_weights: the process has no convolution whose weights change.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet.standard_error_held_back():
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # says most of it
+    if fixed_weights:
+        from tfinvert import precision
+
+        precision.pack_weights_once()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
@@ -11,6 +12,27 @@ from tfinvert.config import Config
 from tfinvert.errors import InputError
 
 OPTION = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's graph optimiser
+FIXED_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"  # read before TensorFlow's first convolution
+
+
+def pack_weights_once() -> None:
+    """Has this process keep the weights of convolutions in the order in which they are multiplied.
+
+    Only weights that are constants of a graph are kept so otherwise, and a large network has no room for constants; others are
+    read as they are, which from 256 channels on takes up to twice as long. For the whole process, which may have no convolution
+    whose weights change: it would go on with the first ones.
+    """
+    os.environ[FIXED_WEIGHTS] = "1"
+
+
+def let_weights_change() -> None:
+    """To be called before weights of convolutions are optimised.
+
+    Raises:
+      InputError: this process, or who started it, has said that they stay.
+    """
+    if os.environ.get(FIXED_WEIGHTS, "0") not in ("", "0", "false"):
+        raise InputError(f"{FIXED_WEIGHTS} is set, with which weights that are optimised would never change; unset it")
 
 
 @contextlib.contextmanager

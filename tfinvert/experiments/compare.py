@@ -363,7 +363,12 @@ def carry_out(order_file: str, answer_file: str) -> None:
     try:
         fields = _got(Path(order_file))
         settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields["config"].items()}
-        answer: Any = measure(Order(**{**fields, "config": Config(**settings)}))
+        order = Order(**{**fields, "config": Config(**settings)})
+        if order.side == "tensorflow":
+            from tfinvert import precision
+
+            precision.pack_weights_once()
+        answer: Any = measure(order)
     except InputError as error:
         answer = {"input_error": str(error)}
     except NonFiniteLossError as error:

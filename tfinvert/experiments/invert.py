@@ -122,6 +122,8 @@ def run_together(jobs: Sequence[Job], conversion: Conversion) -> list[tuple[Resu
     """
     precision.grow_gpu_memory()
     config = jobs[0].config
+    if config.parameterization == "deep_prior":
+        precision.let_weights_change()
     network = load(conversion.result(), config.network_name())
     targets = [images.load(job.config.image, network.size) if job.target is None else job.target for job in jobs]
     starts = [parameterizations.initial_image(config.init, network.size, config.seed + n) for n in range(config.seeds)]

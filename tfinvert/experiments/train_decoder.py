@@ -49,6 +49,7 @@ def run(config: DecoderConfig, conversion: Conversion, run_dir: RunDirectory, sp
       Interrupted: a signal asked to end; a checkpoint is there.
     """
     precision.grow_gpu_memory()
+    precision.let_weights_change()
     cluster = training.cluster()  # before anything else runs on a device
     with cluster.strategy.scope():
         network = load(conversion.result(), config.network_name())
