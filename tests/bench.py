@@ -288,12 +288,11 @@ def inversion(order: dict):
         import torch
 
         from tfinvert import torch_port
-        from tfinvert.networks import graph, zoo
+        from tfinvert.networks import graph
 
         if order.get("threads"):
             torch.set_num_threads(order["threads"])
-        folded = graph.read(Path(order["graph"]))
-        prepare = zoo.PREPROCESSING[request.preprocessing]
+        folded, prepare = convert.folded(request, graph.read(Path(order["graph"])), stems=order["stems"])
         network = torch_port.TorchNetwork(folded, order["layers"], prepare, order["variant"] != "eager")
         wanted = torch_port.features(network, target)
         reduced = 0 if config.precision == "float32" else config.steps
@@ -355,19 +354,18 @@ def speed(model: str, layer: str, pool: str, measured=contextlib.nullcontext, th
         part, layers = convert.cut_graph(request)
         gflop = 2 * graph.operations(part) / 1e9
         part = convert.with_weights(request, part)
-        files = dict.fromkeys(VARIANTS, f"{folder}/port.onnx")
-        graph.write(graph.fold(part), Path(files["eager"]))
-        if any(node.op_type == "SpaceToDepth" for node in graph.fold(part).nodes):
-            # It may be that PyTorch does better without.
-            files["channels_last, strided stem"] = f"{folder}/strided.onnx"
-            graph.write(graph.fold(part, stems=False), Path(f"{folder}/strided.onnx"))
+        file = Path(folder, "port.onnx")
+        graph.write(part, file)
+        # It may be that PyTorch does better with the convolution of the picture as it is.
+        variants = {variant: (variant, True) for variant in VARIANTS}
+        variants |= {f"{variant}, plain stem": (variant, False) for variant in VARIANTS[1:]}
         workers, work = {}, {}
         for precision in ("float32", "bfloat16"):
             case = {"model": model, "layer": layer, "pool": pool, "precision": precision, "threads": threads}
             workers[f"TensorFlow {precision}"] = Worker(side="tensorflow", **case)
-            for variant, file in files.items():
-                port = {"variant": variant, "graph": file, "layers": layers}
-                workers[f"PyTorch {variant} {precision}"] = Worker(side="pytorch", **port, **case)
+            for name, (variant, stems) in variants.items():
+                port = {"variant": variant, "stems": stems, "graph": str(file), "layers": layers}
+                workers[f"PyTorch {name} {precision}"] = Worker(side="pytorch", **port, **case)
             work.update(dict.fromkeys(workers, gflop) | work)
             for kind, count in PLAIN.items():
                 workers[f"{kind} {precision}"] = Worker(side="peak", kind=kind, precision=precision, threads=threads)

@@ -142,9 +142,9 @@ def test_what_the_benchmark_measures_runs(side, tmp_path):
     layer = {"model": "resnet18", "layer": "conv1", "pool": "max", "size": 64}
     request = convert.request(model="resnet18", onnx=None, weights="random", layers=("conv1",), size=(64, 64), pool="max")
     part, layers = convert.cut_graph(request)
-    graph.write(graph.fold(convert.with_weights(request, part)), tmp_path / "port.onnx")
-    port = {"graph": str(tmp_path / "port.onnx"), "layers": layers, "variant": "eager"} if side == "pytorch" else {}
-    steps = bench.inversion({"side": side, "precision": "float32", **layer, **port})
+    graph.write(convert.with_weights(request, part), tmp_path / "port.onnx")
+    port = {"graph": str(tmp_path / "port.onnx"), "layers": layers, "variant": "eager", "stems": True}
+    steps = bench.inversion({"side": side, "precision": "float32", **layer, **(port if side == "pytorch" else {})})
     for _ in range(3):
         next(steps)
     steps.close()

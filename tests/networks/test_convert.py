@@ -170,12 +170,12 @@ def test_features_and_gradient_agree_with_torch(model, layer, pool):
     part = graph.with_pooling(graph.cut(whole, [network.layers[layer].tensor]), pool)
     part = random_weights.filled(part, np.concatenate([prepared("chelsea"), prepared("coffee")]))
 
-    def in_torch(part, dtype):
+    def in_torch(part, prepare, dtype):
         """Features of the photograph, and the gradient of the same loss at the same start."""
         pixels = torch.tensor(start, dtype=dtype, requires_grad=True)
         scale, shift = torch.tensor(prepare.scale, dtype=dtype), torch.tensor(prepare.shift, dtype=dtype)
         with torch.no_grad():
-            wanted = run_in_torch(torch, part, torch.tensor(prepared("astronaut"), dtype=dtype))
+            wanted = run_in_torch(torch, part, (torch.tensor(picture, dtype=dtype) * scale + shift).permute(0, 3, 1, 2))
         features = run_in_torch(torch, part, (pixels * scale + shift).permute(0, 3, 1, 2))
         torch.mean((features - wanted) ** 2).backward()
         return wanted.permute(0, 2, 3, 1).numpy(), pixels.grad.numpy()
@@ -183,12 +183,12 @@ def test_features_and_gradient_agree_with_torch(model, layer, pool):
     def distance(a, b):
         return np.linalg.norm(a - b) / np.linalg.norm(b)
 
-    features, same = in_torch(graph.fold(part), torch.float32)
+    features, same = in_torch(*convert.folded(request(model=model), part), torch.float32)
     np.testing.assert_allclose(features, target, atol=1e-4 * float(tf.reduce_max(target)))
     assert distance(gradient, same) < 1e-4
     # In double precision and without folding. Rounding in single precision, by either framework, moves a few values
     # over the kink of a ReLU, which changes the gradient by more than its own size.
-    features, exact = in_torch(part, torch.float64)
+    features, exact = in_torch(part, prepare, torch.float64)
     np.testing.assert_allclose(features, target, atol=1e-4 * float(tf.reduce_max(target)))
     assert distance(gradient, exact) < 5e-3
 
@@ -363,13 +363,35 @@ def test_auto_says_why_it_uses_random_weights(tmp_path, monkeypatch, caplog):
 def test_a_layer_that_differs_from_onnxruntime_stops_the_conversion(tmp_path, monkeypatch):
     reference = convert._reference
     monkeypatch.setattr(convert, "_reference", lambda *a: {k: v * 1.001 for k, v in reference(*a).items()})
-    monkeypatch.setattr(convert, "_export", lambda part, layers, prepare: FakeModule(part, layers, reference))
+    monkeypatch.setattr(convert, "_export", lambda part, prepare, layers: FakeModule(part, layers, reference))
     monkeypatch.setattr(zoo, "PREPROCESSING", {"none": zoo.PREPROCESSING["none"]})
     file = str(write_onnx(tiny_graph(), tmp_path / "net.onnx"))
     wrong = request(onnx=file, weights="auto", layers=("pool1",), preprocessing="none")
     with pytest.raises(InputError, match=r"layer 'pool1' differs from onnxruntime by 1\.0e-03 .* expected at most 1e-04"):
         convert._convert(wrong, tmp_path / "entry", lambda **event: None)
     assert not (tmp_path / "entry").exists()
+
+
+@pytest.mark.parametrize("preprocessing", ["torch", "caffe", "tf", "none"])
+def test_scale_and_order_of_the_colours_are_in_the_kernels(preprocessing, tmp_path):
+    file = str(write_onnx(tiny_graph(), tmp_path / "net.onnx"))
+    wanted = request(onnx=file, weights="auto", layers=("conv1",), preprocessing=preprocessing)
+    part, layers = convert.cut_graph(wanted)
+    found, left = convert.folded(wanted, part)
+    assert (left.channels, left.scale) == ((0, 1, 2), (1.0, 1.0, 1.0))
+    picture = images.load("astronaut", part.size)
+    mine = np.ascontiguousarray((picture + np.float32(left.shift)).transpose(0, 3, 1, 2))
+    expected = convert._reference(part, convert._network_input(wanted, part, "astronaut"))[layers["conv1"]]
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(convert._reference(found, mine)[layers["conv1"]], expected, atol=1e-5 * largest)
+
+
+def test_a_picture_that_others_than_convolutions_read_is_prepared_before(tmp_path):
+    graph_ = tiny_graph()
+    first = onnx.helper.make_node("Relu", [graph_.image], ["positive"])
+    nodes = [graph.remake(n, inputs=["positive" if i == graph_.image else i for i in n.input]) for n in graph_.nodes]
+    part = dataclasses.replace(graph_, nodes=(first, *nodes))
+    assert convert.folded(request(preprocessing="caffe"), part)[1] == zoo.PREPROCESSING["caffe"]
 
 
 class FakeModule:

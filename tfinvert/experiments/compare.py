@@ -21,7 +21,7 @@ from tfinvert import images, metrics, presets
 from tfinvert.config import Config, flag_text
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.files import write_text
-from tfinvert.networks import convert, graph, zoo
+from tfinvert.networks import convert, graph
 
 FIRST = 50
 CHILD = "import sys; from tfinvert.experiments import compare; compare.carry_out(*sys.argv[1:])"
@@ -105,7 +105,7 @@ def run(config: Config, conversion: convert.Conversion, launch: Callable[[Order]
     target = images.load(config.image, converted.size)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "port.onnx")
-        graph.write(graph.fold(convert.with_weights(conversion.request, part)), file)
+        graph.write(convert.with_weights(conversion.request, part), file)
         main, *others = config.torch_variants
         # The other ways only show their speed; their order has nothing to win or to lose by it.
         ours = launch(Order("tensorflow", config, config.steps, time.time()))
@@ -260,9 +260,8 @@ def _pytorch(order: Order) -> Side:
     from tfinvert import torch_port
 
     config = order.config
-    folded = graph.read(Path(order.graph))
-    request = convert.request_for(config, config.layers)
-    network = torch_port.TorchNetwork(folded, order.layers, zoo.PREPROCESSING[request.preprocessing], order.variant != "eager")
+    folded, prepare = convert.folded(convert.request_for(config, config.layers), graph.read(Path(order.graph)))
+    network = torch_port.TorchNetwork(folded, order.layers, prepare, order.variant != "eager")
     target, initial = images.load(config.image, folded.size), order.initial
     assert initial is not None
     try:

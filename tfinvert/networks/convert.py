@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from tfinvert.networks.graph import Graph
 
-FORMAT = 4  # of a cache entry: raised when what is written there changes
+FORMAT = 5  # of a cache entry: raised when what is written there changes
 TOLERANCE = 1e-4  # largest relative difference from onnxruntime
 LARGE_MATRIX = 2**22  # elements from which a matrix is kept out of the converter
 AXIS_OPERATORS = frozenset("Flatten Concat ReduceMean Softmax Pad Reshape SpaceToDepth Squeeze Transpose Unsqueeze".split())
@@ -60,6 +60,7 @@ class Request:
       size: (height, width) of the pictures, or None for the file's own.
       pool: "max" or "avg".
       preprocessing: key of `zoo.PREPROCESSING`.
+      pools_as_convolutions: of average pools, `graph.fold`.
     """
 
     model: str | None
@@ -70,6 +71,7 @@ class Request:
     size: tuple[int, int] | None
     pool: str
     preprocessing: str
+    pools_as_convolutions: bool = False
 
     def key(self) -> str:
         """Names the cache entry: everything that made it, the libraries' versions included."""
@@ -128,6 +130,7 @@ def request(
     size: tuple[int, int] | None,
     pool: str,
     preprocessing: str | None = None,
+    precision: str = "float32",
     models_folder: Path | None = None,
 ) -> Request:
     """Finds the file that a run needs, downloading it where that is asked for.
@@ -139,6 +142,7 @@ def request(
         weights otherwise, "random" takes the graph alone.
       layers, size, pool: as in Request.
       preprocessing: key of `zoo.PREPROCESSING`; None for the model's own.
+      precision: that the network will be run in.
       models_folder: where downloaded files are; None for models/ of the checkout, else the user's cache.
 
     Raises:
@@ -174,6 +178,7 @@ def request(
         size=size,
         pool=pool,
         preprocessing=preprocessing or known.preprocessing,
+        pools_as_convolutions=pool == "avg" and precision == "float32",
     )
 
 
@@ -187,6 +192,7 @@ def request_for(config: RunConfig, layers: tuple[str, ...]) -> Request:
         size=config.size,
         pool=config.pool,
         preprocessing=config.preprocessing,
+        precision=getattr(config, "precision", "float32"),
     )
 
 
@@ -463,6 +469,17 @@ def with_weights(request: Request, part: Graph) -> Graph:
     return random_weights.filled(part, np.concatenate([_network_input(request, part, n) for n in ("chelsea", "coffee")]))
 
 
+def folded(request: Request, part: Graph, *, stems: bool = True, pools: bool = False) -> tuple[Graph, zoo.Preprocessing]:
+    """The cut graph of a request, with weights, in the form that runs fastest (`graph.fold`), and how pictures are prepared.
+
+    Where convolutions alone read the picture, the order of its colours and their scale are in their kernels.
+    """
+    from tfinvert.networks import graph as graphs
+
+    part, prepare = _prepared(part, zoo.PREPROCESSING[request.preprocessing])
+    return graphs.fold(part, stems=stems, pools=pools), prepare
+
+
 def _network_input(request: Request, graph: Graph, name: str) -> np.ndarray:
     """A photograph as the network's own input, [1, 3, H, W]."""
     import numpy as np
@@ -485,9 +502,8 @@ def _convert(request: Request, folder: Path, say) -> None:
     geometry = graphs.geometry(part)
     say(event="accepted")
     part = with_weights(request, part)
-    prepare = zoo.PREPROCESSING[request.preprocessing]
     expected = _reference(part, _network_input(request, part, "astronaut"))
-    module = _export(graphs.fold(part), layers, prepare)
+    module = _export(*folded(request, part, pools=request.pools_as_convolutions), layers)
     found = module.features(images.load("astronaut", part.size))
     described = []
     import tensorflow as tf  # not before onnx2tf, which must set its environment first
@@ -531,7 +547,33 @@ def _reference(graph: Graph, inputs: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(graph.outputs, values, strict=True))
 
 
-def _export(graph: Graph, layers: dict[str, str], prepare: zoo.Preprocessing):
+def _prepared(graph: Graph, prepare: zoo.Preprocessing) -> tuple[Graph, zoo.Preprocessing]:
+    """The graph with scale and order of the colours in the kernels that read the picture, and what is left to do to it."""
+    import numpy as np
+
+    from tfinvert.networks import graph as graphs
+
+    readers = graph.consumers()[graph.image]
+    if any(n.op_type != "Conv" or n.input[1] not in graph.weights or graph.weights[n.input[1]].shape[1] != 3 for n in readers):
+        return graph, prepare
+    order = np.argsort(prepare.channels)  # a kernel's channel for each of red, green, blue
+    scale = np.array(prepare.scale)[order]
+    weights, changed = dict(graph.weights), {}
+    for node in readers:
+        kernel = weights[node.input[1]][:, order] * scale[:, None, None]
+        changed[id(node)] = name = f"{node.output[0]}/scaled"
+        weights[name] = kernel.astype(np.float32)
+    nodes = [
+        graphs.remake(node, inputs=[node.input[0], changed[id(node)], *node.input[2:]]) if id(node) in changed else node
+        for node in graph.nodes
+    ]
+    shift = (np.array(prepare.shift)[order] / scale).tolist()
+    return dataclasses.replace(graph, nodes=tuple(nodes), weights=weights), zoo.Preprocessing(
+        (0, 1, 2), (1.0,) * 3, tuple(shift)
+    )
+
+
+def _export(graph: Graph, prepare: zoo.Preprocessing, layers: dict[str, str]):
     """A tf.Module whose `features` maps [batch, H, W, 3] RGB in [0, 1] to {layer name: features}, made by onnx2tf."""
     from tfinvert.networks import graph as graphs
 
@@ -556,9 +598,12 @@ def _export(graph: Graph, layers: dict[str, str], prepare: zoo.Preprocessing):
     def features(image):
         if prepare.channels != (0, 1, 2):
             image = tf.gather(image, prepare.channels, axis=-1)
-        prepared = image * tf.constant(prepare.scale) + tf.constant(prepare.shift)
-        values = {graph.image: prepared, **dict(zip(sorted(large), constants, strict=True))}
-        outputs = model([values[name] for name in by_name] if large else prepared)
+        if set(prepare.scale) != {1.0}:
+            image = image * tf.constant(prepare.scale)
+        if any(prepare.shift):
+            image = image + tf.constant(prepare.shift)
+        values = {graph.image: image, **dict(zip(sorted(large), constants, strict=True))}
+        outputs = model([values[name] for name in by_name] if large else image)
         values = dict(zip(tensors, outputs if isinstance(outputs, (list, tuple)) else [outputs], strict=True))
         return {name: values[tensor] for name, tensor in layers.items()}
 

@@ -580,14 +580,17 @@ def with_pooling(graph: Graph, pool: str) -> Graph:
     )
 
 
-def fold(graph: Graph, stems: bool = True) -> Graph:
+def fold(graph: Graph, *, stems: bool = True, pools: bool = False) -> Graph:
     """The graph in the form that converts to the fastest Keras model: the same outputs to rounding.
 
     Batch normalisation goes into the convolution before it where nothing else reads the value between
     (w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta); paddings become SAME or VALID where they mean the
     same, which saves a copy of the activations each; a convolution of the picture, whose three channels libraries do badly
-    at, becomes one over more channels (`_space_to_depth` and `_by_columns`, unless `stems` is False); matrices are stored as
-    they are multiplied.
+    at, becomes one over more channels (`_space_to_depth` and `_by_columns`); matrices are stored as they are multiplied.
+
+    Args:
+      stems: False to leave convolutions of the picture as they are.
+      pools: makes average pools convolutions, whose gradient costs TensorFlow less in float32 and much more in bfloat16.
     """
     graph = _fold_batch_norms(graph)
     if stems:
@@ -598,7 +601,9 @@ def fold(graph: Graph, stems: bool = True) -> Graph:
     for node in graph.nodes:
         if node.op_type in ("Conv", "MaxPool", "AveragePool"):
             node = _simplest_padding(node, shapes)
-            if node.op_type == "AveragePool" and any(attributes(node).get("pads", ())) and not _counts_padding(node):
+            if pools and node.op_type == "AveragePool" and attributes(node).get("auto_pad") == b"VALID":
+                node, weights[f"{node.output[0]}/mean"] = _average_by_convolution(node, shapes)
+            elif node.op_type == "AveragePool" and any(attributes(node).get("pads", ())) and not _counts_padding(node):
                 pool, scale, map_name = _padded_average(node, shapes)
                 weights[map_name] = scale
                 nodes.append(pool)
@@ -661,6 +666,24 @@ def _padded_average(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]])
         "AveragePool", list(node.input), [f"{name}/counted"], name=f"{name}/counted", **{**given, "count_include_pad": 1}
     )
     return pool, scale, f"{name}/scale"
+
+
+def _average_by_convolution(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> tuple[onnx.NodeProto, np.ndarray]:
+    """An average pool as a convolution of each channel by itself, with its kernel."""
+    given, channels = attributes(node), shapes[node.input[0]][1]
+    sides = given["kernel_shape"]
+    name = node.output[0]
+    made = helper.make_node(
+        "Conv",
+        [node.input[0], f"{name}/mean"],
+        [name],
+        name=node.name,
+        kernel_shape=sides,
+        strides=given.get("strides", [1, 1]),
+        auto_pad="VALID",
+        group=channels,
+    )
+    return made, np.full((channels, 1, *sides), 1 / math.prod(sides), np.float32)
 
 
 def _fold_stems(graph: Graph) -> Graph:
