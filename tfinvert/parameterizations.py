@@ -16,7 +16,6 @@ NORMALIZED_BOUND = 1.5
 SIGMOID_MARGIN = 1e-3  # an image file's 0 and 1 would be infinitely far out
 BOUND = 160 / 255  # Mahendran & Vedaldi 2016: twice B = 80 grey levels
 PYRAMID_RISE = 0.5  # of the weights from one level of a pyramid to the next coarser one, as a power of two
-INSIDE = 1e-30  # products that are closer to 0 count as none
 PRIOR_INPUT = 16  # channels of noise that the deep image prior starts from
 PRIOR_CHANNELS = (64, 64, 48, 32, 16)  # of its stages, from the coarsest, each half the size of the next
 
@@ -151,14 +150,11 @@ def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parame
 def _clipped(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """Clipped to [0, 1], with the gradient of the identity wherever descending it does not lead further out."""
 
-    clipped = tf.clip_by_value(image, 0.0, 1.0)
-
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        # Negative below 0 and positive above 1, and the gradient the other way round where descending it leads outwards.
-        # ReluGrad gives it where what it is told of is positive, five times as fast as comparisons and tf.where.
-        return tf.raw_ops.ReluGrad(gradients=upstream, features=(image - clipped) * upstream + INSIDE)
+        outwards = ((image < 0) & (upstream > 0)) | ((image > 1) & (upstream < 0))
+        return tf.where(outwards, 0.0, upstream)
 
-    return clipped, gradient
+    return tf.clip_by_value(image, 0.0, 1.0), gradient
 
 
 def _linear_interpolation(full: int, part: int) -> np.ndarray:
