@@ -116,6 +116,24 @@ def test_paddings_are_rewritten_to_the_same_windows(options, size, operator):
     np.testing.assert_allclose(run(graphs.fold(graph), image)["y"], run(graph, image)["y"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("options", [{"kernel_shape": [2, 2], "strides": [2, 2]}, {"kernel_shape": [3, 2]}], ids=str)
+def test_small_average_pools_can_be_convolutions(options):
+    node = helper.make_node("AveragePool", ["x"], ["y"], **options)
+    graph = graphs.Graph(nodes=(node,), weights={}, image="x", size=(9, 8), outputs=("y",), opset=13)
+    (made,) = graphs.fold(graph, pools=True).nodes
+    assert made.op_type == "Conv"
+    assert [n.op_type for n in graphs.fold(graph).nodes] == ["AveragePool"]
+    image = np.random.default_rng(0).standard_normal((1, 3, 9, 8)).astype(np.float32)
+    np.testing.assert_allclose(run(graphs.fold(graph, pools=True), image)["y"], run(graph, image)["y"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{"kernel_shape": [4, 4]}, {"pads": [1, 1, 1, 1]}], ids=str)
+def test_large_and_padded_average_pools_stay(changes):
+    node = helper.make_node("AveragePool", ["x"], ["y"], **{"kernel_shape": [3, 3], "strides": [2, 2], **changes})
+    graph = graphs.Graph(nodes=(node,), weights={}, image="x", size=(9, 9), outputs=("y",), opset=13)
+    assert "Conv" not in {n.op_type for n in graphs.fold(graph, pools=True).nodes}
+
+
 STEMS = [  # of ResNet, AlexNet (torchvision, BVLC), SqueezeNet (torchvision, Gluon), VGG, and less usual ones
     {"kernel_shape": [7, 7], "strides": [2, 2], "pads": [3, 3, 3, 3]},
     {"kernel_shape": [11, 11], "strides": [4, 4], "pads": [2, 2, 2, 2]},

@@ -553,7 +553,7 @@ def _prepared(graph: Graph, prepare: zoo.Preprocessing) -> tuple[Graph, zoo.Prep
 
     from tfinvert.networks import graph as graphs
 
-    readers = graph.consumers()[graph.image]
+    readers = graph.consumers().get(graph.image, [])
     if any(n.op_type != "Conv" or n.input[1] not in graph.weights or graph.weights[n.input[1]].shape[1] != 3 for n in readers):
         return graph, prepare
     order = np.argsort(prepare.channels)  # a kernel's channel for each of red, green, blue
@@ -567,10 +567,9 @@ def _prepared(graph: Graph, prepare: zoo.Preprocessing) -> tuple[Graph, zoo.Prep
         graphs.remake(node, inputs=[node.input[0], changed[id(node)], *node.input[2:]]) if id(node) in changed else node
         for node in graph.nodes
     ]
-    shift = (np.array(prepare.shift)[order] / scale).tolist()
-    return dataclasses.replace(graph, nodes=tuple(nodes), weights=weights), zoo.Preprocessing(
-        (0, 1, 2), (1.0,) * 3, tuple(shift)
-    )
+    red, green, blue = (np.array(prepare.shift)[order] / scale).tolist()
+    left = zoo.Preprocessing(channels=(0, 1, 2), scale=(1.0, 1.0, 1.0), shift=(red, green, blue))
+    return dataclasses.replace(graph, nodes=tuple(nodes), weights=weights), left
 
 
 def _export(graph: Graph, prepare: zoo.Preprocessing, layers: dict[str, str]):

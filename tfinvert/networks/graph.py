@@ -601,7 +601,7 @@ def fold(graph: Graph, *, stems: bool = True, pools: bool = False) -> Graph:
     for node in graph.nodes:
         if node.op_type in ("Conv", "MaxPool", "AveragePool"):
             node = _simplest_padding(node, shapes)
-            if pools and node.op_type == "AveragePool" and attributes(node).get("auto_pad") == b"VALID":
+            if pools and _is_small_average(node):
                 node, weights[f"{node.output[0]}/mean"] = _average_by_convolution(node, shapes)
             elif node.op_type == "AveragePool" and any(attributes(node).get("pads", ())) and not _counts_padding(node):
                 pool, scale, map_name = _padded_average(node, shapes)
@@ -666,6 +666,12 @@ def _padded_average(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]])
         "AveragePool", list(node.input), [f"{name}/counted"], name=f"{name}/counted", **{**given, "count_include_pad": 1}
     )
     return pool, scale, f"{name}/scale"
+
+
+def _is_small_average(node: onnx.NodeProto) -> bool:
+    """Whether it is an average pool without padding over windows of at most 3 x 3: larger ones gain nothing."""
+    given = attributes(node)
+    return node.op_type == "AveragePool" and given.get("auto_pad") == b"VALID" and max(given["kernel_shape"]) <= 3
 
 
 def _average_by_convolution(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> tuple[onnx.NodeProto, np.ndarray]:
