@@ -94,7 +94,7 @@ def wall(code: str) -> float:
 
 PREPARE = """
 from tfinvert import cli
-from tfinvert.networks import convert
+from tfinvert.networks.conversion import convert
 config = cli.parse(['x', '--weights=random', '--layers=conv3_1'])
 with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
     cli._import_tensorflow()
@@ -149,9 +149,11 @@ def by_hand(model: str, layer: str, pool: str, steps: int) -> dict[str, float]:
     """Steps per second of the converted network and of the same layers written by hand in Keras."""
     import keras
 
-    from tfinvert import parameterizations, terms
-    from tfinvert.networks import convert, network
-    from tfinvert.optimize import Optimization
+    from tfinvert.images import parameterizations
+    from tfinvert.networks import network
+    from tfinvert.networks.conversion import convert
+    from tfinvert.objectives import terms
+    from tfinvert.optimize.step import Optimization
 
     request = convert.request(model=model, onnx=None, weights="random", layers=(layer,), size=None, pool=pool)
     with convert.Conversion(request) as conversion:
@@ -271,9 +273,9 @@ def worker(order: dict) -> None:
 
 def inversion(order: dict):
     """An endless inversion, a step at a time, as `--experiment=compare` runs it."""
-    from tfinvert import images
-    from tfinvert.config import Config
-    from tfinvert.networks import convert
+    from tfinvert.images import files as images
+    from tfinvert.networks.conversion import convert
+    from tfinvert.settings.config import Config
 
     size = (order.get("size", 224),) * 2
     settings = {name: order[name] for name in ("model", "pool", "precision") if name in order}
@@ -287,8 +289,8 @@ def inversion(order: dict):
     if order["side"] == "pytorch":
         import torch
 
-        from tfinvert import torch_port
-        from tfinvert.networks import graph
+        from tfinvert.compare import pytorch as torch_port
+        from tfinvert.networks.onnx import graph
 
         if order.get("threads"):
             torch.set_num_threads(order["threads"])
@@ -302,9 +304,9 @@ def inversion(order: dict):
         yield from run
     import tensorflow as tf
 
-    from tfinvert import precision
     from tfinvert.networks.network import load
-    from tfinvert.optimize import run_optimization
+    from tfinvert.optimize import precision
+    from tfinvert.optimize.step import run_optimization
 
     use_threads(order)
     precision.pack_weights_once()
@@ -346,7 +348,8 @@ PLAIN = {"matrix product": 2 * 2048**3 / 1e9, "convolution": 2 * 9 * 256**2 * 56
 
 def speed(model: str, layer: str, pool: str, measured=contextlib.nullcontext, threads: int = 0) -> dict[str, dict[str, float]]:
     """TensorFlow and each way to run PyTorch at a layer, in both precisions, and the best plain arithmetic beside them."""
-    from tfinvert.networks import convert, graph
+    from tfinvert.networks.conversion import convert
+    from tfinvert.networks.onnx import graph
 
     request = convert.request(model=model, onnx=None, weights="random", layers=(layer,), size=(224, 224), pool=pool)
     with convert.Conversion(request) as conversion, tempfile.TemporaryDirectory() as folder:
@@ -416,7 +419,7 @@ def scale(measured=contextlib.nullcontext) -> list[dict[str, float]]:
 
 def sweep() -> list[dict[str, float]]:
     """What a picture of a whole sweep costs, processes and all, for more pictures in a batch."""
-    from tfinvert import images
+    from tfinvert.images import files as images
 
     network = ("--model=resnet18", "--weights=random", "--layers=res2", "--pool=max", "--steps=100")
     found: dict[int, list[tuple[float, ...]]] = {batch: [] for batch in BATCHES}

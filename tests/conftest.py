@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tfinvert.networks.graph import Graph, write
+from tfinvert.networks.onnx.graph import Graph, write
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -29,7 +29,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def weights_that_may_change(monkeypatch):
     """No test says for its whole process, in which others train, that the weights of convolutions stay."""
-    monkeypatch.setattr("tfinvert.precision.pack_weights_once", lambda: None)
+    monkeypatch.setattr("tfinvert.optimize.precision.pack_weights_once", lambda: None)
 
 
 @pytest.fixture(autouse=True)

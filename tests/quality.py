@@ -58,7 +58,7 @@ RATES = {"clip": 0.1, "sigmoid": 0.2, "fourier": 0.1, "pyramid": 0.0, "sigmoid_p
 
 def grid(stride: int) -> dict[str, dict]:
     """Every parameterisation with Adam and L-BFGS; then one change at a time from what auto chooses at a stride."""
-    from tfinvert.presets import AUTO
+    from tfinvert.optimize.presets import AUTO
 
     auto = AUTO[stride]
     regularized = {"tv_weight": auto.tv_weight, "alpha_weight": auto.alpha_weight}  # a rate of one's own would leave these
@@ -137,9 +137,9 @@ def reached(history: tuple[dict[str, Any], ...], psnr: float, conv3_1: float = m
 
 def inverted(folder: Path, network: str, layer: str, picture: str, settings: dict, save_every: int = 10**6) -> Any:
     """The Result of one inversion. Raises NonFiniteLossError where it diverges."""
-    from tfinvert.config import Config, with_preset
     from tfinvert.experiments import invert
-    from tfinvert.networks import convert
+    from tfinvert.networks.conversion import convert
+    from tfinvert.settings.config import Config, with_preset
 
     file = NETWORKS[network]
     onnx = str(folder / "models" / file) if file else None
@@ -152,8 +152,8 @@ def inverted(folder: Path, network: str, layer: str, picture: str, settings: dic
 
 def run(folder: Path, results: Path, jobs: list[tuple[str, str, str, str, dict]]) -> None:
     """Runs each (network, layer, picture, way, settings) that `results` does not hold, and adds a line for it."""
-    from tfinvert import images
     from tfinvert.errors import NonFiniteLossError
+    from tfinvert.images import files as images
 
     results.with_suffix("").mkdir(parents=True, exist_ok=True)
     known = {tuple(line[name] for name in ("network", "layer", "picture", "way")) for line in read(results)}

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from tests.conftest import ROOT, tfinvert, tiny_graph, write_onnx
-from tfinvert import cli, images
-from tfinvert.config import CONFIGS, Config, RunConfig, flagfile
+from tfinvert import cli
 from tfinvert.errors import InputError
+from tfinvert.images import files as images
+from tfinvert.settings.config import CONFIGS, Config, RunConfig, flagfile
 
 FLAGFILES = sorted((ROOT / "flags").glob("*.flags"))
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tfinvert import cli
-from tfinvert.config import Config, flag_text
 from tfinvert.networks import zoo
+from tfinvert.settings.config import Config, flag_text
 
 README = (ROOT / "README.md").read_text()
 FLAGS = (ROOT / "docs" / "flags.md").read_text()

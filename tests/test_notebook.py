@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from tests.conftest import ROOT, SHARED
-from tfinvert import attribution
+from tfinvert.objectives import saliency as attribution
 
 NOTEBOOK = ROOT / "notebooks" / "gradients.ipynb"
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfinvert.config import RunConfig
     from tfinvert.experiments.invert import Result
-    from tfinvert.rundir import RunDirectory
+    from tfinvert.runs.directory import RunDirectory
+    from tfinvert.settings.config import RunConfig
 
     Kind = TypeVar("Kind", bound=RunConfig)
 
@@ -32,7 +32,7 @@ def invert(
         [height, width, 3], RGB: floats in [0, 1], or uint8.
       network: a network of the ONNX model zoo (vgg16-bn, resnet18, squeezenet1.1, alexnet) or an .onnx file.
       layers: names of the layers whose features to match.
-      **settings: any other field of `tfinvert.config.Config`, by the names of the flags; lists where the flags take
+      **settings: any other field of `tfinvert.settings.Config`, by the names of the flags; lists where the flags take
         lists, size as (height, width). With `output_dir`, a run directory is written.
 
     Returns:
@@ -46,9 +46,9 @@ def invert(
       >>> result = tfinvert.invert("astronaut", "resnet18", layers=["res2"], steps=200)
       >>> result.psnr, result.image.shape
     """
-    from tfinvert.config import Config
     from tfinvert.errors import InputError
-    from tfinvert.networks import convert
+    from tfinvert.networks.conversion import convert
+    from tfinvert.settings.config import Config
 
     chosen, target = _chosen(image, network, settings)
     config = _made(Config, layers=(layers,) if isinstance(layers, str) else tuple(layers), **chosen)
@@ -70,7 +70,7 @@ def saliency(
 
     Args:
       image, network: as of `invert`.
-      **settings: any other field of `tfinvert.config.SaliencyConfig`, by the names of the flags (`classes`, `methods`, ...).
+      **settings: any other field of `tfinvert.settings.SaliencyConfig`, by the names of the flags (`classes`, `methods`, ...).
 
     Returns:
       `maps`: method -> float32 [1, height, width], at least 0; `classes`: the index of the class; `weights`: where the
@@ -83,8 +83,8 @@ def saliency(
       >>> tfinvert.saliency("chelsea", classes=["tabby"], methods=["smoothgrad"])["maps"]["smoothgrad"].shape
       (1, 224, 224)
     """
-    from tfinvert.config import SaliencyConfig
-    from tfinvert.networks import convert
+    from tfinvert.networks.conversion import convert
+    from tfinvert.settings.config import SaliencyConfig
 
     chosen, picture = _chosen(image, network, settings)
     config = _made(SaliencyConfig, **chosen)
@@ -106,7 +106,7 @@ def fool(
     Args:
       image, network: as of `invert`.
       classes: ImageNet names, indices or WordNet ids.
-      **settings: any other field of `tfinvert.config.FoolConfig`, by the names of the flags (`attack`, `bound`, ...).
+      **settings: any other field of `tfinvert.settings.FoolConfig`, by the names of the flags (`attack`, `bound`, ...).
 
     Returns:
       `image`: float32 [classes, height, width, 3], rounded to 8 bits; `targets`: for each class whether it `fooled`, after
@@ -119,8 +119,8 @@ def fool(
       >>> tfinvert.fool("chelsea", "gorilla", attack="pgd", bound=2)["targets"][0]["fooled"]
       True
     """
-    from tfinvert.config import FoolConfig
-    from tfinvert.networks import convert
+    from tfinvert.networks.conversion import convert
+    from tfinvert.settings.config import FoolConfig
 
     chosen, picture = _chosen(image, network, settings)
     config = _made(FoolConfig, classes=(classes,) if isinstance(classes, str) else tuple(classes), **chosen)
@@ -143,7 +143,7 @@ def style(
       image: the content, a picture file or the name of a sample photograph.
       style_images: pictures whose style to take, likewise.
       network: as of `invert`.
-      **settings: any other field of `tfinvert.config.StyleConfig`, by the names of the flags (`style_weights`, `side`, ...).
+      **settings: any other field of `tfinvert.settings.StyleConfig`, by the names of the flags (`style_weights`, `side`, ...).
 
     Returns:
       `image`: float32 [height, width, 3] in [0, 1]; `history`: the lines of metrics.jsonl; and the figures of run.json.
@@ -158,8 +158,8 @@ def style(
     """
     import contextlib
 
-    from tfinvert.config import StyleConfig
     from tfinvert.networks.scales import scales
+    from tfinvert.settings.config import StyleConfig
 
     chosen, _ = _chosen(str(image), network, settings)
     config = _made(StyleConfig, style_images=tuple(map(str, style_images)), **chosen)
@@ -181,7 +181,7 @@ def class_vis(
     Args:
       classes: ImageNet names, indices or WordNet ids; by default the six of CS231n.
       network: as of `invert`.
-      **settings: any other field of `tfinvert.config.ClassVisConfig`, by the names of the flags (`recipe`, `layers`, ...).
+      **settings: any other field of `tfinvert.settings.ClassVisConfig`, by the names of the flags (`recipe`, `layers`, ...).
 
     Returns:
       `image`: float32 [targets, height, width, 3] in [0, 1]; `targets`: for each its name, `score` and, of classes,
@@ -195,8 +195,8 @@ def class_vis(
       >>> tfinvert.class_vis("gorilla")["targets"][0]["probability"] > 0.99
       True
     """
-    from tfinvert.config import ClassVisConfig
-    from tfinvert.networks import convert
+    from tfinvert.networks.conversion import convert
+    from tfinvert.settings.config import ClassVisConfig
 
     chosen, _ = _chosen("", network, settings)
     chosen.pop("image")
@@ -240,8 +240,8 @@ def _chosen(
 
 def _made(kind: type[Kind], **chosen: Any) -> Kind:
     """The config of a call; raises InputError for a setting that it does not have."""
-    from tfinvert.config import Config, with_preset
     from tfinvert.errors import InputError
+    from tfinvert.settings.config import Config, with_preset
 
     try:
         return kind(**(with_preset(chosen) if kind is Config else chosen))
@@ -251,8 +251,8 @@ def _made(kind: type[Kind], **chosen: Any) -> Kind:
 
 def _run_directory(config: RunConfig, *, resume: bool = False) -> RunDirectory | None:
     """The run directory of a call that names one, found usable; else None."""
-    from tfinvert.config import flagfile
-    from tfinvert.rundir import RunDirectory
+    from tfinvert.runs.directory import RunDirectory
+    from tfinvert.settings.config import flagfile
 
     if not config.output_dir:
         return None

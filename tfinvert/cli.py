@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from tfinvert import interruption, questions, quiet, series
-from tfinvert.config import (
+from tfinvert.errors import InputError, NonFiniteLossError, choice_error
+from tfinvert.runs import many as series
+from tfinvert.settings import questions
+from tfinvert.settings.config import (
     CHOICES,
     CONFIGS,
     PLACEMENT,
@@ -38,12 +40,13 @@ from tfinvert.config import (
     parse_size,
     with_preset,
 )
-from tfinvert.errors import InputError, NonFiniteLossError, choice_error
-from tfinvert.files import read_text
-from tfinvert.questions import Baseline, Question
+from tfinvert.settings.questions import Baseline, Question
+from tfinvert.system import quiet
+from tfinvert.system import signals as interruption
+from tfinvert.system.files import read_text
 
 if TYPE_CHECKING:
-    from tfinvert.rundir import RunDirectory
+    from tfinvert.runs.directory import RunDirectory
 
 # One sentence for each setting.
 HELP = {
@@ -275,7 +278,7 @@ def _baseline() -> Baseline:
 
 def _with_encoder(values: dict[str, Any], sources: Sequence[str]) -> dict[str, Any]:
     """The settings with the encoder of the decoders where they name none."""
-    from tfinvert import decoders
+    from tfinvert.decoders import model as decoders
 
     encoders = [decoders.encoder_of(source) for source in sources]
     known = encoders[0].settings()
@@ -418,12 +421,12 @@ def execute(arguments: Sequence[str]) -> int:
         return sweep.run(config)
     elif config.experiment == "layers":
         from tfinvert.experiments import layers
-        from tfinvert.networks import convert
+        from tfinvert.networks.conversion import convert
 
         with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
             layers.run(config, conversion)
     elif config.experiment == "compare":
-        from tfinvert.networks import convert
+        from tfinvert.networks.conversion import convert
 
         with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
             from tfinvert.experiments import compare
@@ -435,9 +438,9 @@ def execute(arguments: Sequence[str]) -> int:
 
 
 def _invert(config: Config) -> None:
-    from tfinvert import images
-    from tfinvert.networks import convert
-    from tfinvert.rundir import RunDirectory
+    from tfinvert.images import files as images
+    from tfinvert.networks.conversion import convert
+    from tfinvert.runs.directory import RunDirectory
 
     runs = [(one, RunDirectory(one.run_folder())) for one in config.each()]
     for one, run_dir in runs:
@@ -470,8 +473,8 @@ def _invert(config: Config) -> None:
 
 def _classify(config: SaliencyConfig | FoolConfig | ClassVisConfig) -> None:
     """The experiments with the class scores of a network."""
-    from tfinvert import imagenet
-    from tfinvert.networks import convert
+    from tfinvert.networks import imagenet
+    from tfinvert.networks.conversion import convert
 
     several = config.pictures if isinstance(config, SaliencyConfig) else ()
     if isinstance(config, ClassVisConfig):
@@ -514,9 +517,9 @@ def _style(config: StyleConfig) -> None:
 
 
 def _train_decoder(config: DecoderConfig) -> None:
-    from tfinvert import pictures
-    from tfinvert.networks import convert
-    from tfinvert.rundir import RunDirectory
+    from tfinvert.decoders import data as pictures
+    from tfinvert.networks.conversion import convert
+    from tfinvert.runs.directory import RunDirectory
 
     run_dir = RunDirectory(config.run_folder())
     writes = pictures.Share.told().is_chief  # the other workers find here what the first has begun
@@ -539,8 +542,8 @@ def _train_decoder(config: DecoderConfig) -> None:
 
 
 def _decode(config: DecodeConfig) -> None:
-    from tfinvert import decoders
-    from tfinvert.networks import convert
+    from tfinvert.decoders import model as decoders
+    from tfinvert.networks.conversion import convert
 
     run_dir = _checked_run(config, (config.image,))
     request = convert.request_for(config, config.layers)
@@ -554,8 +557,8 @@ def _decode(config: DecodeConfig) -> None:
 
 
 def _compare_decoders(config: CompareDecodersConfig) -> None:
-    from tfinvert import decoders
-    from tfinvert.networks import convert
+    from tfinvert.decoders import model as decoders
+    from tfinvert.networks.conversion import convert
 
     run_dir = _checked_run(config, config.pictures or (config.image,))
     for source, layer in zip(config.decoders, config.layers, strict=True):
@@ -569,8 +572,8 @@ def _compare_decoders(config: CompareDecodersConfig) -> None:
 
 def _checked_run(config: RunConfig, pictures: Sequence[str], resume: bool = False) -> RunDirectory:
     """The run directory of an experiment and its pictures, found usable."""
-    from tfinvert import images
-    from tfinvert.rundir import RunDirectory
+    from tfinvert.images import files as images
+    from tfinvert.runs.directory import RunDirectory
 
     run_dir = RunDirectory(config.run_folder())
     run_dir.check(flagfile(config), resume=resume, overwrite=config.overwrite)
@@ -604,7 +607,7 @@ def _import_tensorflow(fixed_weights: bool = False) -> None:
 
         tf.config.list_physical_devices()  # says most of it
     if fixed_weights:
-        from tfinvert import precision
+        from tfinvert.optimize import precision
 
         precision.pack_weights_once()
 

@@ -11,10 +11,11 @@ from PIL import Image
 import tfinvert as package
 from tests.conftest import tiny_graph, write_onnx
 from tests.test_cli import parsed
-from tfinvert import cli, images
-from tfinvert.config import ClassVisConfig
+from tfinvert import cli
 from tfinvert.errors import InputError
 from tfinvert.experiments import class_vis
+from tfinvert.images import files as images
+from tfinvert.settings.config import ClassVisConfig
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,14 @@ import pytest
 from PIL import Image
 
 from tests.conftest import tiny_graph, write_onnx
-from tfinvert import cli, decoders, images, metrics
-from tfinvert.config import CompareDecodersConfig
-from tfinvert.decoders import Encoder
+from tfinvert import cli, metrics
+from tfinvert.decoders import model as decoders
+from tfinvert.decoders.model import Encoder
 from tfinvert.errors import InputError
 from tfinvert.experiments import compare_decoders
-from tfinvert.networks import convert
+from tfinvert.images import files as images
+from tfinvert.networks.conversion import convert
+from tfinvert.settings.config import CompareDecodersConfig
 
 
 @pytest.fixture(scope="module")

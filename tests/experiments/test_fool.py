@@ -7,9 +7,10 @@ import pytest
 
 import tfinvert as package
 from tests.conftest import tiny_graph, write_onnx
-from tfinvert import cli, images
-from tfinvert.config import FoolConfig
+from tfinvert import cli
 from tfinvert.errors import InputError
+from tfinvert.images import files as images
+from tfinvert.settings.config import FoolConfig
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,12 @@ from PIL import Image
 import tfinvert as package
 from tests.conftest import ROOT, tfinvert, tiny_graph, write_onnx
 from tests.test_cli import FLAGFILES, parsed
-from tfinvert import cli, questions
-from tfinvert.config import flag_text, flagfile
+from tfinvert import cli
 from tfinvert.errors import DiskError, InputError, NonFiniteLossError
 from tfinvert.experiments import invert
-from tfinvert.networks import convert
+from tfinvert.networks.conversion import convert
+from tfinvert.settings import questions
+from tfinvert.settings.config import flag_text, flagfile
 
 FAST = ("--model=resnet18", "--weights=random", "--layers=res1", "--size=64", "--save_every=5")
 FAST_SETTINGS = {"network": "resnet18", "weights": "random", "layers": ["res1"], "size": (64, 64), "save_every": 5}

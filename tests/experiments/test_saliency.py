@@ -10,8 +10,8 @@ from PIL import Image
 import tfinvert as package
 from tests.conftest import tfinvert, tiny_graph, write_onnx
 from tfinvert import cli
-from tfinvert.config import METHODS, SaliencyConfig
 from tfinvert.errors import InputError
+from tfinvert.settings.config import METHODS, SaliencyConfig
 
 
 @pytest.fixture(scope="module")

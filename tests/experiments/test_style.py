@@ -12,9 +12,10 @@ from PIL import Image
 import tfinvert as package
 from tests.conftest import ROOT, tfinvert, tiny_graph, write_onnx
 from tests.test_cli import parsed
-from tfinvert import cli, images
-from tfinvert.config import StyleConfig
+from tfinvert import cli
 from tfinvert.errors import InputError
+from tfinvert.images import files as images
+from tfinvert.settings.config import StyleConfig
 
 TINY = {
     "side": 24,

@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import tiny_graph, write_onnx
-from tfinvert import attribution
-from tfinvert.networks import convert, network
+from tfinvert.networks import network
 from tfinvert.networks.classifier import Classifier, of_classes
+from tfinvert.networks.conversion import convert
+from tfinvert.objectives import saliency as attribution
 
 
 @pytest.fixture(scope="module")

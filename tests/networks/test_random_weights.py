@@ -3,8 +3,8 @@ import pytest
 
 from tests.networks.test_graph import run
 from tfinvert.networks import topologies
-from tfinvert.networks.graph import cut, resized, tidy
-from tfinvert.networks.naming import layer_names
+from tfinvert.networks.names import layer_names
+from tfinvert.networks.onnx.graph import cut, resized, tidy
 from tfinvert.networks.random_weights import filled
 
 

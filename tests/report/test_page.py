@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from tfinvert import images
+from tfinvert.images import files as images
 from tfinvert.report import page
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs.directory import RunDirectory
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

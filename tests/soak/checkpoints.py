@@ -32,8 +32,11 @@ def prepare() -> None:
     import tensorflow as tf
 
     from tests.conftest import tiny_graph, write_onnx
-    from tfinvert import decoders, optimize, parameterizations, terms
-    from tfinvert.networks import convert
+    from tfinvert.decoders import model as decoders
+    from tfinvert.images import parameterizations
+    from tfinvert.networks.conversion import convert
+    from tfinvert.objectives import terms
+    from tfinvert.optimize import step as optimize
 
     logging.getLogger("tfinvert").setLevel(logging.ERROR)
     folder = Path(os.environ["TFINVERT_CACHE"])
@@ -116,7 +119,7 @@ def _damage(rng: random.Random, folder: Path) -> None:
 
 def _converted(rng: random.Random, folder: Path) -> str:
     """A cache entry is used as it was written, or not at all."""
-    from tfinvert.networks import convert
+    from tfinvert.networks.conversion import convert
 
     entry = folder / "entry"
     _put(entry, STATE["entry"])
@@ -131,7 +134,7 @@ def _converted(rng: random.Random, folder: Path) -> str:
 
 def _checksum(rng: random.Random, folder: Path) -> str:
     """A remembered checksum is right, or made again."""
-    from tfinvert.networks import convert
+    from tfinvert.networks.conversion import convert
 
     memos = sorted((convert.cache_folder() / "checksums").iterdir())
     _damage(rng, memos[0].parent)
@@ -143,8 +146,10 @@ def _features(rng: random.Random, folder: Path) -> str:
     """Features from the cache are those of the pictures."""
     import tensorflow as tf
 
-    from tfinvert import feature_cache, images, pictures
-    from tfinvert.networks import convert
+    from tfinvert.decoders import data as pictures
+    from tfinvert.decoders import feature_cache
+    from tfinvert.images import files as images
+    from tfinvert.networks.conversion import convert
 
     if "pictures" not in STATE:
         for n in range(3):
@@ -165,8 +170,8 @@ def _features(rng: random.Random, folder: Path) -> str:
 
 def _checkpoint(rng: random.Random, folder: Path) -> str:
     """A run that is resumed from damaged checkpoints goes on from a whole one, starts again, or is refused."""
-    from tfinvert.drive import drive
-    from tfinvert.rundir import RunDirectory
+    from tfinvert.runs.directory import RunDirectory
+    from tfinvert.runs.recording import drive
 
     run = RunDirectory(folder / "run")
     if "run" not in STATE:
@@ -202,7 +207,7 @@ def _checkpoint(rng: random.Random, folder: Path) -> str:
 
 def _decoder(rng: random.Random, folder: Path) -> str:
     """A decoder's file decodes, or is refused."""
-    from tfinvert import decoders
+    from tfinvert.decoders import model as decoders
 
     name = rng.choice(tuple(STATE["decoders"]))
     data = STATE["decoders"][name]

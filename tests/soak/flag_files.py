@@ -6,7 +6,8 @@ import random
 from pathlib import Path
 
 from tests.soak import Row, hostile
-from tfinvert import cli, config
+from tfinvert import cli
+from tfinvert.settings import config
 
 CASES = 2400
 LIMITED = True

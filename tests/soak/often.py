@@ -2,7 +2,8 @@
 
 import sys
 
-from tfinvert import cli, series
+from tfinvert import cli
+from tfinvert.runs import many as series
 
 SECONDS = 0.1
 
@@ -17,7 +18,7 @@ def main() -> int:
         train_decoder.CHECKPOINT_SECONDS = SECONDS
     else:
         cli._import_tensorflow()
-        from tfinvert import drive
+        from tfinvert.runs import recording as drive
 
         drive.CHECKPOINT_SECONDS = SECONDS
     return cli.main(sys.argv)

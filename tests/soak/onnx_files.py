@@ -23,7 +23,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.soak import Row, hostile
 from tfinvert.errors import InputError
-from tfinvert.networks import convert, graph, zoo
+from tfinvert.networks import zoo
+from tfinvert.networks.conversion import convert
+from tfinvert.networks.onnx import graph
 
 CASES, WHOLE = 6000, 100
 WHOLE_SECONDS = 120  # TensorFlow is imported twice, and compiled once

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from tests.soak import Row, hostile
-from tfinvert import images, pictures
+from tfinvert.decoders import data as pictures
 from tfinvert.errors import InputError
+from tfinvert.images import files as images
 
 CASES = 6000
 LIMITED = True

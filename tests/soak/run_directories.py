@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tests.soak import Row, flag_files, hostile
-from tfinvert import cli, config, images
+from tfinvert import cli
+from tfinvert.images import files as images
 from tfinvert.report import charts, sheet
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings import config
 
 CASES = 600
 LIMITED = True

@@ -6,9 +6,9 @@ import pytest
 
 from tests.soak.disk import CannotTryError, Rig, fill, tmpfs
 from tests.soak.programs import PLAIN
-from tfinvert.config import Config
 from tfinvert.experiments import invert, train_decoder
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings.config import Config
 
 
 def test_a_run_on_a_full_disk_ends_with_a_line_and_goes_on(runs):

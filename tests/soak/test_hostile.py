@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures, run_directories, wrong
-from tfinvert.networks import convert
+from tfinvert.networks.conversion import convert
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs atheris, for Linux on x86_64")
 

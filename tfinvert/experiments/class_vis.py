@@ -11,17 +11,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import adversarial, images, parameterizations, precision, provenance, terms, transforms
-from tfinvert.config import ClassVisConfig, flagfile
-from tfinvert.drive import drive
 from tfinvert.errors import InputError
+from tfinvert.images import files as images
+from tfinvert.images import parameterizations, transforms
 from tfinvert.networks.classifier import Classifier, flat
-from tfinvert.networks.convert import Conversion
-from tfinvert.networks.naming import SCORES
+from tfinvert.networks.conversion.convert import Conversion
+from tfinvert.networks.names import SCORES
 from tfinvert.networks.network import Network, load
-from tfinvert.optimize import Optimization
+from tfinvert.objectives import attacks as adversarial
+from tfinvert.objectives import terms
+from tfinvert.optimize import precision
+from tfinvert.optimize.step import Optimization
 from tfinvert.report import sheet
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs import provenance
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.runs.recording import drive
+from tfinvert.settings.config import ClassVisConfig, flagfile
 
 
 def run(config: ClassVisConfig, conversion: Conversion, run_dir: RunDirectory | None = None) -> dict[str, Any]:

@@ -17,11 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert import images, metrics, presets
-from tfinvert.config import Config, flag_text
+from tfinvert import metrics
 from tfinvert.errors import InputError, NonFiniteLossError
-from tfinvert.files import write_text
-from tfinvert.networks import convert, graph
+from tfinvert.images import files as images
+from tfinvert.networks.conversion import convert
+from tfinvert.networks.onnx import graph
+from tfinvert.optimize import presets
+from tfinvert.settings.config import Config, flag_text
+from tfinvert.system.files import write_text
 
 FIRST = 50
 CHILD = "import sys; from tfinvert.experiments import compare; compare.carry_out(*sys.argv[1:])"
@@ -229,9 +232,10 @@ def measure(order: Order) -> Side:
 def _tensorflow(order: Order) -> Side:
     import tensorflow as tf
 
-    from tfinvert import parameterizations, precision, transforms
+    from tfinvert.images import parameterizations, transforms
     from tfinvert.networks.network import load
-    from tfinvert.optimize import Optimization, run_optimization
+    from tfinvert.optimize import precision
+    from tfinvert.optimize.step import Optimization, run_optimization
 
     config = order.config
     with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
@@ -257,7 +261,7 @@ def _tensorflow(order: Order) -> Side:
 
 
 def _pytorch(order: Order) -> Side:
-    from tfinvert import torch_port
+    from tfinvert.compare import pytorch as torch_port
 
     config = order.config
     folded, prepare = convert.folded(convert.request_for(config, config.layers), graph.read(Path(order.graph)))
@@ -364,7 +368,7 @@ def carry_out(order_file: str, answer_file: str) -> None:
         settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields["config"].items()}
         order = Order(**{**fields, "config": Config(**settings)})
         if order.side == "tensorflow":
-            from tfinvert import precision
+            from tfinvert.optimize import precision
 
             precision.pack_weights_once()
         answer: Any = measure(order)

@@ -9,23 +9,20 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import (
-    decoders,
-    images,
-    metrics,
-    parameterizations,
-    pictures,
-    precision,
-    presets,
-    provenance,
-)
-from tfinvert.config import CompareDecodersConfig, Config, flagfile
-from tfinvert.decoders import Encoder
-from tfinvert.networks import convert
+from tfinvert import metrics
+from tfinvert.decoders import data as pictures
+from tfinvert.decoders import model as decoders
+from tfinvert.decoders.model import Encoder
+from tfinvert.images import files as images
+from tfinvert.images import parameterizations
+from tfinvert.networks.conversion import convert
 from tfinvert.networks.network import Network, load
-from tfinvert.optimize import run_optimization
+from tfinvert.optimize import precision, presets
+from tfinvert.optimize.step import run_optimization
 from tfinvert.report import sheet
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs import provenance
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings.config import CompareDecodersConfig, Config, flagfile
 
 WAYS = ("optimisation", "decoder", "from the decoder")
 COLUMNS = ("layer", "picture", "way", "steps", "psnr", "ssim", "image_error", "feature_error", "seconds")

@@ -8,13 +8,17 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import decoders, images, metrics, precision, provenance
-from tfinvert.config import DecodeConfig, flagfile
-from tfinvert.decoders import Encoder
-from tfinvert.networks.convert import Conversion
+from tfinvert import metrics
+from tfinvert.decoders import model as decoders
+from tfinvert.decoders.model import Encoder
+from tfinvert.images import files as images
+from tfinvert.networks.conversion.convert import Conversion
 from tfinvert.networks.network import load
+from tfinvert.optimize import precision
 from tfinvert.report import sheet
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs import provenance
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings.config import DecodeConfig, flagfile
 
 TIMED = 10  # passes
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tfinvert.questions import BASELINE, Baseline, Question, diff
+from tfinvert.settings.questions import BASELINE, Baseline, Question, diff
 
 
 def run(baseline: Baseline, questions: Sequence[Question]) -> None:

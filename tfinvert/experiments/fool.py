@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import adversarial, images, precision, provenance
-from tfinvert.config import FoolConfig, flagfile
 from tfinvert.errors import InputError
+from tfinvert.images import files as images
 from tfinvert.networks.classifier import Classifier, of_classes
-from tfinvert.networks.convert import Conversion
+from tfinvert.networks.conversion.convert import Conversion
 from tfinvert.networks.network import load
+from tfinvert.objectives import attacks as adversarial
+from tfinvert.optimize import precision
 from tfinvert.report import sheet
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs import provenance
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings.config import FoolConfig, flagfile
 
 
 def run(

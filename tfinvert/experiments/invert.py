@@ -12,24 +12,21 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import (
-    images,
-    metrics,
-    parameterizations,
-    precision,
-    presets,
-    provenance,
-)
-from tfinvert.checkpoints import writing
-from tfinvert.config import Config, flagfile
-from tfinvert.drive import Driven, Outcome, drive_together
+from tfinvert import metrics
 from tfinvert.errors import InputError
-from tfinvert.interruption import Interrupted
-from tfinvert.networks.convert import Conversion
+from tfinvert.images import files as images
+from tfinvert.images import parameterizations
+from tfinvert.networks.conversion.convert import Conversion
 from tfinvert.networks.network import Network, load
-from tfinvert.optimize import Optimization, Snapshot, run_optimization
+from tfinvert.optimize import precision, presets
+from tfinvert.optimize.step import Optimization, Snapshot, run_optimization
 from tfinvert.report import charts, sheet
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs import provenance
+from tfinvert.runs.checkpoints import writing
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.runs.recording import Driven, Outcome, drive_together
+from tfinvert.settings.config import Config, flagfile
+from tfinvert.system.signals import Interrupted
 
 
 @dataclasses.dataclass(frozen=True)

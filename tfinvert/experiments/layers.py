@@ -1,7 +1,7 @@
 """List a network's layers: names, shapes, receptive fields, and how far each is from onnxruntime."""
 
-from tfinvert.config import Config
-from tfinvert.networks.convert import Conversion, Converted
+from tfinvert.networks.conversion.convert import Conversion, Converted
+from tfinvert.settings.config import Config
 
 
 def run(config: Config, conversion: Conversion) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfinvert.config import CONFIGS, Config
 from tfinvert.errors import InputError
 from tfinvert.report import page
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings.config import CONFIGS, Config
 
 
 def run(config: Config) -> None:

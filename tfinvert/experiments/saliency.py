@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import attribution, images, precision, provenance
-from tfinvert.config import SaliencyConfig, flagfile
 from tfinvert.errors import InputError
+from tfinvert.images import files as images
 from tfinvert.networks.classifier import Classifier, flat, of_classes
-from tfinvert.networks.convert import Conversion
-from tfinvert.networks.naming import SCORES
+from tfinvert.networks.conversion.convert import Conversion
+from tfinvert.networks.names import SCORES
 from tfinvert.networks.network import guided, head, load
+from tfinvert.objectives import saliency as attribution
+from tfinvert.optimize import precision
 from tfinvert.report import sheet
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs import provenance
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings.config import SaliencyConfig, flagfile
 
 
 def run(

@@ -11,16 +11,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import images, parameterizations, precision, provenance, terms
-from tfinvert.config import StyleConfig, flagfile
-from tfinvert.drive import drive
-from tfinvert.networks.convert import Request
+from tfinvert.images import files as images
+from tfinvert.images import parameterizations
+from tfinvert.networks.conversion.convert import Request
 from tfinvert.networks.network import Network
 from tfinvert.networks.scales import Scale
-from tfinvert.optimize import Optimization
-from tfinvert.optimizers import Lbfgs
+from tfinvert.objectives import terms
+from tfinvert.optimize import precision
+from tfinvert.optimize.optimizers import Lbfgs
+from tfinvert.optimize.step import Optimization
 from tfinvert.report import charts, sheet
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs import provenance
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.runs.recording import drive
+from tfinvert.settings.config import StyleConfig, flagfile
 
 
 def run(config: StyleConfig, prepared: list[Scale], run_dir: RunDirectory | None = None) -> dict[str, Any]:

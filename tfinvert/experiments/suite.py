@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfinvert import series
-from tfinvert.config import Config
-from tfinvert.files import write_text
-from tfinvert.locks import locked
-from tfinvert.questions import BASELINE, Baseline, Question, diff
 from tfinvert.report import page
+from tfinvert.runs import many as series
+from tfinvert.settings.config import Config
+from tfinvert.settings.questions import BASELINE, Baseline, Question, diff
+from tfinvert.system.files import write_text
+from tfinvert.system.locks import locked
 
 
 def run(config: Config, baseline: Baseline, questions: Sequence[Question]) -> int:

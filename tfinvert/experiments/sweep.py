@@ -6,14 +6,16 @@ import dataclasses
 import json
 from pathlib import Path
 
-from tfinvert import images, metrics, series
-from tfinvert.config import Config, pictures_by_name
+from tfinvert import metrics
 from tfinvert.errors import InputError
-from tfinvert.files import write_text
-from tfinvert.locks import locked
-from tfinvert.networks import convert
+from tfinvert.images import files as images
+from tfinvert.networks.conversion import convert
 from tfinvert.report import page, sheet
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs import many as series
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings.config import Config, pictures_by_name
+from tfinvert.system.files import write_text
+from tfinvert.system.locks import locked
 
 
 def run(config: Config) -> int:

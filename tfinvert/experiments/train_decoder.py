@@ -14,16 +14,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import decoders, feature_cache, images, interruption, metrics, precision, provenance, training
-from tfinvert.checkpoints import Checkpoints, writing
-from tfinvert.config import DecoderConfig, flagfile
-from tfinvert.decoders import Encoder
+from tfinvert import metrics
+from tfinvert.decoders import feature_cache, training
+from tfinvert.decoders import model as decoders
+from tfinvert.decoders.data import Pictures, Split
+from tfinvert.decoders.model import Encoder
 from tfinvert.errors import NonFiniteLossError
-from tfinvert.networks.convert import Conversion
+from tfinvert.images import files as images
+from tfinvert.networks.conversion.convert import Conversion
 from tfinvert.networks.network import Network, load
-from tfinvert.pictures import Pictures, Split
+from tfinvert.optimize import precision
 from tfinvert.report import charts, sheet
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs import provenance
+from tfinvert.runs.checkpoints import Checkpoints, writing
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings.config import DecoderConfig, flagfile
+from tfinvert.system import signals as interruption
 
 CHECKPOINT_SECONDS = 60.0
 EVALUATED_AT_ONCE = 16

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import imagenet
-from tfinvert.networks.naming import SCORES
+from tfinvert.networks import imagenet
+from tfinvert.networks.names import SCORES
 from tfinvert.networks.network import Network
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from tfinvert import quiet
-from tfinvert.networks.convert import Converted, Layer
+from tfinvert.networks.conversion.convert import Converted, Layer
+from tfinvert.system import quiet
 
 GUIDED_RELU = "TfinvertGuidedRelu"
 

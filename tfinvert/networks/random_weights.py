@@ -16,7 +16,7 @@ import onnxruntime
 from onnx import helper
 
 from tfinvert.errors import InputError
-from tfinvert.networks.graph import Graph, attributes
+from tfinvert.networks.onnx.graph import Graph, attributes
 
 LEARNED = frozenset(("Conv", "Gemm", "MatMul"))
 

@@ -6,9 +6,9 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
-from tfinvert import images
-from tfinvert.config import StyleConfig
-from tfinvert.networks.convert import Conversion, request_for
+from tfinvert.images import files as images
+from tfinvert.networks.conversion.convert import Conversion, request_for
+from tfinvert.settings.config import StyleConfig
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network

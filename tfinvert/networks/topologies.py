@@ -6,7 +6,7 @@ Weights are placeholders that take no memory (zero-stride arrays) until `random_
 import numpy as np
 from onnx import helper
 
-from tfinvert.networks.graph import Graph
+from tfinvert.networks.onnx.graph import Graph
 
 
 def vgg16_bn() -> Graph:

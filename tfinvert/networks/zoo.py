@@ -15,11 +15,11 @@ import filelock
 import numpy as np
 from tqdm import tqdm
 
-from tfinvert import images
 from tfinvert.errors import InputError, choice_error
-from tfinvert.files import replacing, sha256
+from tfinvert.images import files as images
 from tfinvert.networks import topologies
-from tfinvert.networks.graph import LFS_HEADER, Graph
+from tfinvert.networks.onnx.graph import LFS_HEADER, Graph
+from tfinvert.system.files import replacing, sha256
 
 if TYPE_CHECKING:
     import requests

@@ -13,8 +13,8 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tfinvert.files import replacing
-from tfinvert.rundir import RunDirectory
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.system.files import replacing
 
 # Okabe & Ito's colours, told apart by colour-blind readers, without the two that vanish on white or on black.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -17,12 +17,12 @@ from typing import Any
 
 import jinja2
 
-from tfinvert import images
 from tfinvert.errors import InputError
-from tfinvert.files import read_text, write_text
+from tfinvert.images import files as images
 from tfinvert.report import charts
 from tfinvert.report.sheet import spread
-from tfinvert.rundir import RunDirectory, is_number
+from tfinvert.runs.directory import RunDirectory, is_number
+from tfinvert.system.files import read_text, write_text
 
 SNAPSHOTS = 12
 PNG, LARGEST_PICTURE = b"\x89PNG", 2**26  # bytes

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfinvert import images
 from tfinvert.errors import InputError
-from tfinvert.rundir import RunDirectory, is_number
+from tfinvert.images import files as images
+from tfinvert.runs.directory import RunDirectory, is_number
 
 COLUMNS = 4
 MARGIN = 16

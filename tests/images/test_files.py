@@ -1,0 +1,152 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfinvert.errors import InputError
+from tfinvert.images import files as images
+
+
+@pytest.mark.parametrize("name", images.SAMPLES)
+def test_sample_photographs_come_with_the_package(name):
+    picture = images.load(name, (24, 32))
+    assert picture.shape == (1, 24, 32, 3)
+    assert picture.dtype == np.float32
+    assert 0 <= picture.min() < 0.3 < 0.7 < picture.max() <= 1
+
+
+def test_grey_becomes_rgb(tmp_path):
+    Image.new("L", (20, 20), 51).save(tmp_path / "grey.png")
+    np.testing.assert_allclose(images.load(tmp_path / "grey.png", (16, 16)), 0.2)
+
+
+def test_transparency_is_laid_over_white(tmp_path):
+    Image.new("RGBA", (20, 20), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    np.testing.assert_allclose(images.load(tmp_path / "clear.png", (16, 16)), 1.0)
+
+
+def test_palette_with_transparency(tmp_path):
+    picture = Image.new("P", (20, 20), 0)
+    picture.putpalette([0, 0, 255, *([0] * 765)])
+    picture.save(tmp_path / "palette.gif", transparency=0)
+    np.testing.assert_allclose(images.load(tmp_path / "palette.gif", (16, 16)), 1.0)
+
+
+def test_16_bit_greys_are_scaled_and_not_cut_off(tmp_path):
+    Image.fromarray(np.full((20, 20), 32768, np.uint16)).save(tmp_path / "deep.png")
+    np.testing.assert_allclose(images.load(tmp_path / "deep.png", (16, 16)), 0.5, atol=0.003)
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    picture = Image.new("RGB", (40, 20), "black")
+    picture.paste((255, 255, 255), (0, 0, 20, 20))  # the left half
+    exif = picture.getexif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise: the left half is on top
+    picture.save(tmp_path / "turned.png", exif=exif)
+    turned = images.load(tmp_path / "turned.png", (16, 16))
+    assert turned[0, 2].mean() > 0.9
+    assert turned[0, 13].mean() < 0.1
+
+
+def damaged(tmp_path, name):
+    path = tmp_path / name
+    if name == "text.png":
+        path.write_text("not a picture")
+    elif name == "half.jpg":
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:4000])
+    elif name == "dot.png":
+        Image.new("RGB", (1, 1)).save(path)
+    elif name == "huge.png":
+        Image.new("1", (20000, 20000)).save(path)
+    elif name == "large.png":
+        Image.new("1", (9000, 9000)).save(path)
+    elif name == "long.png":
+        Image.new("1", (100_000, 8)).save(path)
+    elif name == "folder":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("text.png", "is not a picture"),
+        ("half.jpg", "truncated"),
+        ("dot.png", "1x1 pixels; expected at least 8x8"),
+        ("huge.png", "too large"),
+        ("large.png", "9000x9000 pixels; expected at most 64 million"),
+        ("long.png", "100000x8 pixels; expected at most 65535 on a side"),
+        ("folder", "directory"),
+        ("missing.png", "no picture"),
+    ],
+)
+def test_bad_pictures_are_named_with_what_is_wrong(tmp_path, name, message):
+    path = damaged(tmp_path, name)
+    with pytest.raises(InputError, match=message) as caught:
+        images.load(path, (16, 16))
+    assert name in str(caught.value)
+
+
+def test_save_clips_and_does_not_stretch(tmp_path):
+    image = np.full((1, 4, 4, 3), 0.5, np.float32)
+    image[0, 0, 0] = 7.0
+    images.save(tmp_path / "a.png", image)
+    pixels = np.asarray(Image.open(tmp_path / "a.png"))
+    assert pixels[0, 0].tolist() == [255] * 3
+    assert pixels[1, 1].tolist() == [128] * 3
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_sizes_that_keep_proportions(tmp_path):
+    for size, expected in (((1024, 768), (192, 256)), ((300, 500), (320, 192)), ((100, 100), (192, 192))):
+        Image.new("RGB", size).save(tmp_path / "picture.png")
+        assert images.proportional_size(tmp_path / "picture.png", 192) == expected
+
+
+def test_colour_of_one_and_luminance_of_the_other():
+    rng = np.random.default_rng(0)
+    one, other = rng.uniform(0.2, 0.8, (2, 1, 5, 6, 3)).astype(np.float32)
+    mixed = images.with_colour_of(one, other)
+    weights = np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(mixed @ weights, one @ weights, atol=1e-5)
+    rest = images.TO_YIQ[1:].T
+    np.testing.assert_allclose(mixed @ rest, other @ rest, atol=1e-5)
+    grey = images.luminance(one)
+    np.testing.assert_allclose(grey[..., 0], one @ weights, atol=1e-6)
+    np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
+    np.testing.assert_allclose(images.with_colour_of(grey, one), one, atol=1e-5)
+
+
+def test_statistics_of_another():
+    rng = np.random.default_rng(0)
+    moved = images.with_statistics_of(rng.uniform(0, 1, (1, 9, 9, 3)), np.array([0.0, 1.0, 0.5, 0.5]))
+    assert moved.mean() == pytest.approx(0.5)
+    assert moved.std() == pytest.approx(np.std([0, 1, 0.5, 0.5]))
+
+
+def test_heat_goes_from_black_to_white_and_overlays_stay_in_range():
+    values = np.linspace(0, 1, 10000).reshape(100, 100)
+    heat = images.heat(values)
+    np.testing.assert_array_equal(heat[0, 0], [0, 0, 0])
+    np.testing.assert_array_equal(heat[-1, -1], [1, 1, 1])
+    assert (np.diff(heat.sum(axis=-1).ravel()) >= -1e-6).all()
+    over = images.overlay(np.ones((100, 100, 3)), values)
+    assert over.min() >= 0
+    assert over.max() <= 1
+    np.testing.assert_array_equal(images.heat(np.zeros((4, 4))), np.zeros((4, 4, 3)))
+
+
+def test_what_other_programs_would_have_to_run_is_no_picture(tmp_path):
+    """Pillow hands PostScript, which is a program, to Ghostscript."""
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n")
+    with pytest.raises(InputError, match="not a picture in a format that is known"):
+        images.load(tmp_path / "a.png", (16, 16))
+
+
+def test_what_may_never_end_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(InputError, match="no regular file"):
+            images.load(path, (16, 16))

@@ -1,0 +1,119 @@
+"""Random changes of the image on its way into the network. Their random numbers are a function of (seed, step)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfinvert.settings.config import Config
+
+
+def random_offsets(seed: int, step: tf.Tensor, lowest: int, highest: int) -> tf.Tensor:
+    """Two whole numbers from `lowest` to `highest`, int32 [2]: always the same ones for a seed and a step."""
+    pair = tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)])
+    return tf.random.stateless_uniform([2], pair, lowest, highest + 1, tf.int32)
+
+
+def shift(image: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """The image moved down and right by whole pixels, in a circle: what leaves on one side comes in on the other.
+
+    Args:
+      image: [batch, H, W, channels].
+      offset: int32 [2], (down, right).
+    """
+    return tf.roll(image, offset, axis=[1, 2])
+
+
+def jitter(image: tf.Tensor, pixels: int, seed: int, step: tf.Tensor) -> tf.Tensor:
+    """The image at one of `pixels` x `pixels` places around its own, as the network sees it in this step.
+
+    Its gradient goes back the same way: the image itself stays where it is. (Mahendran & Vedaldi 2016, who move a window
+    over a larger image instead of moving in a circle.)
+
+    Args:
+      image: [batch, H, W, channels]; the whole batch moves alike.
+      pixels: 1 for no jitter, 2 for 0 or 1 pixels along each axis, 3 for -1 to 1, and so on.
+      seed, step: of the random numbers.
+    """
+    return shift(image, jitter_offset(pixels, seed, step))
+
+
+def jitter_offset(pixels: int, seed: int, step: tf.Tensor) -> tf.Tensor:
+    """How far `jitter` moves the image in a step, int32 [2], (down, right)."""
+    return random_offsets(seed, step, -((pixels - 1) // 2), pixels // 2)
+
+
+def run_transform(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
+    """The transform of a run: (image, number of updates) -> image as the network sees it, or None for none."""
+    if config.jitter <= 1:
+        return None
+    steps = config.jitter_steps or config.steps
+
+    def transform(image: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        return tf.cond(step < steps, lambda: jitter(image, config.jitter, config.seed, step), lambda: image)
+
+    return transform
+
+
+def run_offsets(config: Config) -> np.ndarray | None:
+    """How far `run_transform` moves the image in each step and at the end, [steps + 1, 2]; None for not at all."""
+    if config.jitter <= 1:
+        return None
+    offsets = np.zeros((config.steps + 1, 2), np.int64)
+    for step in range(min(config.jitter_steps or config.steps, config.steps)):
+        offsets[step] = jitter_offset(config.jitter, config.seed, tf.constant(step))
+    return offsets
+
+
+def turned(image: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """The image turned about its middle by an angle (radians, counterclockwise) and made `scale` times as large.
+
+    Its size stays; what comes in from outside is the image reflected at its border. Bilinear.
+
+    Args:
+      image: [batch, H, W, channels].
+      angle, scale: scalars.
+    """
+    height, width = image.shape[1:3]
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    cosine, sine = tf.cos(angle) / scale, tf.sin(angle) / scale
+    # Where each pixel of the result comes from: x' = c x - s y + ..., y' = s x + c y + ..., with y pointing down.
+    row = [
+        *(cosine, -sine, middle_x - cosine * middle_x + sine * middle_y),
+        *(sine, cosine, middle_y - sine * middle_x - cosine * middle_y),
+        *(0.0, 0.0),
+    ]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=image,
+        transforms=tf.cast(tf.stack(row), tf.float32)[None],
+        output_shape=[height, width],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+    )
+
+
+def robust(pixels: int, seed: int, degrees: float = 5.0, zoom: float = 0.1) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The transform of feature visualisation: each step the picture jitters, and is turned and scaled a little.
+
+    What is left is what the network sees from everywhere (Olah, Mordvintsev & Schubert 2017, "Feature Visualization").
+
+    Args:
+      pixels, seed: as of `jitter`.
+      degrees: largest angle to either side.
+      zoom: largest change of size, up or down, as a fraction.
+
+    Returns:
+      (image, step) -> image.
+    """
+
+    def transform(image: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        # Another seed than the jitter's, whose two numbers would go with the angle and the size.
+        pair = tf.stack([tf.constant(seed + 1, tf.int64), tf.cast(step, tf.int64)])
+        uniform = tf.random.stateless_uniform([2], pair, -1.0, 1.0)
+        return turned(jitter(image, pixels, seed, step), uniform[0] * degrees * math.pi / 180, 1 + zoom * uniform[1])
+
+    return transform
