@@ -104,7 +104,7 @@ with convert.Conversion(convert.request_for(config, config.layers)) as conversio
 
 
 def start_up() -> dict[str, float]:
-    """Seconds to an answer, and to a network that is ready to be optimised."""
+    """Seconds to an answer, and to a network that is ready to be optimized."""
     wall("import tensorflow")  # the files are in memory from here on
     runs: dict[str, list[float]] = {name: [] for name in ("help", "flag", "import", "first", "later")}
     for _ in range(5):
@@ -153,7 +153,7 @@ def by_hand(model: str, layer: str, pool: str, steps: int) -> dict[str, float]:
     from tfinvert.networks import network
     from tfinvert.networks.conversion import convert
     from tfinvert.objectives import terms
-    from tfinvert.optimize.step import Optimization
+    from tfinvert.optimization.step import Optimization
 
     request = convert.request(model=model, onnx=None, weights="random", layers=(layer,), size=None, pool=pool)
     with convert.Conversion(request) as conversion:
@@ -289,7 +289,7 @@ def inversion(order: dict):
     if order["side"] == "pytorch":
         import torch
 
-        from tfinvert.compare import pytorch as torch_port
+        from tfinvert.comparison import pytorch as torch_port
         from tfinvert.networks.onnx import graph
 
         if order.get("threads"):
@@ -305,8 +305,8 @@ def inversion(order: dict):
     import tensorflow as tf
 
     from tfinvert.networks.network import load
-    from tfinvert.optimize import precision
-    from tfinvert.optimize.step import run_optimization
+    from tfinvert.optimization import precision
+    from tfinvert.optimization.step import run_optimization
 
     use_threads(order)
     precision.pack_weights_once()

@@ -29,7 +29,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def weights_that_may_change(monkeypatch):
     """No test says for its whole process, in which others train, that the weights of convolutions stay."""
-    monkeypatch.setattr("tfinvert.optimize.precision.pack_weights_once", lambda: None)
+    monkeypatch.setattr("tfinvert.optimization.precision.pack_weights_once", lambda: None)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """How good the pictures are: the measurements of docs/quality.md. Not a test; needs real networks.
 
     python -m tests.quality peers FOLDER RESULTS   # --preset=auto beside the papers' and the homework's settings
-    python -m tests.quality grid FOLDER RESULTS    # parameterisations, optimisers, schedules and regularisers
+    python -m tests.quality grid FOLDER RESULTS    # parameterizations, optimizers, schedules and regularizers
     python -m tests.quality time FOLDER            # to the quality of the homework's baseline; on a quiet machine
     python -m tests.quality tables RESULTS         # Markdown of what RESULTS holds: medians over the photographs
 
@@ -57,8 +57,8 @@ RATES = {"clip": 0.1, "sigmoid": 0.2, "fourier": 0.1, "pyramid": 0.0, "sigmoid_p
 
 
 def grid(stride: int) -> dict[str, dict]:
-    """Every parameterisation with Adam and L-BFGS; then one change at a time from what auto chooses at a stride."""
-    from tfinvert.optimize.presets import AUTO
+    """Every parameterization with Adam and L-BFGS; then one change at a time from what auto chooses at a stride."""
+    from tfinvert.optimization.presets import AUTO
 
     auto = AUTO[stride]
     regularized = {"tv_weight": auto.tv_weight, "alpha_weight": auto.alpha_weight}  # a rate of one's own would leave these

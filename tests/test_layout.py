@@ -13,10 +13,10 @@ FLOORS = (
     ("__init__",),
     ("cli",),
     ("experiments",),
-    ("compare",),
-    ("decoders", "report"),
+    ("comparison",),
+    ("decoders", "reports"),
     ("runs",),
-    ("optimize",),
+    ("optimization",),
     ("networks",),
     ("objectives",),
     ("images",),
@@ -27,9 +27,9 @@ FLOORS = (
 # Packages that are imported in one place only, because importing them is slow or changes the process.
 HEAVY = {
     "onnx2tf": {"networks/conversion/convert"},
-    "matplotlib": {"report/charts"},
-    "jinja2": {"report/page"},
-    "torch": {"compare/pytorch"},
+    "matplotlib": {"reports/charts"},
+    "jinja2": {"reports/page"},
+    "torch": {"comparison/pytorch"},
     "requests": {"networks/zoo"},
     "tf2onnx": {"decoders/model"},
 }

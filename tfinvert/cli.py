@@ -72,7 +72,7 @@ HELP = {
     "steps": "updates of the picture; of an inversion 0 for the preset's, by depth",
     "optimizer": "adam; sgd with momentum; mv2016, the rule of Mahendran & Vedaldi 2016; lbfgs, which has no learning rate",
     "learning_rate": "step size at the start, or at the top of the warm-up; 0 for what the depth of the layers wants; of "
-    "fool the length of a step in normalised pixels (gradient) or in 1/255 (pgd); of class_vis 0 for the recipe's own, 25 "
+    "fool the length of a step in normalized pixels (gradient) or in 1/255 (pgd); of class_vis 0 for the recipe's own, 25 "
     "(course) and 0.05 (fourier)",
     "epsilon": "Adam's epsilon; 1e-8 as in TensorFlow 1 and PyTorch, which matters with --feature_loss=mse",
     "momentum": "of --optimizer=sgd",
@@ -89,9 +89,9 @@ HELP = {
     "tv_kind": "total variation of absolute (l1) or squared (l2) differences, or of their length to the power of --tv_beta",
     "tv_reduction": "sum as the homework's diffs, or mean over pixels and channels",
     "tv_beta": "of --tv_kind=beta",
-    "alpha_weight": "weight of the alpha norm, which keeps the colours near their mean",
+    "alpha_weight": "weight of the alpha norm, which keeps the colors near their mean",
     "alpha": "its power",
-    "alpha_kind": "of values (Mahendran & Vedaldi 2015) or of pixels as colour vectors (2016)",
+    "alpha_kind": "of values (Mahendran & Vedaldi 2015) or of pixels as color vectors (2016)",
     "alpha_reduction": "sum, or mean over pixels and channels",
     "regularizer_final": "total variation and alpha norm fall to this fraction of their weights by the last step; "
     "-1 for what their depth wants",
@@ -99,11 +99,11 @@ HELP = {
     "the preset's",
     "jitter_steps": "steps with jitter; 0 for all",
     "backoff": "where the loss diverges, go back to the best picture and halve the step size",
-    "parameterization": "pixels: free as the homework, clip to [0, 1] after each step, bounded around the mean colour, "
-    "sigmoid; pyramid (a sum of resolutions, clipped) or sigmoid_pyramid; fourier (decorrelated colours); deep_prior (a "
+    "parameterization": "pixels: free as the homework, clip to [0, 1] after each step, bounded around the mean color, "
+    "sigmoid; pyramid (a sum of resolutions, clipped) or sigmoid_pyramid; fourier (decorrelated colors); deep_prior (a "
     "convolutional generator); auto for the pyramid that the depth of the layers wants",
     "pyramid_levels": "resolutions below the full one; -1 for what the depth of the layers wants",
-    "init": "start: noise as the homework, grey with a little noise, mv2015 or mv2016 (noise around the mean colour), or a "
+    "init": "start: noise as the homework, grey with a little noise, mv2015 or mv2016 (noise around the mean color), or a "
     "picture file; of style also content, for the picture itself, or uniform, for the course's noise",
     "seed": "of the start",
     "seeds": "starts that are run in one batch, from --seed on; the one with the smallest feature error is kept",
@@ -122,7 +122,7 @@ HELP = {
     "own run directory",
     "classes": "ImageNet classes by name, index or WordNet id, comma separated; --class is the same flag; "
     "of saliency by default what the network sees in each picture, of fool the targets (none: anything else)",
-    "attack": "gradient: along the target's score, normalised, as in CS231n; fgsm: one signed step; pgd: many, within --bound",
+    "attack": "gradient: along the target's score, normalized, as in CS231n; fgsm: one signed step; pgd: many, within --bound",
     "bound": "of fgsm and pgd: how far any value may move, in 1/255; the picture that is written keeps to it",
     "methods": "maps to make: gradient, smoothgrad, integrated, guided, grad_cam",
     "style_images": "pictures whose style to take, comma separated",
@@ -132,13 +132,13 @@ HELP = {
     "content_weight": "weight of the sum of squared differences of the features of --layers; 0 for the texture alone",
     "style_layers": "layers whose Gram matrices to match, comma separated",
     "style_weights": "a weight for each of them; all 0 for no style",
-    "keep_colour": "keep the content's colours: transfer luminance alone",
+    "keep_color": "keep the content's colors: transfer luminance alone",
     "scales": "of style: sizes from coarse to fine, each twice the one before, --steps at each",
-    "recipe": "course: normalised ascent on pixels, jitter, blur; fourier: Adam on a decorrelated spectrum, seen through "
+    "recipe": "course: normalized ascent on pixels, jitter, blur; fourier: Adam on a decorrelated spectrum, seen through "
     "jitter, turns and changes of size",
-    "channels": "channels of --layers to visualise instead of classes, comma separated",
+    "channels": "channels of --layers to visualize instead of classes, comma separated",
     "neuron": "the middle neuron of each channel instead of all of them",
-    "l2_weight": "of the course's recipe: weight of the sum of squares in normalised pixels",
+    "l2_weight": "of the course's recipe: weight of the sum of squares in normalized pixels",
     "blur_every": "of the course's recipe: steps between blurs; 0 for none",
     "blur_deviation": "deviation of that blur in pixels",
     "samples": "noisy copies of SmoothGrad",
@@ -148,14 +148,14 @@ HELP = {
     "laid out as Tiny ImageNet or not",
     "class_count": "classes of Tiny ImageNet, drawn with the seed",
     "held_out": "fraction of the pictures, or of each class, that is tested with and never trained on",
-    "augment": "train on random crops, mirrored half of the time, instead of the centre of each picture",
+    "augment": "train on random crops, mirrored half of the time, instead of the center of each picture",
     "cache_features": "keep the encoder's features of the pictures on disk instead of making them in each epoch; needs "
     "--noaugment",
-    "upsampling": "of the decoder: transposed for 4x4 transposed convolutions of stride 2, resize for nearest neighbours "
+    "upsampling": "of the decoder: transposed for 4x4 transposed convolutions of stride 2, resize for nearest neighbors "
     "and a 3x3 convolution",
     "width": "channels of the decoder at half the picture's size, twice as many at each further halving, up to 256",
     "picture_loss": "mse for squared or l1 for absolute differences of pixels",
-    "feature_weight": "weight of the normalised feature error of the decoded picture in the loss; 0 for none",
+    "feature_weight": "weight of the normalized feature error of the decoded picture in the loss; 0 for none",
     "epochs": "passes over the pictures",
     "epoch_pictures": "pictures in an epoch; 0 for as many as there are, or 512 where there are fewer",
     "batch_size": "pictures in an update, of all devices and workers together",
@@ -165,7 +165,7 @@ HELP = {
     "weight_decay": "this times each weight is added to its gradient",
     "patience": "epochs without progress on the held-out pictures after which the training ends; 0 for none",
     "decoders": "of compare_decoders: what --decoder takes, several comma separated, each for another layer of one network",
-    "fewer_steps": "of compare_decoders: this many times fewer steps where the optimisation starts from what the decoder gives",
+    "fewer_steps": "of compare_decoders: this many times fewer steps where the optimization starts from what the decoder gives",
     "warm_rate": "of compare_decoders: factor of the learning rate there",
     "decoder": "what decodes: a run of --experiment=train_decoder, or its decoder.keras or decoder.onnx",
 }
@@ -174,7 +174,7 @@ LONGEST_FLAG = 60  # characters of its name
 MOST_ARGUMENTS, DEEPEST_FLAGFILE = 10**4, 20  # with those of included flagfiles
 HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 ALL_LAYERS: dict[str, tuple[str, ...]] = {"layers": (), "sweep": ("all",)}  # what these take where no --layers are given
-ALIASES = {"class": "classes"}
+ALIASES = {"class": "classes", "keep_colour": "keep_color"}
 LISTS = {
     **dict.fromkeys(("questions", "runs", "torch_variants", "decoders", "pictures", "style_images"), str),
     **dict.fromkeys(("layers", "style_layers", "classes", "methods"), str),
@@ -453,7 +453,7 @@ def _invert(config: Config) -> None:
         images.check(config.init)
     if left:
         with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
-            # While the network is being converted. A deep image prior is a network that is optimised.
+            # While the network is being converted. A deep image prior is a network that is optimized.
             _import_tensorflow(fixed_weights=config.parameterization != "deep_prior")
             from tfinvert.experiments import invert
 
@@ -607,7 +607,7 @@ def _import_tensorflow(fixed_weights: bool = False) -> None:
 
         tf.config.list_physical_devices()  # says most of it
     if fixed_weights:
-        from tfinvert.optimize import precision
+        from tfinvert.optimization import precision
 
         precision.pack_weights_once()
 

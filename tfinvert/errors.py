@@ -17,7 +17,7 @@ class DiskError(OSError):
 class NonFiniteLossError(ArithmeticError):
     """The loss became NaN or infinite, of one `picture` of several. `step` is the first step at which it did.
 
-    The optimisation stops there; the best image of the earlier steps is still in its state.
+    The optimization stops there; the best image of the earlier steps is still in its state.
     """
 
     def __init__(self, step: int, loss: float, picture: str = ""):

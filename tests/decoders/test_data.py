@@ -96,7 +96,7 @@ def test_the_sample_photographs_are_there():
     assert split.corners
     assert len(split.train) == 10
     assert all(path.is_file() for path in (*split.train, *split.test))
-    assert Pictures(split.test, (32, 32)).centres(corners=True).shape == (10, 32, 32, 3)
+    assert Pictures(split.test, (32, 32)).centers(corners=True).shape == (10, 32, 32, 3)
 
 
 def test_a_broken_picture_is_skipped_counted_and_named(tmp_path, caplog):
@@ -129,9 +129,9 @@ def test_crops_are_the_pixels_that_they_say(ramp):
     np.testing.assert_array_equal(corner[..., 0], np.mgrid[:20, :20][0])
     np.testing.assert_array_equal(corner[..., 1], np.mgrid[:20, 40:60][1])
     np.testing.assert_array_equal(found.crop(0, (0.5, 0.0, 1.0), mirrored=True), corner[:, ::-1])
-    centre = found.centre(0)  # 40 x 40 from column 10 on, at half the size
-    np.testing.assert_allclose(centre[..., 1].mean(), 10 + 19.5, atol=0.6)
-    wide = Pictures([ramp], (10, 30)).centre(0)  # 20 x 60 from row 10 on
+    center = found.center(0)  # 40 x 40 from column 10 on, at half the size
+    np.testing.assert_allclose(center[..., 1].mean(), 10 + 19.5, atol=0.6)
+    wide = Pictures([ramp], (10, 30)).center(0)  # 20 x 60 from row 10 on
     assert wide.shape == (10, 30, 3)
     np.testing.assert_allclose([wide[..., 0].mean(), wide[..., 1].mean()], [19.5, 29.5], atol=0.6)
 
@@ -140,7 +140,7 @@ def test_what_does_not_fit_into_memory_is_read_again(tmp_path):
     write_pictures(tmp_path / "some", 4)
     files = sorted((tmp_path / "some").iterdir())
     kept, again = Pictures(files, (8, 8)), Pictures(files, (8, 8), memory=0)
-    np.testing.assert_array_equal(again.centres(), kept.centres())
+    np.testing.assert_array_equal(again.centers(), kept.centers())
     assert all(value is None for value in again._kept)
 
 
@@ -157,7 +157,7 @@ def test_draws_depend_on_the_seed_and_their_number_alone(tmp_path):
     np.testing.assert_array_equal(again[1], picture)
     assert np.any(found.drawn(13, 8, augment=True)[1] != picture)
     index, picture = found.drawn(13, 7, augment=False)
-    np.testing.assert_array_equal(picture, found.centre(index))
+    np.testing.assert_array_equal(picture, found.center(index))
 
 
 def test_workers_share_each_batch():

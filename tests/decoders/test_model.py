@@ -63,7 +63,7 @@ def test_channels_double_at_each_halving():
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 @pytest.mark.parametrize("cells", [13, 14])
 def test_a_feature_lands_on_the_pixels_that_it_came_from(cells, upsampling):
-    # Cell i of 13 or 14 over 224 pixels has its centre at 112 + 16 (i - (cells - 1) / 2), whatever is padded and cropped.
+    # Cell i of 13 or 14 over 224 pixels has its center at 112 + 16 (i - (cells - 1) / 2), whatever is padded and cropped.
     decoder = decoders.build((cells, cells, 1), (224, 224), upsampling=upsampling, width=4)
     for layer in decoder.layers:  # all weights alike, so that nothing but the geometry decides
         layer.set_weights([np.full_like(value, 0.1 if value.ndim > 1 else 0.0) for value in layer.get_weights()])

@@ -15,7 +15,7 @@ from tfinvert.decoders import model as decoders
 from tfinvert.decoders import training
 from tfinvert.decoders.data import Pictures, Share
 from tfinvert.errors import InputError, NonFiniteLossError
-from tfinvert.optimize import schedules
+from tfinvert.optimization import schedules
 from tfinvert.settings.config import DecoderConfig
 from tfinvert.system.signals import Interruption
 
@@ -93,7 +93,7 @@ def test_batches_are_the_drawn_pictures(tmp_path):
     pairs = training.dataset(pictures, numbers, batch_size=5, seed=3, augment=False, features=features)
     given, wanted = next(iter(pairs))
     for index, picture in zip(given[:, 0].numpy().astype(int), wanted, strict=True):
-        np.testing.assert_allclose(picture, pictures.centre(index) / 255, atol=1e-7)
+        np.testing.assert_allclose(picture, pictures.center(index) / 255, atol=1e-7)
 
 
 class Losses(keras.callbacks.Callback):

@@ -1,4 +1,4 @@
-"""Class visualisation on the tiny network and, where it is there, on the real one."""
+"""Class visualization on the tiny network and, where it is there, on the real one."""
 
 import json
 import re

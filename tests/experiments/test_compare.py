@@ -10,7 +10,7 @@ from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.experiments import compare
 from tfinvert.networks.conversion import convert
 from tfinvert.networks.onnx import graph
-from tfinvert.optimize import schedules
+from tfinvert.optimization import schedules
 from tfinvert.settings.config import PRESETS, Config
 
 FAST = {"model": "resnet18", "weights": "random", "layers": ("res1",), "size": (64, 64), "steps": 40}
@@ -97,7 +97,7 @@ def test_an_error_of_a_process_is_one_of_the_program(tmp_path):
 
 
 def test_another_epsilon_is_seen(tmp_path):
-    """The comparison can fail: PyTorch's own way with epsilon is another optimiser where gradients are as small as it."""
+    """The comparison can fail: PyTorch's own way with epsilon is another optimizer where gradients are as small as it."""
     torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
     step = torch.optim.Adam.step
 
@@ -116,7 +116,7 @@ def test_another_epsilon_is_seen(tmp_path):
 @pytest.mark.parametrize("settings", SCHEDULES, ids=lambda settings: settings["schedule"])
 def test_the_port_s_rates_are_those_of_keras(settings):
     pytest.importorskip("torch", reason="needs the extra 'torch'")
-    from tfinvert.compare import pytorch as torch_port
+    from tfinvert.comparison import pytorch as torch_port
 
     config = Config(steps=30, learning_rate=0.2, **settings)
     made = schedules.schedule(config)
@@ -127,7 +127,7 @@ def test_the_port_s_rates_are_those_of_keras(settings):
 
 def test_without_pytorch_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "tfinvert.compare.pytorch", raising=False)
+    monkeypatch.delitem(sys.modules, "tfinvert.comparison.pytorch", raising=False)
     config = Config(**FAST, **HOMEWORK, output_dir=str(tmp_path))
     with (
         convert.Conversion(convert.request_for(config, config.layers)) as conversion,

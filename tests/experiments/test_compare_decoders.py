@@ -1,4 +1,4 @@
-"""Optimisation, decoder, and both: the table, its figures, and what is refused."""
+"""Optimization, decoder, and both: the table, its figures, and what is refused."""
 
 import json
 
@@ -57,9 +57,9 @@ def test_the_table_has_each_layer_picture_and_way(untrained, tmp_path, capfd):
         assert row["psnr"] == pytest.approx(metrics.psnr(image, target), abs=0.1)
         distance = compare_decoders._mean_distance((16, 16))
         assert row["image_error"] == pytest.approx(np.linalg.norm(image - target) / distance, abs=0.01)
-    optimised = [row for row in rows if row["way"] == "optimisation"]
+    optimized = [row for row in rows if row["way"] == "optimization"]
     untrained_rows = [row for row in rows if row["way"] == "decoder"]
-    for one, other in zip(optimised, untrained_rows, strict=True):
+    for one, other in zip(optimized, untrained_rows, strict=True):
         assert one["feature_error"] < other["feature_error"]
     assert all(row["steps_to_psnr"] is None or row["steps_to_psnr"] <= 8 for row in rows[4:6])
     table = (tmp_path / "table.md").read_text()

@@ -118,7 +118,7 @@ def test_python_takes_arrays_and_writes_where_it_is_told(tmp_path):
         (np.zeros((64, 64)), {}, "expected .height, width, 3."),
         (np.full((64, 64, 3), 2.0), {}, "expected floats in .0, 1. or uint8"),
         (np.full((64, 64, 3), np.nan), {}, "expected floats"),
-        ("astronaut", {"colour": 1}, "colour"),
+        ("astronaut", {"color": 1}, "color"),
         ("missing.png", {}, "no picture"),
     ],
 )

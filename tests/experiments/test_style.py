@@ -86,11 +86,11 @@ def test_style_pictures_count_by_their_weights(tiny_file):
     assert np.abs(both - one).max() > 1e-3
 
 
-def test_the_content_s_colour_is_kept(tiny_file):
+def test_the_content_s_color_is_kept(tiny_file):
     settings = {**TINY, "content_weight": 0.0, "steps": 5}
-    found = package.style("chelsea", ["coffee"], tiny_file, keep_colour=True, **settings)["image"]
+    found = package.style("chelsea", ["coffee"], tiny_file, keep_color=True, **settings)["image"]
     content = images.load("chelsea", found.shape[:2])[0]
-    inside = (found > 0).all(axis=-1) & (found < 1).all(axis=-1)  # clipping changes colours
+    inside = (found > 0).all(axis=-1) & (found < 1).all(axis=-1)  # clipping changes colors
     assert inside.mean() > 0.5
     rest = images.TO_YIQ[1:].T
     np.testing.assert_allclose((found @ rest)[inside], (content @ rest)[inside], atol=1e-4)

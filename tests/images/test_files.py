@@ -105,10 +105,10 @@ def test_sizes_that_keep_proportions(tmp_path):
         assert images.proportional_size(tmp_path / "picture.png", 192) == expected
 
 
-def test_colour_of_one_and_luminance_of_the_other():
+def test_color_of_one_and_luminance_of_the_other():
     rng = np.random.default_rng(0)
     one, other = rng.uniform(0.2, 0.8, (2, 1, 5, 6, 3)).astype(np.float32)
-    mixed = images.with_colour_of(one, other)
+    mixed = images.with_color_of(one, other)
     weights = np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(mixed @ weights, one @ weights, atol=1e-5)
     rest = images.TO_YIQ[1:].T
@@ -116,7 +116,7 @@ def test_colour_of_one_and_luminance_of_the_other():
     grey = images.luminance(one)
     np.testing.assert_allclose(grey[..., 0], one @ weights, atol=1e-6)
     np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
-    np.testing.assert_allclose(images.with_colour_of(grey, one), one, atol=1e-5)
+    np.testing.assert_allclose(images.with_color_of(grey, one), one, atol=1e-5)
 
 
 def test_statistics_of_another():

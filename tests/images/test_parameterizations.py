@@ -5,7 +5,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfinvert.images import files as images
-from tfinvert.images.files import COLOUR_CORRELATION
+from tfinvert.images.files import COLOR_CORRELATION
 from tfinvert.images.parameterizations import bounded, initial_image, normalized, parameterization
 from tfinvert.settings.config import CHOICES
 
@@ -80,16 +80,16 @@ def test_a_coarse_level_of_a_pyramid_is_the_resized_image():
     coarse = 0.1 * np.random.default_rng(3).standard_normal((1, 4, 6, 3)).astype(np.float32)
     found = made.image([np.zeros((1, 8, 12, 3), np.float32), coarse])
     weight = 2 * 2**0.5 / (1 + 2**0.5)
-    expected = 0.5 + weight * tf.image.resize(coarse, (8, 12)).numpy() @ np.array(COLOUR_CORRELATION).T
+    expected = 0.5 + weight * tf.image.resize(coarse, (8, 12)).numpy() @ np.array(COLOR_CORRELATION).T
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_colours_are_decorrelated_by_what_the_sample_photographs_have():
+def test_colors_are_decorrelated_by_what_the_sample_photographs_have():
     pictures = np.concatenate([images.load(name, (224, 224)).reshape(-1, 3) for name in images.SAMPLES])
     inside = np.clip(pictures, 1e-3, 1 - 1e-3)
     values, vectors = np.linalg.eigh(np.cov(np.log(inside / (1 - inside)).T))
     root = vectors @ np.diag(np.sqrt(values)) @ vectors.T
-    np.testing.assert_allclose(COLOUR_CORRELATION, root / np.linalg.norm(root, 2), atol=1e-3)
+    np.testing.assert_allclose(COLOR_CORRELATION, root / np.linalg.norm(root, 2), atol=1e-3)
 
 
 def test_a_fourier_image_has_the_spectrum_of_photographs():
@@ -102,7 +102,7 @@ def test_a_fourier_image_has_the_spectrum_of_photographs():
     assert power[0, 4] / power[0, 16] == pytest.approx(16, rel=0.6)
 
 
-def test_a_bounded_pixel_keeps_its_direction_from_the_mean_colour():
+def test_a_bounded_pixel_keeps_its_direction_from_the_mean_color():
     mean = np.array([0.485, 0.456, 0.406])
     away = np.array([[0.3, 0, 0], [3.0, 4.0, 0], [0, 0, 0]])
     image = (mean + away)[None, None].astype(np.float32)
@@ -124,7 +124,7 @@ def test_a_deep_prior_follows_its_seed_and_makes_one_picture():
         parameterization("deep_prior", (20, 30)).start(np.zeros((2, 20, 30, 3)))
 
 
-def test_the_start_of_the_journal_paper_is_noise_around_the_mean_colour():
+def test_the_start_of_the_journal_paper_is_noise_around_the_mean_color():
     image = initial_image("mv2016", (50, 60), 0)
     away = (image - [0.485, 0.456, 0.406]) * 255
     assert np.quantile(away, 0.95) == pytest.approx(80 / np.sqrt(3), rel=0.01)

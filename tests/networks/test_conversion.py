@@ -375,7 +375,7 @@ def test_a_layer_that_differs_from_onnxruntime_stops_the_conversion(tmp_path, mo
 
 
 @pytest.mark.parametrize("preprocessing", ["torch", "caffe", "tf", "none"])
-def test_scale_and_order_of_the_colours_are_in_the_kernels(preprocessing, tmp_path):
+def test_scale_and_order_of_the_colors_are_in_the_kernels(preprocessing, tmp_path):
     file = str(write_onnx(tiny_graph(), tmp_path / "net.onnx"))
     wanted = request(onnx=file, weights="auto", layers=("conv1",), preprocessing=preprocessing)
     part, layers = convert.cut_graph(wanted)

@@ -83,7 +83,7 @@ def test_no_network(tmp_path):
     assert "--weights=random" in str(caught.value)
 
 
-def test_a_pointer_file_of_git_lfs_is_recognised(tmp_path):
+def test_a_pointer_file_of_git_lfs_is_recognized(tmp_path):
     (tmp_path / "net.onnx").write_bytes(zoo.LFS_HEADER + b"/v1\n")
     with pytest.raises(InputError, match="Git LFS pointer"):
         zoo.pretrained_file(model(), tmp_path)

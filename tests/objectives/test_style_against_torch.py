@@ -90,7 +90,7 @@ def test_all_functions_agree(side, shared):
             np.testing.assert_allclose(
                 terms.gram_matrix(ours[name][f"features.{index}"]), course_gram(theirs[name][index]), rtol=1e-4, atol=1e-5
             )
-        # The course's TV is of the normalised picture.
+        # The course's TV is of the normalized picture.
         found = terms.total_variation(tf.constant(images.normalized(pictures[name])), "l2")
         np.testing.assert_allclose(found, [course_tv(course)], rtol=1e-4)
 

@@ -69,11 +69,11 @@ def test_total_variation_pulls_a_spike_down(kind):
     with tf.GradientTape() as tape:
         tape.watch(image)
         value = terms.total_variation(image, kind)
-    assert tape.gradient(value, image)[0, 2, 2, 0] > 0  # minimised: descending lowers the spike
+    assert tape.gradient(value, image)[0, 2, 2, 0] > 0  # minimized: descending lowers the spike
 
 
 def test_the_gradient_of_total_variation_is_that_of_tensorflow():
-    image, weights = tf.Variable(np.round(FEATURES, 1)), tf.constant([1.0, -2.5])  # rounded: equal neighbours as well
+    image, weights = tf.Variable(np.round(FEATURES, 1)), tf.constant([1.0, -2.5])  # rounded: equal neighbors as well
     with tf.GradientTape(persistent=True) as tape:
         ours = tf.reduce_sum(weights * terms.total_variation(image))
         theirs = tf.reduce_sum(weights * tf.image.total_variation(image))
@@ -87,7 +87,7 @@ def test_total_variation_refuses_what_it_does_not_know():
         terms.total_variation(tf.zeros((1, 3, 3, 3)), "l1", "max")
 
 
-def test_terms_name_their_layers_and_leave_the_weight_to_the_optimisation():
+def test_terms_name_their_layers_and_leave_the_weight_to_the_optimization():
     term = terms.feature_term("conv", tf.constant(TARGET), 0.5)
     assert (term.name, term.weight, term.layers) == ("conv", 0.5, ("conv",))
     value = term.value(tf.zeros((2, 8, 8, 3)), {"conv": tf.constant(FEATURES)})
@@ -98,7 +98,7 @@ def test_terms_name_their_layers_and_leave_the_weight_to_the_optimisation():
 
 @pytest.mark.parametrize("beta", [1.0, 2.0, 3.0])
 def test_total_variation_to_a_power_against_numpy(beta):
-    """Mahendran & Vedaldi 2015, eq. 4; a difference to a neighbour that is not there is 0."""
+    """Mahendran & Vedaldi 2015, eq. 4; a difference to a neighbor that is not there is 0."""
     image = RNG.uniform(size=(2, 4, 5, 3))
     down, right = np.zeros_like(image), np.zeros_like(image)
     down[:, :-1], right[:, :, :-1] = np.diff(image, axis=1), np.diff(image, axis=2)
@@ -111,7 +111,7 @@ def test_total_variation_to_a_power_against_numpy(beta):
 
 @pytest.mark.parametrize("power", [1.0, 1.5, 6.0])
 def test_powers_have_a_finite_gradient_on_flat_places(power):
-    flat = tf.Variable(tf.ones((1, 4, 4, 3)) * images.MEAN_COLOUR)
+    flat = tf.Variable(tf.ones((1, 4, 4, 3)) * images.MEAN_COLOR)
     with tf.GradientTape() as tape:
         value = terms.total_variation(flat, "beta", "sum", power) + terms.alpha_norm(flat, power)
     assert float(value[0]) == 0
@@ -129,7 +129,7 @@ def test_the_alpha_norms_of_both_papers_against_numpy(reduction):
     expected = (np.linalg.norm(away, axis=-1) ** 6).sum(axis=(1, 2)) / size
     np.testing.assert_allclose(terms.alpha_norm(tf.constant(image, tf.float32), 6.0, "pixels", reduction), expected, rtol=1e-4)
     with pytest.raises(ValueError, match="'values' or 'pixels'"):
-        terms.alpha_norm(tf.constant(image, tf.float32), 6.0, "colour")
+        terms.alpha_norm(tf.constant(image, tf.float32), 6.0, "color")
 
 
 def test_the_terms_of_a_run_are_those_that_have_a_weight():

@@ -1,4 +1,4 @@
-"""An optimisation into a run directory: lines, pictures, checkpoints, signals."""
+"""An optimization into a run directory: lines, pictures, checkpoints, signals."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from tfinvert.errors import DiskError, InputError, NonFiniteLossError
 from tfinvert.images import files as images
 from tfinvert.images.parameterizations import parameterization
 from tfinvert.objectives import terms
-from tfinvert.optimize.step import Optimization
+from tfinvert.optimization.step import Optimization
 from tfinvert.runs.checkpoints import Checkpoints
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.recording import Driven, drive, drive_together
@@ -244,7 +244,7 @@ TARGETS = (0.2, 0.4, 0.6)
 
 
 def together(path, resume=False, stopped=False):
-    """Three optimisations that step together, each in a directory of its own; `stopped` by a signal in step 5."""
+    """Three optimizations that step together, each in a directory of its own; `stopped` by a signal in step 5."""
 
     def stop(snapshot):
         if stopped and snapshot.step == 4:

@@ -36,7 +36,7 @@ def prepare() -> None:
     from tfinvert.images import parameterizations
     from tfinvert.networks.conversion import convert
     from tfinvert.objectives import terms
-    from tfinvert.optimize import step as optimize
+    from tfinvert.optimization import step as optimize
 
     logging.getLogger("tfinvert").setLevel(logging.ERROR)
     folder = Path(os.environ["TFINVERT_CACHE"])

@@ -146,10 +146,10 @@ def _bomb(rng: random.Random, data: bytes) -> bytes:
     kind = rng.randrange(5)
     if kind == 0:  # honest: so many zeros
         width, height = rng.choice(((8000, 8000), (8001, 8000), (13000, 13000), (30000, 30000), (65535, 65535), (64, 10**6)))
-        depth, colour = rng.choice(((1, 0), (8, 0), (8, 2), (16, 6), (8, 3)))
-        head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+        depth, color = rng.choice(((1, 0), (8, 0), (8, 2), (16, 6), (8, 3)))
+        head = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
         rows = zlib.compress(bytes(min(height * (width + 1), 10**7)), 9)
-        palette = _chunk(b"PLTE", bytes(768)) if colour == 3 else b""
+        palette = _chunk(b"PLTE", bytes(768)) if color == 3 else b""
         return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + palette + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
     if kind == 1:  # sizes in other formats
         sides = struct.pack("<HH", rng.choice((8000, 65535)), rng.choice((8000, 65535)))
@@ -181,7 +181,7 @@ def case(rng: random.Random, folder: Path) -> str:
     path.write_bytes(data)
     try:
         if not whole and rng.random() < 0.2:
-            found = pictures.Pictures([path], (24, 16)).centre(0)
+            found = pictures.Pictures([path], (24, 16)).center(0)
             assert found.shape == (24, 16, 3)
             assert found.dtype == np.uint8
             return "accepted"

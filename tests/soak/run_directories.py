@@ -11,7 +11,7 @@ import numpy as np
 from tests.soak import Row, flag_files, hostile
 from tfinvert import cli
 from tfinvert.images import files as images
-from tfinvert.report import charts, sheet
+from tfinvert.reports import charts, sheet
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings import config
 

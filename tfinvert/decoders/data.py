@@ -45,7 +45,7 @@ class Split:
 
     Attributes:
       train, test: the files.
-      corners: whether four corners of each held-out picture are tested on beside its centre.
+      corners: whether four corners of each held-out picture are tested on beside its center.
       classes: names of the classes that were drawn, if any.
     """
 
@@ -225,12 +225,12 @@ class Pictures:
         array = np.asarray(part)
         return array[:, ::-1] if mirrored else array
 
-    def centre(self, index: int) -> np.ndarray:
+    def center(self, index: int) -> np.ndarray:
         """The largest part about the middle, uint8 [height, width, 3]."""
         return self.crop(index, (1.0, 0.5, 0.5))
 
-    def centres(self, *, corners: bool = False) -> np.ndarray:
-        """Every picture's centre, and its four corners where asked for, uint8 [count, height, width, 3]."""
+    def centers(self, *, corners: bool = False) -> np.ndarray:
+        """Every picture's center, and its four corners where asked for, uint8 [count, height, width, 3]."""
         boxes = [(1.0, 0.5, 0.5)]
         if corners:
             boxes += [(CORNER_CROP, down, right) for down in (0.0, 1.0) for right in (0.0, 1.0)]
@@ -244,7 +244,7 @@ class Pictures:
         turn, place = divmod(number, len(self))
         index = int(_order(seed, turn, len(self))[place])
         if not augment:
-            return index, self.centre(index)
+            return index, self.center(index)
         rng = np.random.default_rng((seed, number))
         side = rng.uniform(SMALLEST_CROP, 1)
         return index, self.crop(index, (side, rng.uniform(), rng.uniform()), bool(rng.integers(2)))

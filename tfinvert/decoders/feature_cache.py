@@ -22,7 +22,7 @@ log = logging.getLogger("tfinvert")
 
 
 def features(encoder: Encoder, encode: Callable[[tf.Tensor], tf.Tensor], pictures: Pictures) -> np.ndarray:
-    """The features of every picture's centre, from the cache where they are there and whole.
+    """The features of every picture's center, from the cache where they are there and whole.
 
     Args:
       encoder: which layer of which network.
@@ -53,7 +53,7 @@ def features(encoder: Encoder, encode: Callable[[tf.Tensor], tf.Tensor], picture
             stored = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
             for first in range(0, len(pictures), AT_ONCE):
                 some = range(first, min(first + AT_ONCE, len(pictures)))
-                batch = np.stack([pictures.centre(index) for index in some])
+                batch = np.stack([pictures.center(index) for index in some])
                 stored[first : first + len(some)] = encode(tf.constant(batch / np.float32(255)))
             stored.flush()
             del stored

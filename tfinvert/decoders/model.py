@@ -155,13 +155,13 @@ def build(
     Spatial features: two 3x3 convolutions, then one up-sampling by 2 after another, the last of which gives the RGB picture;
     vectors go through two dense layers to a grid first. Leaky ReLUs of slope 0.2 between them.
 
-    The grid is padded beyond the picture and the result cropped about its centre, so that features stay over the pixels
+    The grid is padded beyond the picture and the result cropped about its center, so that features stay over the pixels
     that they came from.
 
     Args:
       shape: [height, width, channels] or [channels], without the batch.
       size: (height, width) of the picture.
-      upsampling: "transposed" for 4x4 transposed convolutions of stride 2 as in the paper, "resize" for nearest neighbours
+      upsampling: "transposed" for 4x4 transposed convolutions of stride 2 as in the paper, "resize" for nearest neighbors
         and a 3x3 convolution, which has no checkerboard.
       width: channels at half the picture's size; twice as many at each further halving, up to 256.
       scale: what features are divided by, such as their root mean square.

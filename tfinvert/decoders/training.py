@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfinvert.decoders.data import Pictures, Share
 from tfinvert.errors import InputError, NonFiniteLossError
-from tfinvert.optimize import schedules
+from tfinvert.optimization import schedules
 from tfinvert.settings.config import DecoderConfig
 from tfinvert.system.signals import Interruption
 
@@ -62,12 +62,12 @@ def dataset(
       numbers: which draws, in order; `Share.numbers` has those of a training.
       batch_size: of the batches.
       seed, augment: as in `Pictures.drawn`.
-      features: of each picture's centre where they are at hand, [len(pictures), ...]; else pictures stand in their place.
+      features: of each picture's center where they are at hand, [len(pictures), ...]; else pictures stand in their place.
 
     Returns:
       A dataset of float32 pairs; pictures are [batch, height, width, 3], RGB in [0, 1].
     """
-    shape = pictures.centre(0).shape
+    shape = pictures.center(0).shape
 
     def draw(number: np.int64) -> tuple[np.ndarray, ...]:
         index, picture = pictures.drawn(int(number), seed, augment=augment)
@@ -84,14 +84,14 @@ def dataset(
 
 
 class Training:
-    """A decoder on its way down the loss; owns the optimiser, the step, and the checkpoint of both.
+    """A decoder on its way down the loss; owns the optimizer, the step, and the checkpoint of both.
 
     Args:
       config: the settings.
       cluster: who trains.
       decoder: features -> picture, made within the strategy's scope.
       encode: picture -> features, frozen.
-      steps_per_epoch: optimiser steps in an epoch.
+      steps_per_epoch: optimizer steps in an epoch.
       from_features: whether batches hold features already.
 
     Attributes:
@@ -120,7 +120,7 @@ class Training:
                 schedules.decoder_rate(config, steps_per_epoch), beta_1=config.beta_1, beta_2=config.beta_2, epsilon=1e-8
             )
             self._optimizer.build(decoder.trainable_variables)
-            # Callbacks look for the optimiser in the model; the decoder's files are better without it.
+            # Callbacks look for the optimizer in the model; the decoder's files are better without it.
             self._shown = keras.Model(decoder.inputs, decoder.outputs)
             self._shown.compile(optimizer=self._optimizer)
         self._step_count = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")

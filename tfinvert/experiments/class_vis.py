@@ -20,9 +20,9 @@ from tfinvert.networks.names import SCORES
 from tfinvert.networks.network import Network, load
 from tfinvert.objectives import attacks as adversarial
 from tfinvert.objectives import terms
-from tfinvert.optimize import precision
-from tfinvert.optimize.step import Optimization
-from tfinvert.report import sheet
+from tfinvert.optimization import precision
+from tfinvert.optimization.step import Optimization
+from tfinvert.reports import sheet
 from tfinvert.runs import provenance
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.recording import drive
@@ -103,7 +103,7 @@ def score_term(layer: str, indices: list[int], neuron: bool = False) -> terms.Te
 
 
 def course_step(image: tf.Tensor, gradient: tf.Tensor, length: float, weight: float) -> tf.Tensor:
-    """A step of normalised ascent along d (score - weight ||X||^2) / dX, then back to what a picture can be.
+    """A step of normalized ascent along d (score - weight ||X||^2) / dX, then back to what a picture can be.
 
     CS231n, assignment 3: X <- X + length g / ||g||_2 in units of ImageNet's deviation from its mean, each picture by itself,
     then clamped to black and white.
@@ -113,16 +113,16 @@ def course_step(image: tf.Tensor, gradient: tf.Tensor, length: float, weight: fl
       gradient: of the score, to the image.
       length, weight: as above.
     """
-    deviation = np.asarray(images.COLOUR_DEVIATION, np.float32)
+    deviation = np.asarray(images.COLOR_DEVIATION, np.float32)
     along = gradient * deviation - 2 * weight * images.normalized(image)
     norm = tf.sqrt(tf.reduce_sum(tf.square(along), axis=[1, 2, 3], keepdims=True))
     return tf.clip_by_value(image + length * along / tf.maximum(norm, 1e-30) * deviation, 0.0, 1.0)
 
 
 def _course(config: ClassVisConfig, network: Network, term: terms.Term, count: int, run_dir: RunDirectory | None) -> np.ndarray:
-    """Normalised ascent from noise with jitter that is undone, and a blur every few steps."""
+    """Normalized ascent from noise with jitter that is undone, and a blur every few steps."""
     noise = np.random.default_rng(config.seed).standard_normal((count, *network.size, 3))
-    image = np.clip(noise * images.COLOUR_DEVIATION + images.MEAN_COLOUR, 0, 1).astype(np.float32)
+    image = np.clip(noise * images.COLOR_DEVIATION + images.MEAN_COLOR, 0, 1).astype(np.float32)
 
     @tf.function
     def update(image: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -22,7 +22,7 @@ from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.images import files as images
 from tfinvert.networks.conversion import convert
 from tfinvert.networks.onnx import graph
-from tfinvert.optimize import presets
+from tfinvert.optimization import presets
 from tfinvert.settings.config import Config, flag_text
 from tfinvert.system.files import write_text
 
@@ -175,7 +175,7 @@ def _cosine(first: np.ndarray, second: np.ndarray) -> float:
 def _write(
     config: Config, result: dict[str, Any], folder: Path, target: np.ndarray, ours: np.ndarray, theirs: np.ndarray
 ) -> None:
-    from tfinvert.report import charts, sheet  # not in the processes that are measured
+    from tfinvert.reports import charts, sheet  # not in the processes that are measured
 
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "compare.json", json.dumps(result, indent=1) + "\n")
@@ -234,8 +234,8 @@ def _tensorflow(order: Order) -> Side:
 
     from tfinvert.images import parameterizations, transforms
     from tfinvert.networks.network import load
-    from tfinvert.optimize import precision
-    from tfinvert.optimize.step import Optimization, run_optimization
+    from tfinvert.optimization import precision
+    from tfinvert.optimization.step import Optimization, run_optimization
 
     config = order.config
     with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
@@ -261,7 +261,7 @@ def _tensorflow(order: Order) -> Side:
 
 
 def _pytorch(order: Order) -> Side:
-    from tfinvert.compare import pytorch as torch_port
+    from tfinvert.comparison import pytorch as torch_port
 
     config = order.config
     folded, prepare = convert.folded(convert.request_for(config, config.layers), graph.read(Path(order.graph)))
@@ -368,7 +368,7 @@ def carry_out(order_file: str, answer_file: str) -> None:
         settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields["config"].items()}
         order = Order(**{**fields, "config": Config(**settings)})
         if order.side == "tensorflow":
-            from tfinvert.optimize import precision
+            from tfinvert.optimization import precision
 
             precision.pack_weights_once()
         answer: Any = measure(order)

@@ -1,4 +1,4 @@
-"""The same features inverted three ways: by optimisation, by a decoder, and by optimisation from what the decoder gives."""
+"""The same features inverted three ways: by optimization, by a decoder, and by optimization from what the decoder gives."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tfinvert.images import files as images
 from tfinvert.images import parameterizations
 from tfinvert.networks.conversion import convert
 from tfinvert.networks.network import Network, load
-from tfinvert.optimize import precision, presets
-from tfinvert.optimize.step import run_optimization
-from tfinvert.report import sheet
+from tfinvert.optimization import precision, presets
+from tfinvert.optimization.step import run_optimization
+from tfinvert.reports import sheet
 from tfinvert.runs import provenance
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings.config import CompareDecodersConfig, Config, flagfile
 
-WAYS = ("optimisation", "decoder", "from the decoder")
+WAYS = ("optimization", "decoder", "from the decoder")
 COLUMNS = ("layer", "picture", "way", "steps", "psnr", "ssim", "image_error", "feature_error", "seconds")
 
 
@@ -39,7 +39,7 @@ def run(config: CompareDecodersConfig, run_dir: RunDirectory) -> list[dict[str, 
 
     Raises:
       InputError: a decoder is for another encoder, or a picture or the network cannot be used.
-      NonFiniteLossError: an optimisation diverged.
+      NonFiniteLossError: an optimization diverged.
     """
     precision.grow_gpu_memory()
     names = config.pictures or (config.image,)
@@ -90,8 +90,8 @@ def _compared(
     grey = np.concatenate([parameterizations.initial_image("grey", network.size, config.seed)] * len(targets))
     settings = presets.at_depth(config.inversion(layer), {layer: network.layers[layer]}, network.size)
     fewer = config.warm(settings)
-    cold = _optimised(settings, network, wanted, targets, grey)
-    warm = _optimised(fewer, network, wanted, targets, decoded)
+    cold = _optimized(settings, network, wanted, targets, grey)
+    warm = _optimized(fewer, network, wanted, targets, decoded)
     found = {
         WAYS[0]: (cold["image"], settings.steps, cold["seconds"]),
         WAYS[1]: (decoded, 0, instant),
@@ -120,7 +120,7 @@ def _compared(
     return rows
 
 
-def _optimised(
+def _optimized(
     config: Config, network: Network, wanted: np.ndarray, targets: np.ndarray, initial: np.ndarray
 ) -> dict[str, Any]:
     """All pictures at once: the best images, seconds, and by step each one's PSNR and the sum of their feature losses."""
@@ -146,7 +146,7 @@ def _first(reached: np.ndarray) -> int | None:
 def _mean_distance(size: tuple[int, int]) -> float:
     """The mean Euclidean distance of two photographs, over all pairs of scikit-image's."""
     names = (*pictures.TRAINING_SAMPLES, *pictures.HELD_OUT_SAMPLES)
-    found = pictures.Pictures([images.sample(name) for name in names], size).centres() / np.float32(255)
+    found = pictures.Pictures([images.sample(name) for name in names], size).centers() / np.float32(255)
     pairs = [(i, j) for i in range(len(found)) for j in range(i)]
     return float(np.mean([np.linalg.norm(found[i] - found[j]) for i, j in pairs]))
 

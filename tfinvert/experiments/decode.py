@@ -14,8 +14,8 @@ from tfinvert.decoders.model import Encoder
 from tfinvert.images import files as images
 from tfinvert.networks.conversion.convert import Conversion
 from tfinvert.networks.network import load
-from tfinvert.optimize import precision
-from tfinvert.report import sheet
+from tfinvert.optimization import precision
+from tfinvert.reports import sheet
 from tfinvert.runs import provenance
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings.config import DecodeConfig, flagfile

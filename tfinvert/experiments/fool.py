@@ -14,8 +14,8 @@ from tfinvert.networks.classifier import Classifier, of_classes
 from tfinvert.networks.conversion.convert import Conversion
 from tfinvert.networks.network import load
 from tfinvert.objectives import attacks as adversarial
-from tfinvert.optimize import precision
-from tfinvert.report import sheet
+from tfinvert.optimization import precision
+from tfinvert.reports import sheet
 from tfinvert.runs import provenance
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings.config import FoolConfig, flagfile

@@ -18,9 +18,9 @@ from tfinvert.images import files as images
 from tfinvert.images import parameterizations
 from tfinvert.networks.conversion.convert import Conversion
 from tfinvert.networks.network import Network, load
-from tfinvert.optimize import precision, presets
-from tfinvert.optimize.step import Optimization, Snapshot, run_optimization
-from tfinvert.report import charts, sheet
+from tfinvert.optimization import precision, presets
+from tfinvert.optimization.step import Optimization, Snapshot, run_optimization
+from tfinvert.reports import charts, sheet
 from tfinvert.runs import provenance
 from tfinvert.runs.checkpoints import writing
 from tfinvert.runs.directory import RunDirectory
@@ -41,7 +41,7 @@ class Result:
       normalized_feature_error: ||phi(x) - phi0||^2 / ||phi0||^2, mean over the layers.
       mv2016_error: its root for each layer, the mean of them: the error of Mahendran & Vedaldi 2016.
       mv2015_error: that of their 2015 paper, with the quadrants of the sample photographs for its 100 pictures; likewise.
-      seconds: of the optimisation, since the last start; of pictures that were inverted together, the share of one.
+      seconds: of the optimization, since the last start; of pictures that were inverted together, the share of one.
       steps_per_second: in that time.
       peak_memory_mb: of this process, or of the converting one if that needed more.
       history: the lines of metrics.jsonl.

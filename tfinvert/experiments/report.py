@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfinvert.errors import InputError
-from tfinvert.report import page
+from tfinvert.reports import page
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings.config import CONFIGS, Config
 

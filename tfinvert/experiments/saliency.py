@@ -15,8 +15,8 @@ from tfinvert.networks.conversion.convert import Conversion
 from tfinvert.networks.names import SCORES
 from tfinvert.networks.network import guided, head, load
 from tfinvert.objectives import saliency as attribution
-from tfinvert.optimize import precision
-from tfinvert.report import sheet
+from tfinvert.optimization import precision
+from tfinvert.reports import sheet
 from tfinvert.runs import provenance
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings.config import SaliencyConfig, flagfile

@@ -17,10 +17,10 @@ from tfinvert.networks.conversion.convert import Request
 from tfinvert.networks.network import Network
 from tfinvert.networks.scales import Scale
 from tfinvert.objectives import terms
-from tfinvert.optimize import precision
-from tfinvert.optimize.optimizers import Lbfgs
-from tfinvert.optimize.step import Optimization
-from tfinvert.report import charts, sheet
+from tfinvert.optimization import precision
+from tfinvert.optimization.optimizers import Lbfgs
+from tfinvert.optimization.step import Optimization
+from tfinvert.reports import charts, sheet
 from tfinvert.runs import provenance
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.recording import drive
@@ -79,8 +79,8 @@ def run(config: StyleConfig, prepared: list[Scale], run_dir: RunDirectory | None
             seconds, steps = seconds + outcome.seconds, steps + outcome.steps
             image = optimization.image()  # as the course does; the last, small steps leave it near the best
     assert image is not None
-    if config.keep_colour:
-        image = images.with_colour_of(image, images.load(config.image, prepared[-1].size))
+    if config.keep_color:
+        image = images.with_color_of(image, images.load(config.image, prepared[-1].size))
     image = np.clip(image[0], 0, 1)
     history = run_dir.read_metrics() if run_dir is not None else lines
     last = [line for line in history if line.get("scale", 0) == len(prepared) - 1]
@@ -132,10 +132,10 @@ def summands(config: StyleConfig, targets: Mapping[str, Any]) -> list[terms.Term
 
 
 def _pictures(config: StyleConfig, scale: Scale) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The content and the style pictures at a scale; their luminance alone where the colour is kept."""
+    """The content and the style pictures at a scale; their luminance alone where the color is kept."""
     content = images.load(config.image, scale.size)
     styles = [images.load(source, size) for source, size in zip(config.style_images, scale.style_sizes, strict=True)]
-    if config.keep_colour:
+    if config.keep_color:
         content = images.luminance(content)
         styles = [images.with_statistics_of(images.luminance(style), content) for style in styles]
     return content, styles
@@ -159,7 +159,7 @@ def _start(config: StyleConfig, scale: Scale, content: np.ndarray, coarser: np.n
         return content
     if config.init == "uniform":  # the course's: from 0 to 1 in units of the deviation
         uniform = np.random.default_rng(config.seed).uniform(0, 1, content.shape)
-        return (uniform * images.COLOUR_DEVIATION + images.MEAN_COLOUR).astype(np.float32)
+        return (uniform * images.COLOR_DEVIATION + images.MEAN_COLOR).astype(np.float32)
     return parameterizations.initial_image(config.init, scale.size, config.seed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfinvert.report import page
+from tfinvert.reports import page
 from tfinvert.runs import many as series
 from tfinvert.settings.config import Config
 from tfinvert.settings.questions import BASELINE, Baseline, Question, diff

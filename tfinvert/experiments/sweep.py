@@ -10,7 +10,7 @@ from tfinvert import metrics
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.networks.conversion import convert
-from tfinvert.report import page, sheet
+from tfinvert.reports import page, sheet
 from tfinvert.runs import many as series
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings.config import Config, pictures_by_name
@@ -94,7 +94,7 @@ def _write_figures(path: Path, layers: dict[str, str], finished: dict[str, RunDi
             # JSON has no NaN: a single picture has no interval.
             found[layer][figure] = {"mean": mean, "interval": half if len(results) > 1 else None, "pictures": len(results)}
         psnr, error = found[layer]["psnr"], found[layer]["normalized_feature_error"]
-        print(f"{layer}: PSNR {_said(psnr, '.2f')} dB, normalised feature error {_said(error, '.3g')}, {len(results)} pictures")
+        print(f"{layer}: PSNR {_said(psnr, '.2f')} dB, normalized feature error {_said(error, '.3g')}, {len(results)} pictures")
     write_text(path, json.dumps(found, indent=2) + "\n")
 
 

@@ -23,8 +23,8 @@ from tfinvert.errors import NonFiniteLossError
 from tfinvert.images import files as images
 from tfinvert.networks.conversion.convert import Conversion
 from tfinvert.networks.network import Network, load
-from tfinvert.optimize import precision
-from tfinvert.report import charts, sheet
+from tfinvert.optimization import precision
+from tfinvert.reports import charts, sheet
 from tfinvert.runs import provenance
 from tfinvert.runs.checkpoints import Checkpoints, writing
 from tfinvert.runs.directory import RunDirectory
@@ -62,7 +62,7 @@ def run(config: DecoderConfig, conversion: Conversion, run_dir: RunDirectory, sp
     layer = network.layers[config.layers[0]]
     encoder = Encoder.of(config, layer, network.size, conversion.request)
     trained_on = Pictures(split.train, network.size)
-    tested_with = Pictures(split.test, network.size).centres(corners=split.corners)
+    tested_with = Pictures(split.test, network.size).centers(corners=split.corners)
     with contextlib.ExitStack() as stack:
         if cluster.share.is_chief:
             stack.enter_context(run_dir.locked())
@@ -161,7 +161,7 @@ def _encode(network: Network, encoder: Encoder) -> training.Encode:
 
 def _scale(encode: training.Encode, pictures: Pictures) -> float:
     """Root mean square of the features of some pictures."""
-    some = np.stack([pictures.centre(index) for index in range(min(len(pictures), EVALUATED_AT_ONCE))])
+    some = np.stack([pictures.center(index) for index in range(min(len(pictures), EVALUATED_AT_ONCE))])
     value = float(tf.sqrt(tf.reduce_mean(tf.square(encode(tf.constant(some / np.float32(255)))))))
     return value if value > 0 and np.isfinite(value) else 1.0
 

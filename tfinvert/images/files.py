@@ -13,12 +13,12 @@ from tfinvert.errors import InputError
 from tfinvert.system.files import regular, replacing
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
-MEAN_COLOUR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
-COLOUR_DEVIATION = (0.229, 0.224, 0.225)  # likewise
-# How the colours of photographs vary together: the symmetric square root of the covariance of logit(RGB) over all pixels
+MEAN_COLOR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
+COLOR_DEVIATION = (0.229, 0.224, 0.225)  # likewise
+# How the colors of photographs vary together: the symmetric square root of the covariance of logit(RGB) over all pixels
 # of `SAMPLES` at 224x224, each with equal weight, divided by its largest singular value. tests/test_parameterizations.py
 # measures it again. (Olah, Mordvintsev & Schubert 2017, "Feature Visualization".)
-COLOUR_CORRELATION = ((0.555, 0.296, 0.165), (0.296, 0.395, 0.314), (0.165, 0.314, 0.498))
+COLOR_CORRELATION = ((0.555, 0.296, 0.165), (0.296, 0.395, 0.314), (0.165, 0.314, 0.498))
 # Of the files in a folder of pictures.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 # Pillow reads more, some of it with the help of other programs: PostScript is a program itself.
@@ -59,7 +59,7 @@ def proportional_size(source: str | Path, side: int) -> tuple[int, int]:
 
 def normalized(image: np.ndarray) -> np.ndarray:
     """[..., 3] in [0, 1], RGB, in units of ImageNet's deviation from its mean: what the course's networks are given."""
-    return (image - np.asarray(MEAN_COLOUR, np.float32)) / np.asarray(COLOUR_DEVIATION, np.float32)
+    return (image - np.asarray(MEAN_COLOR, np.float32)) / np.asarray(COLOR_DEVIATION, np.float32)
 
 
 def blurred(image: np.ndarray, deviation: float) -> np.ndarray:
@@ -69,7 +69,7 @@ def blurred(image: np.ndarray, deviation: float) -> np.ndarray:
     return gaussian_filter(image, (0, deviation, deviation, 0)).astype(np.float32)
 
 
-# NTSC's luminance and two colour differences (ITU-R BT.470); greys have the latter 0.
+# NTSC's luminance and two color differences (ITU-R BT.470); greys have the latter 0.
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
 
 
@@ -78,16 +78,16 @@ def luminance(image: np.ndarray) -> np.ndarray:
     return np.repeat(image @ TO_YIQ[:1].T, 3, axis=-1)
 
 
-def with_colour_of(image: np.ndarray, coloured: np.ndarray) -> np.ndarray:
-    """The luminance of one picture with the colour differences of another (Gatys et al. 2016, arXiv 1606.05897, section 5.2).
+def with_color_of(image: np.ndarray, colored: np.ndarray) -> np.ndarray:
+    """The luminance of one picture with the color differences of another (Gatys et al. 2016, arXiv 1606.05897, section 5.2).
 
     Args:
-      image, coloured: [..., 3] of one shape.
+      image, colored: [..., 3] of one shape.
 
     Returns:
       The same shape; not clipped.
     """
-    mixed = np.concatenate([image @ TO_YIQ[:1].T, coloured @ TO_YIQ[1:].T], axis=-1)
+    mixed = np.concatenate([image @ TO_YIQ[:1].T, colored @ TO_YIQ[1:].T], axis=-1)
     return (mixed @ np.linalg.inv(TO_YIQ).T).astype(np.float32)
 
 
@@ -102,7 +102,7 @@ def load_same_size(sources: Sequence[str], size: tuple[int, int]) -> np.ndarray:
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """A map [H, W] as colours from black over red and yellow to white, [H, W, 3].
+    """A map [H, W] as colors from black over red and yellow to white, [H, W, 3].
 
     Every map has a scale of its own, from 0 to its 99.9th percentile, so that a few pixels do not darken all the others;
     two maps can be compared in their shape only.

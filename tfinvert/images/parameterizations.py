@@ -1,4 +1,4 @@
-"""The image as a function of what is optimised, and where it starts."""
+"""The image as a function of what is optimized, and where it starts."""
 
 import dataclasses
 import itertools
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.images import files as images
-from tfinvert.images.files import COLOUR_CORRELATION, MEAN_COLOUR
+from tfinvert.images.files import COLOR_CORRELATION, MEAN_COLOR
 from tfinvert.settings.config import SIGMA
 
 NORMALIZED_BOUND = 1.5
@@ -29,7 +29,7 @@ class Parameterization:
         have it first.
       image: variables -> image.
       project: what is done to the variables after each step, or None.
-      box: (lowest, highest) value that variables may have, for optimisers that know of constraints, or None.
+      box: (lowest, highest) value that variables may have, for optimizers that know of constraints, or None.
     """
 
     start: Callable[[np.ndarray], list[np.ndarray]]
@@ -39,15 +39,15 @@ class Parameterization:
 
 
 def parameterization(name: str, size: tuple[int, int], seed: int = 0, levels: int = 3) -> Parameterization:
-    """A parameterisation by its name.
+    """A parameterization by its name.
 
     - free: the pixels themselves, unconstrained, as in the homework; only pictures that are written are clipped;
     - clip: the pixels, clipped to [0, 1] after each step;
-    - bounded: the pixels, each colour drawn back into a ball around the mean colour (`bounded`);
+    - bounded: the pixels, each color drawn back into a ball around the mean color (`bounded`);
     - sigmoid: logits of the pixels;
-    - pyramid: the sum of images of falling resolution, their colours decorrelated, clipped to [0, 1] (`pyramid`);
+    - pyramid: the sum of images of falling resolution, their colors decorrelated, clipped to [0, 1] (`pyramid`);
     - sigmoid_pyramid: likewise, with a sigmoid in place of the clipping;
-    - fourier: the spectrum of the logits, its colours decorrelated (`fourier`);
+    - fourier: the spectrum of the logits, its colors decorrelated (`fourier`);
     - deep_prior: the weights of a convolutional generator (`deep_image_prior`).
 
     Args:
@@ -83,30 +83,30 @@ def normalized() -> Parameterization:
     """CS231n's: the pixels in units of ImageNet's deviation from its mean, clamped to 1.5 there; black lies beyond."""
     return Parameterization(
         lambda image: [images.normalized(image)],
-        lambda pixels: pixels[0] * images.COLOUR_DEVIATION + MEAN_COLOUR,
+        lambda pixels: pixels[0] * images.COLOR_DEVIATION + MEAN_COLOR,
         lambda pixels: [tf.clip_by_value(pixels[0], -NORMALIZED_BOUND, NORMALIZED_BOUND)],
         box=(-NORMALIZED_BOUND, NORMALIZED_BOUND),
     )
 
 
 def bounded(image: tf.Tensor, bound: float = BOUND) -> tf.Tensor:
-    """Each pixel's distance from the mean colour, as a vector of RGB, is cut to `bound` (Mahendran & Vedaldi 2016).
+    """Each pixel's distance from the mean color, as a vector of RGB, is cut to `bound` (Mahendran & Vedaldi 2016).
 
     Args:
       image: [batch, H, W, 3] in [0, 1].
     """
-    difference = image - MEAN_COLOUR
+    difference = image - MEAN_COLOR
     length = tf.sqrt(tf.reduce_sum(tf.square(difference), axis=-1, keepdims=True))
-    return MEAN_COLOUR + difference * tf.minimum(bound / tf.maximum(length, 1e-12), 1.0)
+    return MEAN_COLOR + difference * tf.minimum(bound / tf.maximum(length, 1e-12), 1.0)
 
 
 def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parameterization:
-    """A sum of images, each half the size of the one before, enlarged linearly; their colours are decorrelated.
+    """A sum of images, each half the size of the one before, enlarged linearly; their colors are decorrelated.
 
     image = inside(1/2 + C (w_0 z_0 + enlarge(w_1 z_1 + enlarge(w_2 z_2 + ...)))), with w_l rising as 2^(l/2) and 2 in all, and
-    C the square root of the covariance of natural colours (`COLOUR_CORRELATION`). An optimiser that moves every value by
+    C the square root of the covariance of natural colors (`COLOR_CORRELATION`). An optimizer that moves every value by
     about as much, as Adam does, moves large and neutral things first, and leaves to single pixels what the coarser levels
-    cannot say. Unlike a spectrum (`fourier`), every value has a place, so that the optimiser's moments are those of that place.
+    cannot say. Unlike a spectrum (`fourier`), every value has a place, so that the optimizer's moments are those of that place.
 
     inside(x) clips to [0, 1]; its gradient is 0 only where descending would lead further out, so that no value is stuck
     outside. With `soft` it is the sigmoid with the slope of the identity at 1/2: slower towards black and white, which a
@@ -114,7 +114,7 @@ def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parame
 
     Args:
       size: (height, width).
-      levels: below the full resolution; 0 is the image itself in decorrelated colours. Levels below one pixel are left out.
+      levels: below the full resolution; 0 is the image itself in decorrelated colors. Levels below one pixel are left out.
       soft: a sigmoid instead of clipping.
     """
     sizes = [(-(-size[0] // 2**level), -(-size[1] // 2**level)) for level in range(levels + 1) if 2**level < 2 * max(size)]
@@ -124,7 +124,7 @@ def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parame
     ]
     weights = 2 ** (PYRAMID_RISE * np.arange(len(sizes)))
     weights = (2 * weights / weights.sum()).tolist()
-    correlation = np.array(COLOUR_CORRELATION, np.float32)
+    correlation = np.array(COLOR_CORRELATION, np.float32)
     inverse = np.linalg.inv(correlation).astype(np.float32)
 
     def start(image: np.ndarray) -> list[np.ndarray]:
@@ -168,10 +168,10 @@ def _linear_interpolation(full: int, part: int) -> np.ndarray:
 
 
 def fourier(size: tuple[int, int], decay: float = 1.0) -> Parameterization:
-    """The spectrum of an image whose colours are decorrelated (Olah, Mordvintsev & Schubert 2017).
+    """The spectrum of an image whose colors are decorrelated (Olah, Mordvintsev & Schubert 2017).
 
     image = sigmoid(C irfft2(s / max(f, 1 / max(H, W))^decay)), with f in cycles per pixel and C the square root of the
-    covariance of natural colours: a step of gradient descent changes all frequencies by as much as natural pictures have
+    covariance of natural colors: a step of gradient descent changes all frequencies by as much as natural pictures have
     of them, instead of the high ones first.
 
     Args:
@@ -183,25 +183,25 @@ def fourier(size: tuple[int, int], decay: float = 1.0) -> Parameterization:
     # Orthonormal up to the fall of the spectrum: a spectrum of ones gives pixels of order one.
     scale = (np.sqrt(height * width) / np.maximum(frequency, 1 / max(size)) ** decay).astype(np.float32)
     scale /= np.sqrt(np.mean(np.square(scale))) / np.sqrt(height * width)
-    correlation = np.array(COLOUR_CORRELATION, np.float32)
+    correlation = np.array(COLOR_CORRELATION, np.float32)
 
     def start(image: np.ndarray) -> list[np.ndarray]:
-        colours = _logit(image) @ np.linalg.inv(correlation).T
-        spectrum = np.fft.rfft2(np.moveaxis(colours, -1, 1)) / scale
+        colors = _logit(image) @ np.linalg.inv(correlation).T
+        spectrum = np.fft.rfft2(np.moveaxis(colors, -1, 1)) / scale
         return [np.stack([spectrum.real, spectrum.imag], axis=-1).astype(np.float32)]
 
     def image(variables: Sequence[tf.Tensor]) -> tf.Tensor:
         spectrum = tf.complex(variables[0][..., 0], variables[0][..., 1])
-        colours = tf.signal.irfft2d(spectrum * scale, fft_length=[height, width])
-        return tf.sigmoid(tf.einsum("bchw,dc->bhwd", colours, correlation))
+        colors = tf.signal.irfft2d(spectrum * scale, fft_length=[height, width])
+        return tf.sigmoid(tf.einsum("bchw,dc->bhwd", colors, correlation))
 
     return Parameterization(start, image)
 
 
 def deep_image_prior(size: tuple[int, int], seed: int) -> Parameterization:
-    """A small convolutional generator whose weights are optimised; its input is fixed noise (Ulyanov et al. 2018).
+    """A small convolutional generator whose weights are optimized; its input is fixed noise (Ulyanov et al. 2018).
 
-    Five stages of 3x3 convolution, instance normalisation and leaky ReLU, from 1/16 of the size up by bilinear doubling,
+    Five stages of 3x3 convolution, instance normalization and leaky ReLU, from 1/16 of the size up by bilinear doubling,
     then a 1x1 convolution to RGB and a sigmoid. It has no start but its seed: the image that it is given is not used, and a
     batch has one picture.
 
@@ -241,12 +241,12 @@ def deep_image_prior(size: tuple[int, int], seed: int) -> Parameterization:
 
 
 def initial_image(init: str, size: tuple[int, int], seed: int) -> np.ndarray:
-    """The image that the optimisation starts from.
+    """The image that the optimization starts from.
 
     Args:
       init: "noise" for the homework's sigmoid(u), u ~ Uniform(-3, 3); "grey" for 0.5 with normal noise of deviation
-        0.01, from which no structure of the start is left in the picture; "mv2015" for the mean colour with
-        normal noise of the norm of a photograph (Mahendran & Vedaldi 2015); "mv2016" for the mean colour with uniform noise
+        0.01, from which no structure of the start is left in the picture; "mv2015" for the mean color with
+        normal noise of the norm of a photograph (Mahendran & Vedaldi 2015); "mv2016" for the mean color with uniform noise
         whose 95 % quantile is B / sqrt(3) = 46 grey levels (Mahendran & Vedaldi 2016); else an image file.
       size: (height, width).
       seed: of the noise. NumPy's generator, so that another framework can start from the same bytes.
@@ -263,10 +263,10 @@ def initial_image(init: str, size: tuple[int, int], seed: int) -> np.ndarray:
         return np.clip(0.5 + 0.01 * rng.standard_normal(shape), 0, 1).astype(np.float32)
     if init == "mv2015":
         normal = rng.standard_normal(shape)
-        return (MEAN_COLOUR + normal / np.linalg.norm(normal) * SIGMA / 255).astype(np.float32)
+        return (MEAN_COLOR + normal / np.linalg.norm(normal) * SIGMA / 255).astype(np.float32)
     if init == "mv2016":
         uniform = rng.uniform(-1.0, 1.0, shape)
-        return (MEAN_COLOUR + uniform / np.quantile(uniform, 0.95) * (80 / 255) / np.sqrt(3)).astype(np.float32)
+        return (MEAN_COLOR + uniform / np.quantile(uniform, 0.95) * (80 / 255) / np.sqrt(3)).astype(np.float32)
     return images.load(Path(init) if Path(init).exists() else init, size)
 
 

@@ -25,7 +25,7 @@ class Classifier:
         self.count = network.layers[SCORES].shape[-1]
 
     def scores(self, image: tf.Tensor) -> tf.Tensor:
-        """Unnormalised scores, [batch, classes], of images [batch, H, W, 3] in [0, 1]."""
+        """Unnormalized scores, [batch, classes], of images [batch, H, W, 3] in [0, 1]."""
         return flat(self.network.model(tf.convert_to_tensor(image), training=False)[SCORES])
 
     def probabilities(self, image: tf.Tensor) -> np.ndarray:

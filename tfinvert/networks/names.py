@@ -44,7 +44,7 @@ def layer_names(graph: Graph) -> dict[str, str]:
 
 
 def scores(graph: Graph) -> str:
-    """The tensor of the unnormalised class scores: the graph's output, before a softmax if it ends with one.
+    """The tensor of the unnormalized class scores: the graph's output, before a softmax if it ends with one.
 
     Raises:
       InputError: the graph ends before it has sorted anything into classes.

@@ -4,7 +4,7 @@ Random convolutional networks keep enough of a picture to invert them (He, Wang 
 provided that activations neither vanish nor blow up with depth. Kernels are drawn from He's normal distribution,
 N(0, 2 / fan_in) (He et al. 2015, arXiv 1502.01852); then, layer by layer, the batch norms take the mean and variance
 that the photographs give them, and layers without batch norm are scaled and shifted to mean 0 and variance 1 per
-channel (the data-dependent initialisation of Krähenbühl et al. 2016, arXiv 1511.06856).
+channel (the data-dependent initialization of Krähenbühl et al. 2016, arXiv 1511.06856).
 """
 
 import dataclasses

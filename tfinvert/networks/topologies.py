@@ -103,7 +103,7 @@ def squeezenet1_1() -> Graph:
 
 
 def alexnet() -> Graph:
-    """bvlcalexnet-12: the Caffe model, with grouped convolutions and local response normalisation."""
+    """bvlcalexnet-12: the Caffe model, with grouped convolutions and local response normalization."""
     build = _Builder("data_0", "")
     value = "data_0"
     counter = 0

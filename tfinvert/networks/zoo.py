@@ -35,7 +35,7 @@ class Preprocessing:
     """From RGB in [0, 1] to what a network was trained on: `value[..., channels] * scale + shift`.
 
     Attributes:
-      channels: order of the colour channels, (0, 1, 2) for RGB or (2, 1, 0) for BGR.
+      channels: order of the color channels, (0, 1, 2) for RGB or (2, 1, 0) for BGR.
       scale, shift: per channel, in that order.
     """
 
@@ -52,7 +52,7 @@ def _standardised(mean: tuple[float, ...], deviation: tuple[float, ...]) -> Prep
 
 # The names are those of keras.applications; `caffe` subtracts the mean of BVLC's ilsvrc_2012_mean.npy.
 PREPROCESSING = {
-    "torch": _standardised(images.MEAN_COLOUR, images.COLOUR_DEVIATION),
+    "torch": _standardised(images.MEAN_COLOR, images.COLOR_DEVIATION),
     "caffe": Preprocessing((2, 1, 0), (255.0,) * 3, (-104.00698793, -116.66876762, -122.67891434)),
     "tf": Preprocessing((0, 1, 2), (2.0,) * 3, (-1.0,) * 3),
     "none": Preprocessing((0, 1, 2), (1.0,) * 3, (0.0,) * 3),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfinvert.images.files import COLOUR_DEVIATION
+from tfinvert.images.files import COLOR_DEVIATION
 
 LEVELS = 255.0  # from black to white in a file
 
@@ -18,7 +18,7 @@ def normalized_ascent(image: np.ndarray, gradient: np.ndarray, length: float) ->
     CS231n, assignment 3: X <- X + length g / ||g||_2, X = (image - mean) / deviation per channel, g the gradient to X. The
     picture is not clipped. A gradient that is all zero moves nothing.
     """
-    deviation = np.asarray(COLOUR_DEVIATION, np.float32)
+    deviation = np.asarray(COLOR_DEVIATION, np.float32)
     along = gradient * deviation
     norm = np.sqrt(np.sum(np.square(along), axis=(1, 2, 3), keepdims=True))
     return image + length * along / np.maximum(norm, 1e-30) * deviation

@@ -1,7 +1,7 @@
-"""The terms of the loss: what the optimisation lowers.
+"""The terms of the loss: what the optimization lowers.
 
 Every function here takes batches and gives one number per picture, [batch], so that the pictures of a batch do not
-disturb each other; the optimisation lowers their sum. All of them are minimised: a term that is to grow negates inside.
+disturb each other; the optimization lowers their sum. All of them are minimized: a term that is to grow negates inside.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from tfinvert.images.files import MEAN_COLOUR
+from tfinvert.images.files import MEAN_COLOR
 from tfinvert.settings.config import Config
 
 FLAT = 1e-12  # squared differences below this, a thousandth of a grey level, count as none
@@ -60,7 +60,7 @@ def mean_squared_error(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
 
 def normalized_squared_error(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """||phi(x) - phi0||^2 / ||phi0||^2 (Mahendran & Vedaldi 2015, eq. 6 with its normalisation), [batch].
+    """||phi(x) - phi0||^2 / ||phi0||^2 (Mahendran & Vedaldi 2015, eq. 6 with its normalization), [batch].
 
     1 for features that are all zero, whatever the network and layer. Arguments as in `mean_squared_error`; a target
     that is all zero is taken as it is, with a norm of 1e-12.
@@ -76,7 +76,7 @@ def sum_of_squares(values: tf.Tensor) -> tf.Tensor:
 
 
 def total_variation(image: tf.Tensor, kind: str = "l1", reduction: str = "sum", beta: float = 2.0) -> tf.Tensor:
-    """Differences between neighbouring pixels, below and to the right.
+    """Differences between neighboring pixels, below and to the right.
 
     Args:
       image: [batch, H, W, channels].
@@ -122,19 +122,19 @@ def _absolute_variation(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tenso
 
 
 def alpha_norm(image: tf.Tensor, alpha: float = 6.0, kind: str = "values", reduction: str = "sum") -> tf.Tensor:
-    """How far the image is from the mean colour, to a power that tolerates all but very bright and dark places.
+    """How far the image is from the mean color, to a power that tolerates all but very bright and dark places.
 
     Args:
       image: [batch, H, W, 3] in [0, 1].
       alpha: the power.
       kind: "values" for the sum of |x|^alpha over pixels and channels (Mahendran & Vedaldi 2015, eq. 3); "pixels" for the
-        sum of ||x||^alpha over pixels, with the length of the colour's difference (Mahendran & Vedaldi 2016).
+        sum of ||x||^alpha over pixels, with the length of the color's difference (Mahendran & Vedaldi 2016).
       reduction: "sum", or "mean" for the sum divided by H W channels.
 
     Returns:
-      [batch]; 0 for an image of the mean colour.
+      [batch]; 0 for an image of the mean color.
     """
-    squares = tf.square(image - MEAN_COLOUR)
+    squares = tf.square(image - MEAN_COLOR)
     if kind == "pixels":
         squares = tf.reduce_sum(squares, axis=-1)
     elif kind != "values":
@@ -237,7 +237,7 @@ def annealed(term: Term, steps: int, final: float) -> Term:
 
 
 def run_terms(config: Config, targets: Mapping[str, tf.Tensor]) -> list[Term]:
-    """The terms of a run: each layer's features, drawn to its target, and the regularisers that have a weight."""
+    """The terms of a run: each layer's features, drawn to its target, and the regularizers that have a weight."""
     weights = config.layer_weights or (1.0,) * len(config.layers)
     # The homework's loss is the mean over the layers.
     made = [

@@ -1,4 +1,4 @@
-"""The checkpoints of an optimisation or a training: the newest two in a folder, each found again whole or passed over."""
+"""The checkpoints of an optimization or a training: the newest two in a folder, each found again whole or passed over."""
 
 from __future__ import annotations
 

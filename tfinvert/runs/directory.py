@@ -180,7 +180,7 @@ class RunDirectory:
         starts = result.starts()
         return (
             f"PSNR {result('psnr'):.2f} dB, SSIM {result('ssim'):.4f}, "
-            f"normalised feature error {result('normalized_feature_error'):.3g}; "
+            f"normalized feature error {result('normalized_feature_error'):.3g}; "
             f"{result('seconds'):.1f} s, {result('steps_per_second'):.1f} steps/s, {result('peak_memory_mb'):.0f} MB at most\n"
             f"error of Mahendran & Vedaldi 2015 {result('mv2015_error'):.3g}, of 2016 {result('mv2016_error'):.3g}\n"
             + (f"best of {len(starts)} starts; {_mean(starts, 'psnr', 'dB')}\n" if starts else "")
@@ -359,7 +359,7 @@ def _mean(starts: list[dict[str, float]], name: str, unit: str) -> str:
 
 def differing_flags(stored: str, wanted: str) -> list[str]:
     """What sets two flagfiles apart, as `--steps=20, was 10`. More steps are no difference where nothing depends on their
-    number: not the schedule, nor the weights of the regularisers."""
+    number: not the schedule, nor the weights of the regularizers."""
     before, now = (dict(_split(line) for line in text.splitlines() if line.startswith("--")) for text in (stored, wanted))
     endless = all(
         flags.get("--schedule") == "constant" and flags.get("--regularizer_final", "-1.0") in ("-1.0", "1.0")

@@ -30,7 +30,7 @@ def describe(config: RunConfig, network: Network, request: Request, image: np.nd
         "preprocessing": request.preprocessing,
         "pool": config.pool,
         "image": config.image,
-        "image_sha256": hashlib.sha256(image.tobytes()).hexdigest(),  # of the pixels as they are optimised for
+        "image_sha256": hashlib.sha256(image.tobytes()).hexdigest(),  # of the pixels as they are optimized for
         "size": list(network.size),
         "seed": config.seed,
         "layers": {name: dataclasses.asdict(layer) for name, layer in network.layers.items()},

@@ -1,4 +1,4 @@
-"""An optimisation that writes what happens into a run directory, ends on a signal with a checkpoint, and goes on from one."""
+"""An optimization that writes what happens into a run directory, ends on a signal with a checkpoint, and goes on from one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfinvert.errors import NonFiniteLossError
-from tfinvert.optimize.step import Group, Optimization, Snapshot
+from tfinvert.optimization.step import Group, Optimization, Snapshot
 from tfinvert.runs.checkpoints import Checkpoints
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.system import signals as interruption
@@ -26,7 +26,7 @@ log = logging.getLogger("tfinvert")
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How an optimisation ended.
+    """How an optimization ended.
 
     Attributes:
       lines: one dictionary for each `save_every` steps, as metrics.jsonl has them, those before a resumption not included.
@@ -41,7 +41,7 @@ class Outcome:
     error: NonFiniteLossError | Interrupted | None = None
 
     def raise_if_any(self) -> None:
-        """Raises what ended the optimisation before its last step."""
+        """Raises what ended the optimization before its last step."""
         if self.error is not None:
             raise self.error
 
@@ -56,13 +56,13 @@ def drive(
     log: Callable[[dict[str, Any], np.ndarray], None] = lambda line, image: None,
     **settings: Any,
 ) -> Outcome:
-    """`drive_together` of one optimisation; the first, `run_dir`, `extra` and `log` are as in `Driven`."""
+    """`drive_together` of one optimization; the first, `run_dir`, `extra` and `log` are as in `Driven`."""
     return drive_together([Driven(optimization, run_dir, extra, log)], steps, save_every, **settings)[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class Driven:
-    """One of the optimisations that are driven together.
+    """One of the optimizations that are driven together.
 
     Attributes:
       optimization: freshly made; restored from a checkpoint with `resume`.
@@ -88,15 +88,15 @@ def drive_together(
     finishing: Callable[[int], bool] = lambda step: False,
     label: str = "",
 ) -> list[Outcome]:
-    """Runs optimisations to their end, or until a loss is not finite or a signal asks to end; then a checkpoint is there.
+    """Runs optimizations to their end, or until a loss is not finite or a signal asks to end; then a checkpoint is there.
 
     Args:
       driven: they step together, as `optimize.Group`; where the loss of one is not finite, the others go on.
       steps: in all.
       save_every: steps between lines of metrics and pictures.
-      part: of a run of several optimisations: where its checkpoints are.
+      part: of a run of several optimizations: where its checkpoints are.
       before: steps of the parts before this one, added to those that are written.
-      resume: go on from the newest checkpoint of this part, if there is one; of several optimisations, from the newest step
+      resume: go on from the newest checkpoint of this part, if there is one; of several optimizations, from the newest step
         of which each has one.
       finishing: of `precision.arithmetic`: told the number of updates between two, it says whether losses are from here on
         not comparable with those before.
@@ -174,7 +174,7 @@ def _means(lines: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 class _Record:
-    """What is kept of one optimisation, and written into its run directory, if it has one."""
+    """What is kept of one optimization, and written into its run directory, if it has one."""
 
     def __init__(self, driven: Driven, part: str, before: int, save_every: int):
         self._driven, self._before, self._save_every = driven, before, save_every

@@ -33,7 +33,7 @@ CHOICES = {
 }
 STARTS = ("noise", "grey", "mv2015", "mv2016")  # --init is one of these or a picture file
 # What a preset sets where the user does not, in units of images in [0, 1]. `presets.at_depth` adds what depends on the layer.
-# Mahendran & Vedaldi work in grey levels around the mean colour: of their weights, 255^2 belongs to the differences of
+# Mahendran & Vedaldi work in grey levels around the mean color: of their weights, 255^2 belongs to the differences of
 # total variation and 255^6 to the alpha norm; a rate has 1/255^2. sigma is the norm of a photograph there.
 SIGMA = 27098.1157
 PRESETS: dict[str, dict[str, Any]] = {
@@ -367,7 +367,7 @@ class StyleConfig(RunConfig):
     style_layers: tuple[str, ...] = ("features.1", "features.4", "features.6", "features.7")
     style_weights: tuple[float, ...] = (300000.0, 1000.0, 15.0, 3.0)
     tv_weight: float = 2e-2
-    keep_colour: bool = False
+    keep_color: bool = False
     scales: int = 1
     init: str = "content"
     steps: int = 200
@@ -439,7 +439,7 @@ class StyleConfig(RunConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassVisConfig(RunConfig):
-    """The settings of class visualisation. The defaults are CS231n's, assignment 3, and its six classes."""
+    """The settings of class visualization. The defaults are CS231n's, assignment 3, and its six classes."""
 
     experiment: str = "class_vis"
     model: str = "squeezenet1.1"
@@ -557,7 +557,7 @@ class DecodeConfig(RunConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompareDecodersConfig(RunConfig):
-    """The settings of a comparison of decoders with optimisation; the encoder's as of decoding."""
+    """The settings of a comparison of decoders with optimization; the encoder's as of decoding."""
 
     experiment: str = "compare_decoders"
     decoders: tuple[str, ...] = ()
@@ -583,7 +583,7 @@ class CompareDecodersConfig(RunConfig):
         self.inversion(self.layers[0])
 
     def inversion(self, layer: str) -> Config:
-        """The settings of the optimisation for one layer."""
+        """The settings of the optimization for one layer."""
         names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "seed", "tv_weight")
         return Config(
             **{name: getattr(self, name) for name in names},

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, held back while an optimisation has something to lose."""
+"""Ctrl-C and SIGTERM, held back while an optimization has something to lose."""
 
 from __future__ import annotations
 

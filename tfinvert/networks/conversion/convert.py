@@ -472,7 +472,7 @@ def with_weights(request: Request, part: Graph) -> Graph:
 def folded(request: Request, part: Graph, *, stems: bool = True, pools: bool = False) -> tuple[Graph, zoo.Preprocessing]:
     """The cut graph of a request, with weights, in the form that runs fastest (`graph.fold`), and how pictures are prepared.
 
-    Where convolutions alone read the picture, the order of its colours and their scale are in their kernels.
+    Where convolutions alone read the picture, the order of its colors and their scale are in their kernels.
     """
     from tfinvert.networks.onnx import graph as graphs
 
@@ -548,7 +548,7 @@ def _reference(graph: Graph, inputs: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _prepared(graph: Graph, prepare: zoo.Preprocessing) -> tuple[Graph, zoo.Preprocessing]:
-    """The graph with scale and order of the colours in the kernels that read the picture, and what is left to do to it."""
+    """The graph with scale and order of the colors in the kernels that read the picture, and what is left to do to it."""
     import numpy as np
 
     from tfinvert.networks.onnx import graph as graphs

@@ -583,7 +583,7 @@ def with_pooling(graph: Graph, pool: str) -> Graph:
 def fold(graph: Graph, *, stems: bool = True, pools: bool = False) -> Graph:
     """The graph in the form that converts to the fastest Keras model: the same outputs to rounding.
 
-    Batch normalisation goes into the convolution before it where nothing else reads the value between
+    Batch normalization goes into the convolution before it where nothing else reads the value between
     (w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta); paddings become SAME or VALID where they mean the
     same, which saves a copy of the activations each; a convolution of the picture, whose three channels libraries do badly
     at, becomes one over more channels (`_space_to_depth` and `_by_columns`); matrices are stored as they are multiplied.

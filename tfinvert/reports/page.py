@@ -19,8 +19,8 @@ import jinja2
 
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
-from tfinvert.report import charts
-from tfinvert.report.sheet import spread
+from tfinvert.reports import charts
+from tfinvert.reports.sheet import spread
 from tfinvert.runs.directory import RunDirectory, is_number
 from tfinvert.system.files import read_text, write_text
 
@@ -88,7 +88,7 @@ class Run:
         return [line.get(name, float("nan")) for line in self.metrics]
 
     def feature_loss(self) -> list[float]:
-        """The mean over the layers of the feature loss, without regularisers."""
+        """The mean over the layers of the feature loss, without regularizers."""
         layers = list(self.info.get("layers", {}))
         return [sum(line.get(layer, float("nan")) for layer in layers) / max(len(layers), 1) for line in self.metrics]
 
@@ -105,7 +105,7 @@ def write(folder: Path, title: str, entries: Sequence[Entry], *, by_depth: bool 
     runs = [_read(entry) for entry in entries]
     sections = _depth_section(runs) if by_depth else _sections(runs)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfinvert.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("tfinvert.reports", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     html = environment.get_template("page.html.j2").render(
         title=title, runs=[_view(run, runs) for run in runs], sections=sections
@@ -183,7 +183,7 @@ def _answer(run: Run, runs: Sequence[Run]) -> str:
     if not run.result:
         return "No figures: the run has not ended."
     said = f"{run.label()} ends at {run.result['psnr']:.1f} dB, SSIM {run.result['ssim']:.3f}, "
-    said += f"with a normalised feature error of {run.result['normalized_feature_error']:.3g}."
+    said += f"with a normalized feature error of {run.result['normalized_feature_error']:.3g}."
     base = next((r for r in runs if r.name == "baseline" and r.result and r is not run), None)
     if base is None:
         return said
@@ -206,7 +206,7 @@ def _table(runs: Sequence[Run]) -> list[list[tuple[str, str]]]:
     form = {
         "psnr": ("PSNR", "{:.2f} dB"),
         "ssim": ("SSIM", "{:.4f}"),
-        "normalized_feature_error": ("normalised feature error", "{:.3g}"),
+        "normalized_feature_error": ("normalized feature error", "{:.3g}"),
         "seconds": ("seconds", "{:.1f}"),
         "steps_per_second": ("steps/s", "{:.1f}"),
         "peak_memory_mb": ("peak memory", "{:.0f} MB"),
@@ -275,7 +275,7 @@ def _section(title: str, group: Sequence[Run], answer: str, *, curves: bool = Fa
         shown.append(("Steps per second", charts.bars(speeds, "steps/s")))
     if bars == "depth":
         errors = {names[r.name]: r.result["normalized_feature_error"] for r in group}
-        shown.append(("Normalised feature error by depth", charts.bars(errors, "normalised feature error")))
+        shown.append(("Normalized feature error by depth", charts.bars(errors, "normalized feature error")))
     table = _table(group)
     return {
         "title": title,

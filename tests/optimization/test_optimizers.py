@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfinvert.optimize.optimizers import Lbfgs, optimizer
-from tfinvert.optimize.schedules import schedule
+from tfinvert.optimization.optimizers import Lbfgs, optimizer
+from tfinvert.optimization.schedules import schedule
 from tfinvert.settings.config import Config
 
 GRADIENTS = np.random.default_rng(0).standard_normal((6, 2, 3)).astype(np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfinvert.images import files as images
-from tfinvert.report import page
+from tfinvert.reports import page
 from tfinvert.runs.directory import RunDirectory
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -213,8 +213,8 @@ def test_the_page_in_a_browser(tmp_path, entries, browser):
     for scheme, dark in (("dark", True), ("light", False)):
         feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
-        colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == dark
+        color = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", color)[:3])) < 200) == dark
 
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = {m["params"]["request"]["url"][:5] for m in messages if m["method"] == "Network.requestWillBeSent"}

@@ -4,8 +4,8 @@ import pytest
 
 from tfinvert.errors import InputError
 from tfinvert.networks.conversion.convert import Layer
-from tfinvert.optimize.presets import at_depth
-from tfinvert.optimize.schedules import schedule
+from tfinvert.optimization.presets import at_depth
+from tfinvert.optimization.schedules import schedule
 from tfinvert.settings.config import Config, with_preset
 
 

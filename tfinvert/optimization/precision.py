@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfinvert.errors import InputError
 from tfinvert.settings.config import Config
 
-OPTION = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's graph optimiser
+OPTION = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's graph optimizer
 FIXED_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"  # read before TensorFlow's first convolution
 
 
@@ -26,13 +26,13 @@ def pack_weights_once() -> None:
 
 
 def let_weights_change() -> None:
-    """To be called before weights of convolutions are optimised.
+    """To be called before weights of convolutions are optimized.
 
     Raises:
       InputError: this process, or who started it, has said that they stay.
     """
     if os.environ.get(FIXED_WEIGHTS, "0") not in ("", "0", "false"):
-        raise InputError(f"{FIXED_WEIGHTS} is set, with which weights that are optimised would never change; unset it")
+        raise InputError(f"{FIXED_WEIGHTS} is set, with which weights that are optimized would never change; unset it")
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The optimisers: Keras' own, the rules of Mahendran & Vedaldi, and what is needed to call SciPy's L-BFGS."""
+"""The optimizers: Keras' own, the rules of Mahendran & Vedaldi, and what is needed to call SciPy's L-BFGS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfinvert.optimize.schedules import schedule
+from tfinvert.optimization.schedules import schedule
 from tfinvert.settings.config import Config
 
 GREY_LEVEL = 1 / 255
@@ -97,7 +97,7 @@ class Lbfgs:
 
 
 def optimizer(config: Config) -> keras.optimizers.Optimizer | Lbfgs:
-    """The optimiser that a config names, with its schedule."""
+    """The optimizer that a config names, with its schedule."""
     if config.optimizer == "lbfgs":
         return Lbfgs()
     rate = schedule(config)

@@ -9,8 +9,8 @@ import tensorflow as tf
 from tfinvert.errors import NonFiniteLossError
 from tfinvert.images.parameterizations import parameterization
 from tfinvert.objectives import terms
-from tfinvert.optimize.optimizers import Lbfgs
-from tfinvert.optimize.step import Group, Optimization
+from tfinvert.optimization.optimizers import Lbfgs
+from tfinvert.optimization.step import Group, Optimization
 
 TARGET = np.random.default_rng(0).uniform(0.2, 0.8, (1, 6, 6, 3)).astype(np.float32)
 START = np.full((1, 6, 6, 3), 0.5, np.float32)

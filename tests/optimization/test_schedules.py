@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tfinvert.optimize.schedules import schedule
+from tfinvert.optimization.schedules import schedule
 from tfinvert.settings.config import Config
 
 

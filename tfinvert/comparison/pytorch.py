@@ -1,7 +1,7 @@
 """The same inversion in PyTorch, written as one would port the homework: to compare with, not to build on.
 
 It runs the canonical ONNX graph (batch norms folded, paddings written out) with torch.nn.functional. The terms, schedules
-and optimisers are written again here, from their formulas, so that agreement means something.
+and optimizers are written again here, from their formulas, so that agreement means something.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tfinvert.images.files import COLOUR_CORRELATION, MEAN_COLOUR
+from tfinvert.images.files import COLOR_CORRELATION, MEAN_COLOR
 from tfinvert.networks.onnx.graph import Graph, attributes
 from tfinvert.networks.zoo import Preprocessing
 from tfinvert.settings.config import Config
@@ -131,7 +131,7 @@ def learning_rate(config: Config, step: int) -> float:
 
 
 def variables(config: Config, initial: np.ndarray) -> list[torch.Tensor]:
-    """What is optimised: the pixels, their logits, or the images of a pyramid, the finest first."""
+    """What is optimized: the pixels, their logits, or the images of a pyramid, the finest first."""
     start = torch.tensor(initial)
     if config.parameterization not in ("sigmoid", "pyramid", "sigmoid_pyramid"):
         return [start.requires_grad_()]
@@ -143,7 +143,7 @@ def variables(config: Config, initial: np.ndarray) -> list[torch.Tensor]:
     levels = [level for level in range(config.pyramid_levels + 1) if 2**level < 2 * max(size)]
     made = [torch.zeros(1, *(math.ceil(side / 2**level) for side in size), 3) for level in levels]
     around = start / 4 if config.parameterization == "sigmoid_pyramid" else start - 0.5
-    made[0] = torch.linalg.solve(torch.tensor(COLOUR_CORRELATION), around[..., None])[..., 0] / _level_weights(made)[0]
+    made[0] = torch.linalg.solve(torch.tensor(COLOR_CORRELATION), around[..., None])[..., 0] / _level_weights(made)[0]
     return [one.requires_grad_() for one in made]
 
 
@@ -179,7 +179,7 @@ def image_of(config: Config, made: list[torch.Tensor]) -> torch.Tensor:
         for finer, weight in zip(made[-2::-1], weights[-2::-1], strict=True):
             total = functional.interpolate(total.permute(0, 3, 1, 2), size=finer.shape[1:3], mode="bilinear")
             total = total.permute(0, 2, 3, 1) + weight * finer
-        around = total @ torch.tensor(COLOUR_CORRELATION).T
+        around = total @ torch.tensor(COLOR_CORRELATION).T
         return torch.sigmoid(4 * around) if config.parameterization == "sigmoid_pyramid" else _Clipped.apply(0.5 + around)
 
 
@@ -189,7 +189,7 @@ def project(config: Config, made: list[torch.Tensor]) -> None:
         if config.parameterization == "clip":
             made[0].clamp_(0, 1)
         elif config.parameterization == "bounded":
-            mean = torch.tensor(MEAN_COLOUR)
+            mean = torch.tensor(MEAN_COLOR)
             length = (made[0] - mean).norm(dim=-1, keepdim=True).clamp(min=1e-12)
             made[0].copy_(mean + (made[0] - mean) * (160 / 255 / length).clamp(max=1))
 
@@ -207,7 +207,7 @@ def total_variation(image: torch.Tensor, config: Config) -> torch.Tensor:
 
 def alpha_norm(image: torch.Tensor, config: Config) -> torch.Tensor:
     """Of one image, as its flags say."""
-    squares = (image - torch.tensor(MEAN_COLOUR)) ** 2
+    squares = (image - torch.tensor(MEAN_COLOR)) ** 2
     value = _power(squares if config.alpha_kind == "values" else squares.sum(dim=-1), config.alpha / 2).sum()
     return value / image.numel() if config.alpha_reduction == "mean" else value
 
@@ -221,7 +221,7 @@ def _power(squares: torch.Tensor, exponent: float) -> torch.Tensor:
 def loss_of(
     config: Config, network: TorchNetwork, image: torch.Tensor, wanted: dict[str, torch.Tensor], offset: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of an image, which the network sees moved down and right by `offset`, in a circle: features, regularisers."""
+    """The loss of an image, which the network sees moved down and right by `offset`, in a circle: features, regularizers."""
     seen = image
     if offset is not None:
         rows, columns = ((torch.arange(side) - by) % side for side, by in zip(image.shape[1:3], offset, strict=True))
@@ -241,7 +241,7 @@ def loss_of(
 
 
 def strength(config: Config, step: int) -> float:
-    """What is left of the regularisers' weights after `step` updates."""
+    """What is left of the regularizers' weights after `step` updates."""
     return config.regularizer_final ** min(step / config.steps, 1.0)
 
 
@@ -280,7 +280,7 @@ def optimize(
     """The loss before each update and at the end, there with the image.
 
     Args:
-      config: its terms, schedule (of `config.steps` steps) and optimiser.
+      config: its terms, schedule (of `config.steps` steps) and optimizer.
       network, wanted, initial: as TensorFlow has them.
       steps: how many are made.
       offsets: [steps + 1, 2], how far the network sees the image moved in each step; None for not at all.
@@ -310,7 +310,7 @@ def optimize(
 
 
 class Update:
-    """One step of the optimiser of a config; where the loss has become four times its lowest, back to the best instead."""
+    """One step of the optimizer of a config; where the loss has become four times its lowest, back to the best instead."""
 
     def __init__(self, config: Config, made: list[torch.Tensor]):
         self.config, self.made = config, made
@@ -322,7 +322,7 @@ class Update:
             self.squares = [torch.zeros_like(one) for one in made]
 
     def moments(self) -> list[torch.Tensor]:
-        """What the optimiser remembers of earlier gradients."""
+        """What the optimizer remembers of earlier gradients."""
         if self.config.optimizer == "adam":
             return [moment for state in self.adam.state.values() for moment in (state["exp_avg"], state["exp_avg_sq"])]
         return [*self.velocities, *self.squares]
@@ -353,7 +353,7 @@ class Update:
         rate = learning_rate(self.config, step)
         if self.config.optimizer == "adam":
             # TensorFlow adds epsilon to the root of the second moment before its bias is corrected, PyTorch after (Kingma
-            # & Ba 2015, section 2 and algorithm 1). With gradients of 1e-7 the two are different optimisers.
+            # & Ba 2015, section 2 and algorithm 1). With gradients of 1e-7 the two are different optimizers.
             self.adam.param_groups[0].update(lr=rate, eps=self.config.epsilon / math.sqrt(1 - 0.999 ** (step + 1)))
             self.adam.step()
             return

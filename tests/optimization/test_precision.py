@@ -12,7 +12,7 @@ from tests.conftest import ROOT, tiny_graph, write_onnx
 from tfinvert.errors import InputError
 from tfinvert.networks.conversion import convert
 from tfinvert.networks.network import load
-from tfinvert.optimize import precision
+from tfinvert.optimization import precision
 from tfinvert.settings.config import Config
 
 
@@ -47,12 +47,12 @@ PACKED = """
 import sys
 import numpy as np, tensorflow as tf
 from tfinvert.images import files as images
-from tfinvert.optimize import precision
-from tfinvert.optimize import presets
+from tfinvert.optimization import precision
+from tfinvert.optimization import presets
 from tfinvert.settings.config import Config
 from tfinvert.networks.conversion import convert
 from tfinvert.networks.network import load
-from tfinvert.optimize.step import run_optimization
+from tfinvert.optimization.step import run_optimization
 
 if sys.argv[2] == "packed":
     precision.pack_weights_once()

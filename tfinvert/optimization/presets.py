@@ -48,12 +48,12 @@ OWN_TV = 0.1  # with a learning rate of the user's own
 
 def at_depth(config: Config, layers: Mapping[str, Layer], size: tuple[int, int]) -> Config:
     """The config with its preset's numbers for these layers; what the user has set stays. With a learning rate of the
-    user's own, as the homework's flagfiles have, `auto` leaves the regularisers alone as well.
+    user's own, as the homework's flagfiles have, `auto` leaves the regularizers alone as well.
 
     - auto: the pyramid, its levels, the number of steps, the learning rate and its schedule, and total variation, by the stride
       of the shallowest layer (docs/quality.md); backing off where that rate should be too large; from a stride of 8 on, where
       the features say less and less about contrast, an alpha norm where none is given, a strong one for layers that see
-      the whole picture. Regularisers fall, unless one of them is given. At a stride of 1, where the features say
+      the whole picture. Regularizers fall, unless one of them is given. At a stride of 1, where the features say
       everything, plain pixels and no total variation;
     - mv2015: the weight of total variation is 1, 10 or 100 times what is given, by depth as in the paper's CaffeNet
       (table 1: up to conv2, up to conv4, beyond);

@@ -48,7 +48,7 @@ def write_depth(path: Path, title: str, runs: Sequence[RunDirectory]) -> None:
         result = info["result"]
         caption = f"{', '.join(info['layers'])}: {result['psnr']:.1f} dB, error {result['normalized_feature_error']:.2g}"
         cells.append((run.final, caption))
-    second = f"weights: {weights}; PSNR and normalised feature error below each picture"
+    second = f"weights: {weights}; PSNR and normalized feature error below each picture"
     columns = -(-len(cells) // -(-len(cells) // 8))  # rows of equal length, of eight at the most
     images.save(path, _compose([title, second], cells, columns))
 

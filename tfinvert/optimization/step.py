@@ -1,4 +1,4 @@
-"""The optimisation: one tf.function step on tf.Variables. It knows no files and no flags."""
+"""The optimization: one tf.function step on tf.Variables. It knows no files and no flags."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfinvert.errors import NonFiniteLossError
 from tfinvert.images.parameterizations import Parameterization, parameterization
 from tfinvert.images.transforms import run_transform
 from tfinvert.objectives.terms import Term, run_terms, sum_of_squares
-from tfinvert.optimize.optimizers import Lbfgs, optimizer
+from tfinvert.optimization.optimizers import Lbfgs, optimizer
 from tfinvert.settings.config import Config
 
 DIVERGED = 4.0  # times the lowest loss so far: then `backoff` returns to the image that had it
@@ -42,21 +42,21 @@ class Snapshot:
 
 
 class Optimization:
-    """A batch of pictures on their way down the loss; owns variables, optimiser, step and the best images.
+    """A batch of pictures on their way down the loss; owns variables, optimizer, step and the best images.
 
     Args:
       model: image [batch, H, W, 3] -> features by layer name.
       terms: summands of the loss.
       parameterization: how the variables make the image.
       initial: [batch, H, W, 3] in [0, 1].
-      optimizer: a Keras optimiser with its schedule, or the settings of SciPy's L-BFGS.
+      optimizer: a Keras optimizer with its schedule, or the settings of SciPy's L-BFGS.
       transform: (image, number of updates) -> image as the network sees it in that step; None for the image itself.
         Terms that look at the image see it untransformed.
       backoff: a picture whose loss is not finite, or more than four times its lowest so far, goes back to where it was lowest,
         and goes on at half the step size; else a loss that is not finite ends the run.
 
     Attributes:
-      checkpoint: a tf.train.Checkpoint of all state; a restored optimisation goes on to the same bytes.
+      checkpoint: a tf.train.Checkpoint of all state; a restored optimization goes on to the same bytes.
     """
 
     def __init__(
@@ -314,7 +314,7 @@ class _Pull:
 
 
 class _Point(NamedTuple):
-    """Where an optimisation is: its losses [batch], the sums of loss and terms, and the gradient of each variable."""
+    """Where an optimization is: its losses [batch], the sums of loss and terms, and the gradient of each variable."""
 
     losses: tf.Tensor
     values: dict[str, tf.Tensor]
@@ -322,22 +322,22 @@ class _Point(NamedTuple):
 
 
 class Group:
-    """Optimisations of one network that step together: it sees the pictures of all of them as one batch.
+    """Optimizations of one network that step together: it sees the pictures of all of them as one batch.
 
-    Each stays what it is alone, with its own terms, optimiser, best images and checkpoint, and can go on alone or in another
+    Each stays what it is alone, with its own terms, optimizer, best images and checkpoint, and can go on alone or in another
     group; only the last digits of its features depend on the others.
 
     Args:
-      members: optimisations that share their model and the size of their pictures, and are at the same step; an optimisation
+      members: optimizations that share their model and the size of their pictures, and are at the same step; an optimization
         with L-BFGS, whose line search asks for points of its own, is alone.
     """
 
     def __init__(self, members: Sequence[Optimization]):
         self.members = tuple(members)
         if len(members) > 1 and any(isinstance(one._optimizer, Lbfgs) for one in members):
-            raise ValueError("an optimisation with L-BFGS cannot step together with others")
+            raise ValueError("an optimization with L-BFGS cannot step together with others")
 
-    # Traced once per object, so that a model can be optimised again with other terms. As concrete functions: TensorFlow warns
+    # Traced once per object, so that a model can be optimized again with other terms. As concrete functions: TensorFlow warns
     # of functions that are traced often, and would count those of all objects as one.
 
     @functools.cached_property
@@ -444,7 +444,7 @@ def _for_each(values: tf.Tensor, variable: tf.Tensor) -> tf.Tensor:
 
 
 def run_optimization(config: Config, model: keras.Model, targets: Mapping[str, tf.Tensor], initial: np.ndarray) -> Optimization:
-    """The optimisation of a run, with the terms, parameterisation, optimiser and transform that its config names.
+    """The optimization of a run, with the terms, parameterization, optimizer and transform that its config names.
 
     Args:
       config: of its preset's numbers for these layers (`presets.at_depth`).

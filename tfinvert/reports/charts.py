@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.system.files import replacing
 
-# Okabe & Ito's colours, told apart by colour-blind readers, without the two that vanish on white or on black.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# Okabe & Ito's colors, told apart by color-blind readers, without the two that vanish on white or on black.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LONGEST_LABEL = 80
 MOST_TERMS = 30  # curves that can be told apart in one chart, and more
-INK = "#808081"  # replaced by the page's own text colour; a colour that nothing else uses
+INK = "#808081"  # replaced by the page's own text color; a color that nothing else uses
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tfinvert",  # the same figures give the same file
@@ -64,8 +64,8 @@ def write_two_curves(path: Path, losses: Mapping[str, Sequence[float]]) -> None:
     figure = Figure(figsize=(8, 6.4), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True)
-    for (label, values), style, colour in zip(losses.items(), ("-", "--"), COLOURS, strict=False):
-        above.plot(range(len(values)), values, style, color=colour, label=label, linewidth=1.8)
+    for (label, values), style, color in zip(losses.items(), ("-", "--"), COLORS, strict=False):
+        above.plot(range(len(values)), values, style, color=color, label=label, linewidth=1.8)
     first, second = losses.values()
     gaps = [max(abs(a - b) / max(abs(b), 1e-30), 1e-9) for a, b in zip(first, second, strict=True)]
     below.plot(range(len(gaps)), gaps, color="black")
@@ -89,9 +89,9 @@ def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel:
         axes = figure.subplots()
         for index, (label, (steps, values)) in enumerate(series.items()):
             points = [(x, y) for x, y in zip(steps, values, strict=True) if math.isfinite(y) and (y > 0 or not log)]
-            style = ("-", "--", "-.", ":")[(index // len(COLOURS)) % 4]
-            colour = COLOURS[index % len(COLOURS)]
-            axes.plot([x for x, _ in points], [y for _, y in points], style, color=colour, label=_plain(label), linewidth=1.8)
+            style = ("-", "--", "-.", ":")[(index // len(COLORS)) % 4]
+            color = COLORS[index % len(COLORS)]
+            axes.plot([x for x, _ in points], [y for _, y in points], style, color=color, label=_plain(label), linewidth=1.8)
         if log:
             axes.set_yscale("log")
         axes.set_xlabel("step")
@@ -106,7 +106,7 @@ def bars(values: Mapping[str, float], xlabel: str) -> str:
     with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 1.0 + 0.3 * len(values)), layout="constrained")
         axes = figure.subplots()
-        drawn = axes.barh(list(map(_plain, values)), list(values.values()), color=COLOURS[0], height=0.6)
+        drawn = axes.barh(list(map(_plain, values)), list(values.values()), color=COLORS[0], height=0.6)
         axes.bar_label(drawn, fmt="%.3g", padding=3)
         axes.invert_yaxis()
         axes.set_xlabel(xlabel)
