@@ -1,17 +1,22 @@
-# One command sets up (make venv), one shows (make quickstart), one checks (make test). Python 3.11, 3.12 or 3.13.
+# One command sets up (make venv), one shows (make quickstart), one checks (make test; make test-all adds what is slow). Python 3.11, 3.12 or 3.13.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint bench soak venv clean
+.PHONY: quickstart test test-all lint bench soak flags-page venv clean
 
 quickstart: venv
 	$(BIN)/python run_experiments.py --flagfile=flags/quickstart.flags
 
-# Two files at a time: much of the time is TensorFlow starting, and one processor at work. In their own order: xdist would begin
-# with the files of many tests, and end with the few long ones on one processor.
+# Two files at a time: much of the time is spent on starting TensorFlow, on one processor. The order of the files is kept: xdist
+# would begin with the files that have many tests, and end with the few long ones on one processor.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-all: venv
+	$(PYTEST)
 
 lint: venv
 	$(BIN)/ruff check .
@@ -23,6 +28,10 @@ bench: venv
 
 soak: venv
 	$(BIN)/python -m tests.soak
+
+# Writes the tables of docs/flags.md again, after a change of the settings.
+flags-page: venv
+	$(BIN)/python -m tests.write_flags
 
 venv: $(VENV)/.installed
 

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,8 +12,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 from onnx import helper
+from PIL import Image
 
-from tfinvert.networks.onnx.graph import Graph, write
+from tfinvert.networks.onnx import Graph, write
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -56,6 +58,12 @@ def tiny():
     return tiny_graph
 
 
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory):
+    """The tiny network as an .onnx file."""
+    return write_onnx(tiny_graph(), tmp_path_factory.mktemp("tiny") / "tiny.onnx")
+
+
 def tiny_graph(size: int = 16, seed: int = 0) -> Graph:
     """conv 3x3 + batch norm + ReLU, max pool, conv 3x3 + ReLU, flatten, dense: 3 -> 4 -> 5 channels -> 6 values."""
     rng = np.random.default_rng(seed)
@@ -95,9 +103,34 @@ def write_onnx(graph: Graph, path: Path) -> Path:
     return path
 
 
-def tfinvert(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
+def run_program(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
     """Runs the program as a user would."""
     command = [sys.executable, str(ROOT / "run_experiments.py"), *map(str, arguments)]
     return subprocess.run(
         command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def start_program(*arguments: object) -> subprocess.Popen:
+    """Starts the program, for a test that ends it."""
+    command = [sys.executable, str(ROOT / "run_experiments.py"), *map(str, arguments)]
+    return subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    """Waits until a running program has written a file."""
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def run_contents(folder: Path) -> dict[str, bytes]:
+    """What two equal runs have in common, byte by byte."""
+    names = ["final.png", "target.png", "metrics.jsonl", "run.flags", *(f"images/{p.name}" for p in folder.glob("images/*"))]
+    return {name: (folder / name).read_bytes() for name in sorted(names)}
+
+
+def pixels(path: Path) -> np.ndarray:
+    """The values of an image file, uint8 [height, width, 3]."""
+    with Image.open(path) as image:
+        return np.asarray(image)

@@ -1,4 +1,4 @@
-"""How good the pictures are: the measurements of docs/quality.md. Not a test; needs real networks.
+"""How good the images are: the measurements of docs/quality.md. This is no test, and needs real networks.
 
     python -m tests.quality peers FOLDER RESULTS   # --preset=auto beside the papers' and the homework's settings
     python -m tests.quality grid FOLDER RESULTS    # parameterizations, optimizers, schedules and regularizers
@@ -6,7 +6,7 @@
     python -m tests.quality tables RESULTS         # Markdown of what RESULTS holds: medians over the photographs
 
 FOLDER has the networks' files in models/, as in `NETWORKS`, and the photographs that do not come with tfinvert in images/.
-RESULTS is a file of JSON lines; what it holds is not run again. The pictures are written into a folder beside it.
+RESULTS is a file of JSON lines; what it holds is not run again. The images are written into a folder beside it.
 """
 
 import contextlib
@@ -110,8 +110,8 @@ def time_to_quality(folder: Path) -> None:
         return begin[name] + steps * step[name]
 
     rows = []
-    for picture in REPORTED:
-        baseline, auto, res2 = (inverted(folder, *place, picture, settings, 1) for place, settings in runs.values())
+    for image in REPORTED:
+        baseline, auto, res2 = (inverted(folder, *place, image, settings, 1) for place, settings in runs.values())
         good = {"psnr": baseline.psnr, "conv3_1": baseline.normalized_feature_error}
         rows.append(
             {
@@ -126,7 +126,7 @@ def time_to_quality(folder: Path) -> None:
                 "res2: its end (s)": seconds("res2", res2.history[-1]["step"]),
             }
         )
-        print(picture, {name: round(value, 4) for name, value in rows[-1].items()}, flush=True)
+        print(image, {name: round(value, 4) for name, value in rows[-1].items()}, flush=True)
     print("median", {name: round(statistics.median(row[name] for row in rows), 4) for name in rows[0]})
 
 
@@ -135,41 +135,37 @@ def reached(history: tuple[dict[str, Any], ...], psnr: float, conv3_1: float = m
     return next((line["step"] for line in history if line["psnr"] >= psnr and line.get("conv3_1", 0) <= conv3_1), math.inf)
 
 
-def inverted(folder: Path, network: str, layer: str, picture: str, settings: dict, save_every: int = 10**6) -> Any:
-    """The Result of one inversion. Raises NonFiniteLossError where it diverges."""
-    from tfinvert.experiments import invert
-    from tfinvert.networks.conversion import convert
-    from tfinvert.settings.config import Config, with_preset
+def inverted(folder: Path, network: str, layer: str, image: str, settings: dict, save_every: int = 10**6) -> Any:
+    """The result of one inversion. Raises NonFiniteLossError where it diverges."""
+    import tfinvert
 
     file = NETWORKS[network]
-    onnx = str(folder / "models" / file) if file else None
-    source = {"onnx": onnx, "pool": "max"} if onnx else {"model": network, "weights": "random", "pool": "avg"}
-    image = str(folder / "images" / picture) if Path(picture).suffix else picture
-    config = Config(**with_preset({**source, "layers": (layer,), "image": image, "save_every": save_every, **settings}))
-    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
-        return invert.run(config, conversion)
+    source = folder / "models" / file if file else network
+    loaded = tfinvert.load(source, **({} if file else {"weights": "random", "pool": "avg"}))
+    image = str(folder / "images" / image) if Path(image).suffix else image
+    return tfinvert.invert(image, loaded, layers=layer, save_every=save_every, **settings)
 
 
 def run(folder: Path, results: Path, jobs: list[tuple[str, str, str, str, dict]]) -> None:
-    """Runs each (network, layer, picture, way, settings) that `results` does not hold, and adds a line for it."""
+    """Runs each (network, layer, image, way, settings) that `results` does not hold, and adds a line for it."""
+    from tfinvert import images
     from tfinvert.errors import NonFiniteLossError
-    from tfinvert.images import files as images
 
     results.with_suffix("").mkdir(parents=True, exist_ok=True)
-    known = {tuple(line[name] for name in ("network", "layer", "picture", "way")) for line in read(results)}
-    for network, layer, picture, way, settings in jobs:
-        if (network, layer, picture, way) in known:
+    known = {tuple(line[name] for name in ("network", "layer", "image", "way")) for line in read(results)}
+    for network, layer, image, way, settings in jobs:
+        if (network, layer, image, way) in known:
             continue
-        found: dict[str, Any] = {"psnr": None, "normalized_feature_error": None}  # where it diverges
+        figures: dict[str, Any] = {"psnr": None, "normalized_feature_error": None}  # where it diverges
         with contextlib.suppress(NonFiniteLossError):
-            result = inverted(folder, network, layer, picture, settings)
-            found = result.figures()
-            name = f"{network}-{layer}-{picture}-{way}.png".replace(" ", "_")
+            result = inverted(folder, network, layer, image, settings)
+            figures = result.figures()
+            name = f"{network}-{layer}-{image}-{way}.png".replace(" ", "_")
             images.save(results.with_suffix("") / name, result.image)
-        line = {"network": network, "layer": layer, "picture": picture, "way": way, **found}
+        line = {"network": network, "layer": layer, "image": image, "way": way, **figures}
         with open(results, "a") as out:
             out.write(json.dumps(line) + "\n")
-        print(f"{network} {layer} {picture} {way}: {found['psnr']} dB, {found['normalized_feature_error']}", flush=True)
+        print(f"{network} {layer} {image} {way}: {figures['psnr']} dB, {figures['normalized_feature_error']}", flush=True)
 
 
 def read(results: Path) -> list[dict]:
@@ -182,19 +178,19 @@ def tables(results: Path) -> str:
     lines = read(results)
     ways = list(dict.fromkeys(line["way"] for line in lines))
     places = [place for place in LAYERS if any(place == (line["network"], line["layer"]) for line in lines)]
+    images = list(dict.fromkeys(line["image"] for line in lines))
 
     def cell(way: str, place: tuple[str, str]) -> str:
-        found = [line for line in lines if line["way"] == way and (line["network"], line["layer"]) == place]
-        if not found:
+        group = [line for line in lines if line["way"] == way and (line["network"], line["layer"]) == place]
+        if not group:
             return ""
         diverged = {"psnr": -math.inf, "normalized_feature_error": math.inf}
         psnr, error = (
-            statistics.median(worst if line[name] is None else line[name] for line in found) for name, worst in diverged.items()
+            statistics.median(worst if line[name] is None else line[name] for line in group) for name, worst in diverged.items()
         )
         shown = f"{psnr:.1f} dB, {error:.2g}" if math.isfinite(psnr) else "diverges"
-        return shown + (f" ({len(found)})" if len(found) < len(pictures) else "")
+        return shown + (f" ({len(group)})" if len(group) < len(images) else "")
 
-    pictures = list(dict.fromkeys(line["picture"] for line in lines))
     names = {place: " ".join(place) for place in places}
     if len(ways) > len(places):
         rows = [["", *names.values()], *([way, *(cell(way, place) for place in places)] for way in ways)]
@@ -203,7 +199,7 @@ def tables(results: Path) -> str:
     text = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(
         [
-            f"medians of {', '.join(pictures)}; where some are missing, their number",
+            f"medians of {', '.join(images)}; where some are missing, their number",
             "",
             text[0],
             "|---" * len(rows[0]) + "|",
@@ -212,20 +208,26 @@ def tables(results: Path) -> str:
     )
 
 
-if __name__ == "__main__":
-    what, *paths = sys.argv[1:]
+def main(what: str, *paths: str) -> None:
+    """Measures what the first argument names; see the top of this file."""
     if what == "time":
         time_to_quality(Path(paths[0]))
     elif what == "tables":
         print(tables(Path(paths[0])))
     elif what == "peers":
-        asked = [(*place, picture, way, settings) for picture in REPORTED for place in LAYERS for way, settings in WAYS.items()]
-        run(Path(paths[0]), Path(paths[1]), asked)
-    else:
-        asked = [
-            (*place, picture, way, settings)
-            for picture in TUNED
+        jobs = [(*place, image, way, settings) for image in REPORTED for place in LAYERS for way, settings in WAYS.items()]
+        run(Path(paths[0]), Path(paths[1]), jobs)
+    elif what == "grid":
+        jobs = [
+            (*place, image, way, settings)
+            for image in TUNED
             for stride, place in PLACES.items()
             for way, settings in grid(stride).items()
         ]
-        run(Path(paths[0]), Path(paths[1]), asked)
+        run(Path(paths[0]), Path(paths[1]), jobs)
+    else:
+        sys.exit(f"unknown measurement {what!r}; expected peers, grid, time or tables")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

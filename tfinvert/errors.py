@@ -2,12 +2,13 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 SHOWN, LONGEST = 100, 200  # names, and characters of a wrong one, in an error
 
 
 class InputError(ValueError):
-    """A flag, a file or a picture that cannot be used. The command line prints it as one line and exits with 2."""
+    """A flag, a file or an image that cannot be used. The command line prints it as one line and exits with 2."""
 
 
 class DiskError(OSError):
@@ -15,19 +16,25 @@ class DiskError(OSError):
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss became NaN or infinite, of one `picture` of several. `step` is the first step at which it did.
+    """The loss became NaN or infinite. The optimization stops there, and the best image of the steps before it is kept.
 
-    The optimization stops there; the best image of the earlier steps is still in its state.
+    Attributes:
+      step: the first step at which it did.
+      loss: its value.
+      result: what there was before, such as a Result. Whoever has one sets it; otherwise it is None.
     """
 
-    def __init__(self, step: int, loss: float, picture: str = ""):
-        where = f"{picture}: " if picture else ""
+    def __init__(self, step: int, loss: float, result: Any = None):
         super().__init__(
-            f"{where}the loss is {loss} at step {step}: the best image of the steps before it is kept; "
+            f"the loss is {loss} at step {step}: the best image of the steps before it is kept; "
             "a smaller --learning_rate or --tv_weight usually helps"
         )
         self.step = step
         self.loss = loss
+        self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.step, self.loss)
 
 
 def choice_error(what: str, value: str, valid: Iterable[str]) -> InputError:

@@ -8,44 +8,26 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import tfinvert as package
-from tests.conftest import tiny_graph, write_onnx
+import tfinvert
 from tests.test_cli import parsed
-from tfinvert import cli
+from tfinvert import cli, images
 from tfinvert.errors import InputError
-from tfinvert.experiments import class_vis
-from tfinvert.images import files as images
-from tfinvert.settings.config import ClassVisConfig
-
-
-@pytest.fixture(scope="module")
-def tiny_file(tmp_path_factory):
-    return write_onnx(tiny_graph(), tmp_path_factory.mktemp("tiny") / "tiny.onnx")
+from tfinvert.experiments.class_vis import Settings, course_step
 
 
 def test_a_step_is_the_course_s():
     rng = np.random.default_rng(0)
     image = rng.uniform(0.3, 0.7, (2, 4, 5, 3)).astype(np.float32)
     gradient = rng.standard_normal(image.shape).astype(np.float32)
-    found = class_vis.course_step(tf.constant(image), tf.constant(gradient), 0.1, 0.01)
+    moved = course_step(tf.constant(image), tf.constant(gradient), 0.1, 0.01)
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     for row in range(2):
         x = (image[row] - mean) / deviation
         g = gradient[row] * deviation - 2 * 0.01 * x  # of score - 0.01 ||x||^2
         expected = (x + 0.1 * g / np.linalg.norm(g)) * deviation + mean
-        np.testing.assert_allclose(found[row], expected, rtol=1e-4)
-    far = class_vis.course_step(tf.constant(image), tf.constant(gradient), 1000.0, 0.0).numpy()
+        np.testing.assert_allclose(moved[row], expected, rtol=1e-4)
+    far = course_step(tf.constant(image), tf.constant(gradient), 1000.0, 0.0).numpy()
     assert (far.min(), far.max()) == (0, 1)  # clamped to black and white
-
-
-def test_the_term_is_minus_each_picture_s_own_score():
-    features = {"f": tf.reshape(tf.range(2 * 3 * 3 * 4, dtype=tf.float32), (2, 3, 3, 4)), "s": tf.constant([[1.0, 2], [3, 4]])}
-    values = features["f"].numpy()
-    mean = class_vis.score_term("f", [1, 3]).value(None, features)
-    np.testing.assert_allclose(mean, [-values[0, ..., 1].mean(), -values[1, ..., 3].mean()])
-    middle = class_vis.score_term("f", [1, 3], neuron=True).value(None, features)
-    np.testing.assert_allclose(middle, [-values[0, 1, 1, 1], -values[1, 1, 1, 3]])
-    np.testing.assert_allclose(class_vis.score_term("s", [1, 0]).value(None, features), [-2, -3])
 
 
 def test_a_blur_keeps_the_mean_and_lowers_a_spike():
@@ -61,23 +43,23 @@ def test_a_blur_keeps_the_mean_and_lowers_a_spike():
 
 @pytest.mark.parametrize(("recipe", "rate"), [("course", 2.0), ("fourier", 0.05)])
 def test_a_run_makes_each_score_large(recipe, rate, tiny_file, tmp_path):
-    flags = ["--experiment=class_vis", f"--onnx={tiny_file}", "--classes=1,4", f"--recipe={recipe}", f"--learning_rate={rate}"]
-    assert cli.execute(["tfinvert", *flags, "--steps=40", "--jitter=3", f"--output_dir={tmp_path / 'run'}"]) == 0
+    flags = [f"--onnx={tiny_file}", "--classes=1,4", f"--recipe={recipe}", f"--learning_rate={rate}"]
+    assert cli.run_arguments(["class_vis", *flags, "--steps=40", "--jitter=3", f"--output_dir={tmp_path / 'run'}"]) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines][:4] == [0, 10, 20, 30]
     result = json.loads((tmp_path / "run" / "run.json").read_text())["result"]
-    assert sum(one["score"] for one in result["targets"]) > -lines[0]["loss"] + 0.5
-    for row, one in enumerate(result["targets"]):
-        with Image.open(tmp_path / "run" / "images" / f"class-{row:02d}.png") as picture:
-            assert picture.size == (16, 16)
-        assert one["probability"] > 0.3  # of six classes
+    assert sum(target["score"] for target in result["targets"]) > -lines[0]["loss"] + 0.5
+    for row, target in enumerate(result["targets"]):
+        with Image.open(tmp_path / "run" / "images" / f"class-{row:02d}.png") as image:
+            assert image.size == (16, 16)
+        assert target["probability"] > 0.3  # of six classes
     assert (tmp_path / "run" / "sheet.png").exists()
 
 
 def test_a_stopped_run_ends_with_the_same_bytes(tiny_file, tmp_path):
-    flags = ["--experiment=class_vis", f"--onnx={tiny_file}", "--classes=1,4", "--recipe=fourier", "--jitter=3", "--steps=20"]
+    flags = ["class_vis", f"--onnx={tiny_file}", "--classes=1,4", "--recipe=fourier", "--jitter=3", "--steps=20"]
     run = tmp_path / "run"
-    assert cli.execute(["tfinvert", *flags, f"--output_dir={run}"]) == 0
+    assert cli.run_arguments([*flags, f"--output_dir={run}"]) == 0
     finished = {path.name: path.read_bytes() for path in run.glob("images/*")} | {"lines": (run / "metrics.jsonl").read_bytes()}
     info = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({name: value for name, value in info.items() if name != "result"}))
@@ -86,26 +68,27 @@ def test_a_stopped_run_ends_with_the_same_bytes(tiny_file, tmp_path):
     (run / "metrics.jsonl").write_text("".join((run / "metrics.jsonl").read_text().splitlines(keepends=True)[:2]))
     for name in (run / "checkpoints").iterdir():
         name.unlink()
-    assert cli.execute(["tfinvert", *flags, "--resume", f"--output_dir={run}"]) == 0
+    assert cli.run_arguments([*flags, "--resume", f"--output_dir={run}"]) == 0
     again = {path.name: path.read_bytes() for path in run.glob("images/*")} | {"lines": (run / "metrics.jsonl").read_bytes()}
     assert again == finished
 
 
-def test_pictures_of_a_batch_do_not_disturb_each_other(tiny_file):
+def test_images_of_a_batch_do_not_disturb_each_other(tiny_file):
     settings = {"steps": 5, "jitter": 3, "learning_rate": 0.5, "recipe": "fourier"}
-    alone = package.class_vis(["4"], tiny_file, **settings)["image"][0]
-    together = package.class_vis(["4", "1"], tiny_file, **settings)["image"][0]
+    alone = tfinvert.class_vis(4, tiny_file, **settings).image
+    together = tfinvert.class_vis(["4", "1"], tiny_file, **settings).images[0]
     np.testing.assert_allclose(together, alone, atol=1.5 / 255)
 
 
 def test_channels_and_neurons(tiny_file):
-    settings = {"layers": ["conv2_1"], "channels": [0, 3], "learning_rate": 1.0, "steps": 30, "jitter": 1}
-    channels = package.class_vis(network=tiny_file, **settings)
-    neurons = package.class_vis(network=tiny_file, neuron=True, **settings)
-    assert [one["target"] for one in channels["targets"]] == ["conv2_1, channel 0", "conv2_1, channel 3"]
-    assert [one["target"] for one in neurons["targets"]] == ["conv2_1, neuron 0", "conv2_1, neuron 3"]
+    settings = {"layers": "conv2_1", "channels": [0, 3], "learning_rate": 1.0, "steps": 30, "jitter": 1}
+    channels = tfinvert.class_vis(network=tiny_file, **settings)
+    neurons = tfinvert.class_vis(network=tiny_file, neuron=True, **settings)
+    assert [target["target"] for target in channels.targets] == ["conv2_1, channel 0", "conv2_1, channel 3"]
+    assert [target["target"] for target in neurons.targets] == ["conv2_1, neuron 0", "conv2_1, neuron 3"]
+    assert [line["step"] for line in channels.history] == [0, 10, 20]
     # A neuron by itself can be made larger than the mean of all of its channel.
-    for neuron, channel in zip(neurons["targets"], channels["targets"], strict=True):
+    for neuron, channel in zip(neurons.targets, channels.targets, strict=True):
         assert neuron["score"] > channel["score"] > 0
 
 
@@ -123,7 +106,7 @@ def test_channels_and_neurons(tiny_file):
 )
 def test_settings_that_do_not_fit(settings, message):
     with pytest.raises(InputError, match=message):
-        ClassVisConfig(**settings)
+        Settings(**settings)
 
 
 @pytest.mark.parametrize(
@@ -132,23 +115,23 @@ def test_settings_that_do_not_fit(settings, message):
         (["--class=crane"], "--class=crane is 2 classes"),
         (["--class=9"], "--class=9 is beyond the network's classes"),
         (["--layers=conv2_1", "--channels=5"], "--channels=5 is beyond --layers=conv2_1; expected 0 to 4"),
-        (["--layers=fc2", "--channels=1", "--neuron"], "--layers=fc2 has no place in the picture"),
+        (["--layers=fc2", "--channels=1", "--neuron"], "--layers=fc2 has no place in the image"),
     ],
 )
 def test_mistakes_are_answered_before_anything_is_written(flags, message, tiny_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=re.escape(message)):
-        cli.execute(["tfinvert", "--experiment=class_vis", f"--onnx={tiny_file}", *flags])
+        cli.run_arguments(["class_vis", f"--onnx={tiny_file}", *flags])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_course_s_constants():
-    config = ClassVisConfig()
-    assert (config.rate(), config.l2_weight, config.steps, config.jitter) == (25.0, 1e-3, 100, 17)  # 0 to 16 pixels
-    assert (config.blur_every, config.blur_deviation) == (10, 0.5)
-    assert parsed("--experiment=class_vis", "--recipe=fourier").rate() == 0.05
+    settings = Settings()
+    assert (settings.rate(), settings.l2_weight, settings.steps, settings.jitter) == (25.0, 1e-3, 100, 17)  # 0 to 16 pixels
+    assert (settings.blur_every, settings.blur_deviation) == (10, 0.5)
+    assert parsed("class_vis", "--recipe=fourier").rate() == 0.05
 
 
 def test_the_real_network_knows_a_gorilla(shared):
-    found = package.class_vis(["gorilla"], shared / "models" / "squeezenet1_1-torchvision.onnx", steps=40)
-    assert found["targets"][0]["probability"] > 0.99
+    result = tfinvert.class_vis("gorilla", shared / "models" / "squeezenet1_1-torchvision.onnx", steps=40)
+    assert result.targets[0]["probability"] > 0.99

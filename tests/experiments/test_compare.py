@@ -1,21 +1,29 @@
 """TensorFlow beside PyTorch: the same features, gradients and losses for every kind of setting."""
 
+import dataclasses
 import json
+import subprocess
 import sys
 
 import pytest
+from onnx import helper
 
-from tests import bench
+from tests.bench import orders
+from tests.conftest import ROOT, tiny_graph, write_onnx
+from tfinvert import cli
+from tfinvert.comparison import process, sides
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.experiments import compare
-from tfinvert.networks.conversion import convert
-from tfinvert.networks.onnx import graph
-from tfinvert.optimization import schedules
-from tfinvert.settings.config import PRESETS, Config
+from tfinvert.networks import onnx as graphs
+from tfinvert.networks.conversion.request_graph import cut_graph, folded, with_weights
+from tfinvert.networks.load import from_settings, load
+from tfinvert.objectives.terms import Term
+from tfinvert.optimization import inversion
+from tfinvert.settings.inversion import PRESETS, InversionSettings
 
 FAST = {"model": "resnet18", "weights": "random", "layers": ("res1",), "size": (64, 64), "steps": 40}
 HOMEWORK = {"learning_rate": 0.01, "schedule": "constant", "feature_loss": "mse", "parameterization": "free", "init": "noise"}
-DEFAULTS = {name: getattr(Config(), name) for name in HOMEWORK}
+DEFAULTS = {name: getattr(InversionSettings(), name) for name in HOMEWORK}
 SCHEDULES = [
     {"schedule": "constant"},
     {"schedule": "exponential", "decay_rate": 0.3, "decay_steps": 7},
@@ -25,12 +33,17 @@ SCHEDULES = [
 ]
 
 
-def compared(folder, launch=compare.measure, **settings):
+def compared(folder, measure=sides.measure, **values):
+    """The result of a comparison, whose sides are run by `measure`."""
     pytest.importorskip("torch", reason="needs the extra 'torch'")
-    settings = {**FAST, **HOMEWORK, "torch_variants": ("channels_last",), **settings, "output_dir": str(folder)}
-    config = Config(**settings)
-    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
-        return compare.run(config, conversion, launch)
+    values = {**FAST, **HOMEWORK, "torch_variants": ("channels_last",), **values, "output_dir": str(folder)}
+    settings = compare.Settings(**values)
+    try:
+        return compare.compare(settings, from_settings(settings), measure)
+    except InputError as error:
+        if "TF_ENABLE_ONEDNN_OPTS" in str(error):
+            pytest.skip(str(error))
+        raise
 
 
 @pytest.mark.parametrize(
@@ -63,37 +76,62 @@ def compared(folder, launch=compare.measure, **settings):
 )
 def test_both_sides_run_the_same_thing(settings, tmp_path):
     result = compared(tmp_path, **settings)
-    assert max(result["feature_difference"].values()) < 1e-5
-    assert result["gradient_relative_error"] < 1e-4
-    assert result["loss_gap"] < 5e-3
-    assert abs(result["tensorflow"]["psnr"] - result["pytorch"]["psnr"]) < 0.3
-    assert result["tensorflow"]["loss"][-1] < result["tensorflow"]["loss"][0]
-    assert json.loads((tmp_path / "compare.json").read_text()) == json.loads(json.dumps(result))
-    assert (tmp_path / "compare.png").exists()
-    assert (tmp_path / "curves.png").exists()
+    assert max(result.feature_difference.values()) < 1e-5
+    assert result.gradient_relative_error < 1e-4
+    assert result.loss_gap < 5e-3
+    assert abs(result.tensorflow["psnr"] - result.pytorch["psnr"]) < 0.3
+    assert result.tensorflow["loss"][-1] < result.tensorflow["loss"][0]
 
 
 def test_bfloat16_on_both_sides(tmp_path):
     result = compared(tmp_path, precision="bfloat16")
-    assert 1e-6 < result["loss_gap"] < 0.1
-    assert abs(result["tensorflow"]["psnr"] - result["pytorch"]["psnr"]) < 0.3
+    assert 1e-6 < result.loss_gap < 0.1
+    assert abs(result.tensorflow["psnr"] - result.pytorch["psnr"]) < 0.3
 
 
-def test_each_side_in_a_process_of_its_own(tmp_path):
+def test_each_side_in_a_process_of_its_own(tmp_path, capfd):
+    pytest.importorskip("torch", reason="needs the extra 'torch'")
+    network = ("--model=resnet18", "--weights=random", "--layers=res1", "--size=64")
     variants = ("eager", "channels_last")
-    result = compared(tmp_path, launch=None, steps=6, torch_variants=variants)
-    assert result["loss_gap"] < 5e-3
-    assert list(result["pytorch"]["variants"]) == list(variants)
-    assert result["fastest_pytorch"] in variants
-    for side in (result["tensorflow"], *result["pytorch"]["variants"].values()):
+    flags = (*network, "--steps=6", f"--torch_variants={','.join(variants)}", f"--output_dir={tmp_path}")
+    assert cli.main(["tfinvert", "compare", *flags]) == 0
+    printed = capfd.readouterr().out
+    figures = json.loads((tmp_path / "compare.json").read_text())
+    assert figures["steps"] == 6
+    assert figures["loss_gap"] < 5e-3
+    assert list(figures["pytorch"]["variants"]) == list(variants)
+    assert figures["fastest_pytorch"] in variants
+    for name, side in (("TensorFlow", figures["tensorflow"]), *figures["pytorch"]["variants"].items()):
         assert side["steps_per_second"] > 0
         assert side["seconds_to_first_step"] > 0
         assert 50 < side["peak_memory_mb"] < 20_000
+        assert name in printed
+    assert f"images: {tmp_path / 'compare.png'}, {tmp_path / 'curves.png'}" in printed
 
 
 def test_an_error_of_a_process_is_one_of_the_program(tmp_path):
     with pytest.raises(NonFiniteLossError, match="at step"):
-        compared(tmp_path, launch=None, steps=6, learning_rate=1e30, optimizer="sgd")
+        compared(tmp_path, process.measure, steps=6, learning_rate=1e30, optimizer="sgd")
+
+
+def test_files_and_table(tmp_path):
+    result = compared(tmp_path, steps=3)
+    assert json.loads((tmp_path / "compare.json").read_text()) == json.loads(json.dumps(result.figures()))
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(
+        f"{name}.png" for name in ("compare", "curves", "target", "tensorflow", "pytorch", "difference")
+    )
+    assert {name: image.shape for name, image in result.images.items()} == dict.fromkeys(
+        ("target", "tensorflow", "pytorch"), (1, 64, 64, 3)
+    )
+    table = result.summary()
+    assert f"features of res1 at the start {result.feature_difference['res1']:.1e}" in " ".join(table.split())
+    assert "\nPyTorch, channels_last " in table
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write to .*file/run: "):
+        compared(tmp_path / "file" / "run", steps=2)
 
 
 def test_another_epsilon_is_seen(tmp_path):
@@ -110,42 +148,78 @@ def test_another_epsilon_is_seen(tmp_path):
         result = compared(tmp_path, learning_rate=0.001, epsilon=1e-5, tv_weight=0.0)
     finally:
         torch.optim.Adam.step = step
-    assert result["loss_gap"] > 5e-3
+    assert result.loss_gap > 5e-3
 
 
-@pytest.mark.parametrize("settings", SCHEDULES, ids=lambda settings: settings["schedule"])
-def test_the_port_s_rates_are_those_of_keras(settings):
-    pytest.importorskip("torch", reason="needs the extra 'torch'")
-    from tfinvert.comparison import pytorch as torch_port
-
-    config = Config(steps=30, learning_rate=0.2, **settings)
-    made = schedules.schedule(config)
-    for step in range(30):
-        expected = float(made(step)) if callable(made) else made
-        assert torch_port.learning_rate(config, step) == pytest.approx(expected, rel=1e-5, abs=1e-8)
-
-
-def test_without_pytorch_it_says_how_to_get_it(tmp_path, monkeypatch):
+def test_without_pytorch_it_says_how_to_get_it(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "tfinvert.comparison.pytorch", raising=False)
-    config = Config(**FAST, **HOMEWORK, output_dir=str(tmp_path))
-    with (
-        convert.Conversion(convert.request_for(config, config.layers)) as conversion,
-        pytest.raises(InputError, match="pip install"),
-    ):
-        compare.run(config, conversion)
+    code = cli.main(["tfinvert", "compare", "--model=resnet18", "--weights=random", f"--output_dir={tmp_path / 'run'}"])
+    assert (code, "needs PyTorch: pip install torch" in capfd.readouterr().err) == (2, True)
+    assert not (tmp_path / "run").exists()
+
+
+def never(task):
+    raise AssertionError("nothing may run")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": "lbfgs"}, "--optimizer is lbfgs; --experiment=compare expects adam or sgd or mv2016"),
+        ({"parameterization": "fourier"}, "--parameterization is fourier; --experiment=compare expects free or clip"),
+        ({"seeds": 2}, "--seeds is 2; --experiment=compare expects 1"),
+    ],
+)
+def test_settings_that_the_port_does_not_know_are_refused(settings, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        compared(tmp_path, never, **settings)
+
+
+def test_a_term_that_the_port_does_not_know_is_refused_before_a_step(tmp_path, monkeypatch):
+    build_terms = inversion.build_terms
+
+    def with_another(*arguments):
+        return [*build_terms(*arguments), Term("sharpness", 1.0, lambda image, features: never(image))]
+
+    monkeypatch.setattr(inversion, "build_terms", with_another)
+    with pytest.raises(InputError, match="the loss has the term 'sharpness', which the PyTorch port does not know"):
+        compared(tmp_path)
+
+
+def test_an_own_term_is_refused(tmp_path):
+    (tmp_path / "own.py").write_text("def sharpness(image, features): ...")
+    with pytest.raises(InputError, match=r"own.py:sharpness is a term that the PyTorch port does not know"):
+        compare.Settings(term=(f"{tmp_path}/own.py:sharpness",))
+
+
+def test_an_operator_that_the_port_does_not_run_is_refused(tmp_path):
+    pytest.importorskip("torch", reason="needs the extra 'torch'")
+    leaky = helper.make_node("LeakyRelu", ["conv1"], ["y"])
+    network = tiny_graph(32)
+    network = dataclasses.replace(network, nodes=(*network.nodes[:1], leaky), outputs=("y",))
+    path = write_onnx(network, tmp_path / "leaky.onnx")
+    with pytest.raises(InputError, match="the network has the operator LeakyRelu, which the PyTorch port does not run"):
+        compared(tmp_path, never, onnx=str(path), weights="auto", layers=("y",), size=(32, 32))
+
+
+def test_it_is_imported_without_tensorflow_and_pytorch():
+    code = "import sys, tfinvert.experiments.compare; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    assert not {"tensorflow", "keras", "torch"} & set(loaded)
 
 
 @pytest.mark.parametrize("side", ["tensorflow", "pytorch"])
 def test_what_the_benchmark_measures_runs(side, tmp_path):
     if side == "pytorch":
         pytest.importorskip("torch", reason="needs the extra 'torch'")
-    layer = {"model": "resnet18", "layer": "conv1", "pool": "max", "size": 64}
-    request = convert.request(model="resnet18", onnx=None, weights="random", layers=("conv1",), size=(64, 64), pool="max")
-    part, layers = convert.cut_graph(request)
-    graph.write(convert.with_weights(request, part), tmp_path / "port.onnx")
-    port = {"graph": str(tmp_path / "port.onnx"), "layers": layers, "variant": "eager", "stems": True}
-    steps = bench.inversion({"side": side, "precision": "float32", **layer, **(port if side == "pytorch" else {})})
+    network = load("resnet18", weights="random", size=64)
+    request = dataclasses.replace(network.request, layers=("conv1",))
+    part, tensors = cut_graph(request)
+    graph, preparation = folded(request, with_weights(request, part))
+    graphs.write(graph, tmp_path / "port.onnx")
+    port = {"graph": str(tmp_path / "port.onnx"), "preparation": vars(preparation), "layers": tensors, "variant": "eager"}
+    case = {"model": "resnet18", "layer": "conv1", "pool": "max", "size": 64, "precision": "float32"}
+    steps = orders.steps({"side": side, **case, **port})
     for _ in range(3):
         next(steps)
     steps.close()

@@ -7,21 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tfinvert as package
-from tests.conftest import tfinvert, tiny_graph, write_onnx
+import tfinvert
+from tests.conftest import run_program
 from tfinvert import cli
 from tfinvert.errors import InputError
-from tfinvert.settings.config import METHODS, SaliencyConfig
-
-
-@pytest.fixture(scope="module")
-def tiny_file(tmp_path_factory):
-    return write_onnx(tiny_graph(), tmp_path_factory.mktemp("tiny") / "tiny.onnx")
+from tfinvert.experiments.saliency import METHODS, Settings
 
 
 def test_a_run_writes_maps_overlays_and_a_figure(tiny_file, tmp_path):
-    flags = ["--experiment=saliency", f"--onnx={tiny_file}", "--pictures=chelsea,coffee", "--class=4,2", "--samples=3"]
-    done = tfinvert(*flags, f"--output_dir={tmp_path / 'run'}")
+    flags = ["--experiment=saliency", f"--onnx={tiny_file}", "--image=chelsea,coffee", "--class=4,2", "--samples=3"]
+    done = run_program(*flags, f"--output_dir={tmp_path / 'run'}")
     assert (done.returncode, done.stderr) == (0, "")
     assert "classes: index 4, name class 4, probability" in done.stdout
     maps = np.load(tmp_path / "run" / "maps.npz")
@@ -35,17 +30,21 @@ def test_a_run_writes_maps_overlays_and_a_figure(tiny_file, tmp_path):
     with Image.open(tmp_path / "run" / "sheet.png") as sheet:
         assert sheet.size[1] > 4 * 16
     flags = [f"--flagfile={tmp_path / 'run' / 'run.flags'}", f"--output_dir={tmp_path / 'again'}"]
-    assert cli.execute(["tfinvert", *flags]) == 0
+    assert cli.run_arguments(flags) == 0
     assert (tmp_path / "again" / "sheet.png").read_bytes() == (tmp_path / "run" / "sheet.png").read_bytes()
 
 
 def test_from_python_with_an_array(tiny_file):
-    picture = np.random.default_rng(0).uniform(0, 1, (16, 16, 3)).astype(np.float32)
-    found = package.saliency(picture, network=tiny_file, methods=["gradient"], classes=["3"])
-    assert list(found["maps"]) == ["gradient"]
-    assert found["classes"] == [3]
-    other = package.saliency(picture, network=tiny_file, methods=["gradient"], classes=["1"])
-    assert np.abs(found["maps"]["gradient"] - other["maps"]["gradient"]).max() > 0
+    image = np.random.default_rng(0).uniform(0, 1, (16, 16, 3)).astype(np.float32)
+    result = tfinvert.saliency(image, network=tiny_file, methods="gradient", classes=3)
+    assert list(result.maps) == ["gradient"]
+    assert [each["index"] for each in result.classes] == [3]
+    assert result.settings["methods"] == ("gradient",)
+    other = tfinvert.saliency(image, network=tiny_file, methods=["gradient"], classes=["1"])
+    assert np.abs(result.maps["gradient"] - other.maps["gradient"]).max() > 0
+    larger = tfinvert.saliency(Image.new("RGB", (40, 30), "teal"), network=tiny_file, methods=["gradient"])
+    assert larger.images.shape == (1, 16, 16, 3)
+    assert result != other  # results are told apart by identity: arrays have no truth value
 
 
 @pytest.mark.parametrize(
@@ -54,41 +53,41 @@ def test_from_python_with_an_array(tiny_file):
         ({"methods": ("lime",)}, "unknown --methods 'lime'"),
         ({"methods": ()}, "--methods is ''"),
         ({"layers": ("a", "b")}, "names 2 layers"),
-        ({"classes": ("1", "2")}, "2 classes for 1 pictures"),
         ({"noise": 0.0}, "--noise is 0.0"),
     ],
 )
 def test_settings_that_do_not_fit(settings, message):
     with pytest.raises(InputError, match=message):
-        SaliencyConfig(**settings)
+        Settings(**settings)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--class=crane"], "--class=crane is 2 classes"),
+        (["--class=1,2"], "--classes names 2 classes for 1 images"),
         (["--class=7"], "--class=7 is beyond the network's classes; expected an index from 0 to 5"),
-        (["--layers=fc2"], "--layers=fc2 has no place in the picture"),
+        (["--layers=fc2"], "--layers=fc2 has no place in the image"),
         (["--layers=conv7"], "unknown layer 'conv7'"),
-        (["--pictures=coffee,missing.png"], "no picture 'missing.png'"),
+        (["--image=coffee,missing.png"], "no image 'missing.png'"),
     ],
 )
 def test_mistakes_are_answered_before_anything_is_written(flags, message, tiny_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=re.escape(message)):
-        cli.execute(["tfinvert", "--experiment=saliency", f"--onnx={tiny_file}", *flags])
+        cli.run_arguments(["saliency", f"--onnx={tiny_file}", *flags])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_network_without_classes_says_so(shared, tmp_path):
     file = shared / "models" / "resnet18-torchvision-trunk.onnx"
     with pytest.raises(InputError, match="the network has no class scores"):
-        cli.execute(["tfinvert", "--experiment=saliency", f"--onnx={file}", f"--output_dir={tmp_path / 'run'}"])
+        cli.run_arguments(["saliency", f"--onnx={file}", f"--output_dir={tmp_path / 'run'}"])
 
 
 def test_the_real_network_looks_at_the_cat(shared):
     network = shared / "models" / "squeezenet1_1-torchvision.onnx"
-    found = package.saliency("chelsea", network=network, methods=["integrated", "grad_cam"], integration_parts=128)
-    assert found["classes"] == [285]  # Egyptian cat
-    assert max(found["completeness_error"]) <= 0.01
-    assert "the training of torchvision" in found["weights"]
+    result = tfinvert.saliency("chelsea", network=network, methods=["integrated", "grad_cam"], integration_parts=128)
+    assert [each["name"] for each in result.classes] == ["Egyptian cat"]
+    assert max(result.completeness_error) <= 0.01
+    assert "the training of torchvision" in result.weights

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tfinvert as package
-from tests.conftest import ROOT, tfinvert, tiny_graph, write_onnx
+import tfinvert
+from tests.conftest import ROOT, run_program
 from tests.test_cli import parsed
-from tfinvert import cli
+from tfinvert import cli, images
 from tfinvert.errors import InputError
-from tfinvert.images import files as images
-from tfinvert.settings.config import StyleConfig
+from tfinvert.experiments.style import Settings
+from tfinvert.images.files import TO_YIQ
 
 TINY = {
     "side": 24,
@@ -34,15 +34,10 @@ TINY = {
 FLAGS = [f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in TINY.items()]
 
 
-@pytest.fixture(scope="module")
-def tiny_file(tmp_path_factory):
-    return write_onnx(tiny_graph(), tmp_path_factory.mktemp("tiny") / "tiny.onnx")
-
-
 def test_a_run_lowers_the_loss_and_goes_on_after_being_stopped(tiny_file, tmp_path):
-    flags = ["--experiment=style", f"--onnx={tiny_file}", "--image=chelsea", "--style_images=coffee,rocket", *FLAGS]
+    flags = ["style", f"--onnx={tiny_file}", "--image=chelsea", "--style_images=coffee,rocket", *FLAGS]
     flags += ["--scales=2", "--side=40", "--style_side=36"]
-    done = tfinvert(*flags, f"--output_dir={tmp_path / 'run'}")
+    done = run_program(*flags, f"--output_dir={tmp_path / 'run'}")
     assert (done.returncode, done.stderr) == (0, "")
     run = tmp_path / "run"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -58,56 +53,70 @@ def test_a_run_lowers_the_loss_and_goes_on_after_being_stopped(tiny_file, tmp_pa
         assert final.size == (60, 40)  # chelsea is 451x300, the longer side rounded down
     assert (run / "sheet.png").exists()
     assert (run / "curves.png").exists()
-    result = json.loads((run / "run.json").read_text())["result"]
-    assert result["loss_ratio"] < 1
+    info = json.loads((run / "run.json").read_text())
+    assert info["result"]["loss_ratio"] < 1
+    assert info["size"] == [40, 60]  # that of the last scale
+    assert list(info["style_images"]) == ["coffee", "rocket"]
 
-    # The second scale again, from the checkpoint that the first ended with: the same picture.
+    # The second scale again, from the checkpoint that the first ended with: the same image.
     again = tmp_path / "again"
     shutil.copytree(run, again)
     for path in (again / "checkpoints" / "scale-1").iterdir():
         path.unlink()
-    info = json.loads((again / "run.json").read_text())
     info.pop("result")
     (again / "run.json").write_text(json.dumps(info))
     (again / "final.png").unlink()
-    assert cli.execute(["tfinvert", *flags, "--resume", f"--output_dir={again}"]) == 0
+    assert cli.run_arguments([*flags, "--resume", f"--output_dir={again}"]) == 0
     assert (again / "final.png").read_bytes() == (run / "final.png").read_bytes()
     assert (again / "metrics.jsonl").read_text() == (run / "metrics.jsonl").read_text()
 
 
-def test_style_pictures_count_by_their_weights(tiny_file):
-    def found(**settings):
-        return package.style("chelsea", network=tiny_file, **{**TINY, "steps": 15, **settings})["image"]
+def test_style_images_count_by_their_weights(tiny_file):
+    def paint(**settings):
+        return tfinvert.style("chelsea", network=tiny_file, **{**TINY, "steps": 15, **settings}).image
 
-    one = found(style_images=["coffee"])
-    nearly_one = found(style_images=["coffee", "rocket"], style_image_weights=[1.0, 1e-9])
-    both = found(style_images=["coffee", "rocket"])
-    np.testing.assert_allclose(nearly_one, one, atol=1e-4)
-    assert np.abs(both - one).max() > 1e-3
+    single = paint(style_images="coffee")
+    nearly_single = paint(style_images=["coffee", "rocket"], style_image_weights=[1.0, 1e-9])
+    both = paint(style_images=["coffee", "rocket"])
+    np.testing.assert_allclose(nearly_single, single, atol=1e-4)
+    assert np.abs(both - single).max() > 1e-3
 
 
 def test_the_content_s_color_is_kept(tiny_file):
     settings = {**TINY, "content_weight": 0.0, "steps": 5}
-    found = package.style("chelsea", ["coffee"], tiny_file, keep_color=True, **settings)["image"]
-    content = images.load("chelsea", found.shape[:2])[0]
-    inside = (found > 0).all(axis=-1) & (found < 1).all(axis=-1)  # clipping changes colors
+    image = tfinvert.style("chelsea", ["coffee"], tiny_file, keep_color=True, **settings).image
+    content = images.load("chelsea", image.shape[:2])[0]
+    inside = (image > 0).all(axis=-1) & (image < 1).all(axis=-1)  # clipping changes colors
     assert inside.mean() > 0.5
-    rest = images.TO_YIQ[1:].T
-    np.testing.assert_allclose((found @ rest)[inside], (content @ rest)[inside], atol=1e-4)
+    rest = TO_YIQ[1:].T
+    np.testing.assert_allclose((image @ rest)[inside], (content @ rest)[inside], atol=1e-4)
 
 
 def test_inversion_needs_no_style_and_starts_from_noise(tiny_file):
     settings = {**TINY, "style_weights": [0.0, 0.0], "content_weight": 1.0, "steps": 40, "init": "uniform"}
-    found = package.style("chelsea", (), tiny_file, **settings)
-    assert found["history"][-1]["loss"] < found["history"][0]["loss"] / 3
-    assert "style" not in found["history"][0]
+    result = tfinvert.style("chelsea", (), tiny_file, **settings)
+    assert result.history[-1]["loss"] < result.history[0]["loss"] / 3
+    assert "style" not in result.history[0]
+    assert (result.content.shape, result.styles) == (result.image.shape, ())
 
 
 def test_lbfgs_never_goes_up(tiny_file):
-    found = package.style("chelsea", ["coffee"], tiny_file, **{**TINY, "optimizer": "lbfgs", "save_every": 1})
-    losses = [line["loss"] for line in found["history"]]
+    result = tfinvert.style("chelsea", ["coffee"], tiny_file, **{**TINY, "optimizer": "lbfgs", "save_every": 1})
+    losses = [line["loss"] for line in result.history]
     assert all(later <= earlier for earlier, later in itertools.pairwise(losses))
     assert losses[-1] < losses[0]
+
+
+def test_a_loaded_network_is_used_at_the_size_of_each_image(tiny_file):
+    network = tfinvert.load(tiny_file)
+    image = tfinvert.style("chelsea", "coffee", network, **{**TINY, "steps": 5}).image
+    np.testing.assert_array_equal(image, tfinvert.style("chelsea", "coffee", tiny_file, **{**TINY, "steps": 5}).image)
+    assert (image.shape, network.size) == ((24, 36, 3), (16, 16))
+
+
+def test_an_array_is_refused_before_anything_starts():
+    with pytest.raises(InputError, match="image is of the type ndarray; expected the name of an image file"):
+        tfinvert.style(np.zeros((20, 30, 3)), "coffee")
 
 
 @pytest.mark.parametrize(
@@ -128,13 +137,13 @@ def test_lbfgs_never_goes_up(tiny_file):
 )
 def test_settings_that_do_not_fit(settings, message):
     with pytest.raises(InputError, match=message):
-        StyleConfig(**settings)
+        Settings(**settings)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--style_images=starry.jpg"], "there is no picture 'starry.jpg'"),
+        (["--style_images=starry.jpg"], "there is no image 'starry.jpg'"),
         (["--style_images=coffee", "--style_layers=conv9_9", "--style_weights=1"], "unknown layer 'conv9_9'"),
         (["--style_images=coffee", "--style_weights=1,2,3"], "--style_weights has 3 numbers for 2 --style_layers"),
         ([], "--style_images is empty"),
@@ -143,7 +152,7 @@ def test_settings_that_do_not_fit(settings, message):
 def test_mistakes_are_answered_before_anything_is_written(flags, message, tiny_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=re.escape(message)):
-        cli.execute(["tfinvert", "--experiment=style", f"--onnx={tiny_file}", *FLAGS, *flags])
+        cli.run_arguments(["style", f"--onnx={tiny_file}", *FLAGS, *flags])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -158,22 +167,22 @@ COURSE = {
 
 @pytest.mark.parametrize("name", COURSE)
 def test_the_course_s_constants(name):
-    config = parsed(f"--flagfile={ROOT / 'flags' / name}.flags")
-    found = (config.side, config.style_side, config.content_weight, config.style_weights, config.tv_weight, config.init)
-    assert found == COURSE[name]
-    assert config.layers == ("features.3",)
-    assert config.style_layers == ("features.1", "features.4", "features.6", "features.7")
-    assert (config.steps, config.learning_rate, config.decay_boundaries) == (200, 3.0, (180,))
-    assert config.learning_rate * config.decay_factors[0] == pytest.approx(0.1)
+    settings = parsed(f"--flagfile={ROOT / 'flags' / name}.flags")
+    names = ("side", "style_side", "content_weight", "style_weights", "tv_weight", "init")
+    assert tuple(getattr(settings, name) for name in names) == COURSE[name]
+    assert settings.layers == ("features.3",)
+    assert settings.style_layers == ("features.1", "features.4", "features.6", "features.7")
+    assert (settings.steps, settings.learning_rate, settings.decay_boundaries) == (200, 3.0, (180,))
+    assert settings.learning_rate * settings.decay_factors[0] == pytest.approx(0.1)
 
 
 def test_the_course_s_third_set_on_the_real_network(shared):
-    found = package.style(
+    result = tfinvert.style(
         shared / "images" / "tubingen.jpg",
         [shared / "images" / "starry_night.jpg"],
         shared / "models" / "squeezenet1_1-torchvision.onnx",
         steps=60,
         save_every=60,
     )
-    assert found["image"].shape == (192, 256, 3)
-    assert found["history"][-1]["style"] < found["history"][0]["style"] / 4
+    assert result.image.shape == (192, 256, 3)
+    assert result.history[-1]["style"] < result.history[0]["style"] / 4

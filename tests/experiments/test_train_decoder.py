@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, tfinvert, tiny_graph, write_onnx
+from tests.conftest import ROOT, run_program, tiny_graph, write_onnx
 from tfinvert import cli
 
 STEPS = 8  # in an epoch
@@ -19,14 +19,14 @@ STEPS = 8  # in an epoch
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A tiny network and a folder of pictures with something in them to learn."""
+    """A tiny network and a folder of images with something in them to learn."""
     folder = tmp_path_factory.mktemp("data")
     write_onnx(tiny_graph(), folder / "tiny.onnx")
-    (folder / "pictures").mkdir()
+    (folder / "images").mkdir()
     rng = np.random.default_rng(0)
     for number in range(12):
         coarse = rng.integers(0, 255, (4, 4, 3), np.uint8)
-        Image.fromarray(coarse).resize((24, 20), Image.Resampling.BICUBIC).save(folder / "pictures" / f"{number}.png")
+        Image.fromarray(coarse).resize((24, 20), Image.Resampling.BICUBIC).save(folder / "images" / f"{number}.png")
     return folder
 
 
@@ -35,7 +35,7 @@ def flags(data, folder, *more):
         *(
             "--experiment=train_decoder",
             f"--onnx={data / 'tiny.onnx'}",
-            f"--data={data / 'pictures'}",
+            f"--data={data / 'images'}",
             f"--output_dir={folder}",
         ),
         *("--layers=conv1", "--width=4", "--batch_size=4", f"--epoch_pictures={4 * STEPS}", "--learning_rate=0.003"),
@@ -44,7 +44,7 @@ def flags(data, folder, *more):
 
 
 def call(capfd, *arguments):
-    """Runs the program in this process; gives its exit code and what it said on standard error."""
+    """Runs the program in this process; returns its exit code and what it said on standard error."""
     capfd.readouterr()
     code = cli.main(["tfinvert", *map(str, arguments)])
     return code, capfd.readouterr().err
@@ -72,7 +72,7 @@ def wait_for_lines(folder, count, *processes):
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "finished"
-    done = tfinvert(*flags(data, folder, "--epochs=8", "--tensorboard"))
+    done = run_program(*flags(data, folder, "--epochs=8", "--tensorboard"))
     assert done.returncode == 0, done.stderr
     return folder, done
 
@@ -80,21 +80,21 @@ def finished(data, tmp_path_factory):
 def test_a_training_leaves_a_whole_run_directory(finished):
     folder, done = finished
     assert done.stderr == ""
-    found = lines(folder)
-    assert [line["step"] for line in found] == list(range(STEPS, 8 * STEPS + 1, STEPS))
-    assert set(found[0]) == {"step", "loss", "val_loss", "psnr", "learning_rate"}
-    assert found[-1]["loss"] < found[0]["loss"] / 1.5
+    history = lines(folder)
+    assert [line["step"] for line in history] == list(range(STEPS, 8 * STEPS + 1, STEPS))
+    assert set(history[0]) == {"step", "loss", "val_loss", "psnr", "learning_rate"}
+    assert history[-1]["loss"] < history[0]["loss"] / 1.5
     info = json.loads((folder / "run.json").read_text())
     result = info["result"]
-    assert result["psnr"] == pytest.approx(max(line["psnr"] for line in found), abs=0.5)
-    assert result["psnr_gain"] == pytest.approx(result["psnr"] - result["psnr_mean_picture"])
+    assert result["psnr"] == pytest.approx(max(line["psnr"] for line in history), abs=0.5)
+    assert result["psnr_gain"] == pytest.approx(result["psnr"] - result["psnr_mean_image"])
     assert result["psnr_gain"] > 1
     assert 0 < result["encoder_share"] < 1
     assert result["pipeline_images_per_second"] > result["images_per_second"]
     assert result["onnx_difference"] < 1e-4
     assert info["encoder"]["layer"] == "conv1"
     assert info["image"].startswith("held out of ")
-    assert info["pictures"] == {"trained_on": 11, "tested_with": 1, "classes": [], "skipped": []}
+    assert info["images"] == {"trained_on": 11, "tested_with": 1, "classes": [], "skipped": []}
     for name in (
         "target.png",
         "final.png",
@@ -106,21 +106,21 @@ def test_a_training_leaves_a_whole_run_directory(finished):
     ):
         assert (folder / name).is_file(), name
     events = [path.parent.name for path in (folder / "tensorboard").rglob("events*")]
-    assert {"train", "validation", "pictures"} <= set(events)
+    assert {"train", "validation", "images"} <= set(events)
     assert f"psnr gain: {result['psnr_gain']:.4g}" in done.stdout
 
 
 def test_a_finished_training_is_not_begun_again(data, finished):
     folder, done = finished
     before = (folder / "run.json").read_bytes()
-    assert tfinvert(*flags(data, folder, "--epochs=8", "--tensorboard"), "--resume").stdout == done.stdout
+    assert run_program(*flags(data, folder, "--epochs=8", "--tensorboard"), "--resume").stdout == done.stdout
     assert (folder / "run.json").read_bytes() == before
 
 
 def test_decoding_takes_the_decoder_s_own_encoder_and_refuses_another(data, finished, tmp_path, capfd):
     folder, _ = finished
-    decode = ("--experiment=decode", f"--image={data / 'pictures' / '3.png'}")
-    found = {}
+    decode = ("--experiment=decode", f"--image={data / 'images' / '3.png'}")
+    decoded = {}
     for source in (folder, folder / "decoder.onnx"):
         out = tmp_path / source.name
         assert call(capfd, *decode, f"--decoder={source}", f"--output_dir={out}") == (0, "")
@@ -128,10 +128,10 @@ def test_decoding_takes_the_decoder_s_own_encoder_and_refuses_another(data, fini
         assert info["result"]["psnr"] > 10
         assert list(info["layers"]) == ["conv1"]
         with Image.open(out / "final.png") as file:
-            found[source] = np.asarray(file, np.int16)
+            decoded[source] = np.asarray(file, np.int16)
         assert call(capfd, f"--flagfile={out / 'run.flags'}", f"--output_dir={tmp_path / 'again'}", "--overwrite") == (0, "")
         assert (tmp_path / "again" / "final.png").read_bytes() == (out / "final.png").read_bytes()
-    first, second = found.values()
+    first, second = decoded.values()
     assert np.abs(first - second).max() <= 1
     other = write_onnx(tiny_graph(seed=1), tmp_path / "other.onnx")
     for wrong, words in {
@@ -150,6 +150,7 @@ def test_decoding_takes_the_decoder_s_own_encoder_and_refuses_another(data, fini
     )
 
 
+@pytest.mark.slow
 def test_the_kept_features_are_those_of_the_encoder_and_a_damaged_cache_is_made_again(data, tmp_path, capfd, cache):
     arguments = (*flags(data, tmp_path / "run", "--epochs=2", "--noaugment"), "--overwrite")
     assert call(capfd, *arguments) == (0, "")
@@ -164,10 +165,11 @@ def test_the_kept_features_are_those_of_the_encoder_and_a_damaged_cache_is_made_
         said.append(text)
         assert [line["loss"] for line in lines(tmp_path / "run")] == pytest.approx(expected, rel=1e-2)
         assert json.loads((tmp_path / "run" / "run.json").read_text())["result"]["encoder_share"] == 0
-    assert ["features of 11 pictures are kept" in text for text in said] == [True, False, True]
+    assert ["features of 11 images are kept" in text for text in said] == [True, False, True]
     assert ["damaged" in text for text in said] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_a_vector_is_decoded_until_early_stopping_ends_the_training(data, tmp_path, capfd):
     arguments = flags(data, tmp_path, "--layers=fc", "--epochs=200", "--patience=2", "--picture_loss=l1", "--upsampling=resize")
     assert call(capfd, *arguments, "--learning_rate=0.05", "--feature_weight=0.1", "--precision=bfloat16") == (0, "")
@@ -176,25 +178,26 @@ def test_a_vector_is_decoded_until_early_stopping_ends_the_training(data, tmp_pa
     assert np.argmin(losses) == len(losses) - 3
 
 
-def test_bad_pictures_are_skipped_and_too_few_refused(data, tmp_path, capfd):
+def test_bad_images_are_skipped_and_too_few_refused(data, tmp_path, capfd):
     (tmp_path / "some").mkdir()
     for number in range(4):
-        picture = (data / "pictures" / f"{number}.png").read_bytes()
-        (tmp_path / "some" / f"{number}.png").write_bytes(picture if number != 2 else picture[:60])
+        image = (data / "images" / f"{number}.png").read_bytes()
+        (tmp_path / "some" / f"{number}.png").write_bytes(image if number != 2 else image[:60])
     arguments = ("--epochs=1", f"--data={tmp_path / 'some'}", "--held_out=0.25", "--seed=1")
     code, said = call(capfd, *flags(data, tmp_path / "run", *arguments))
     assert code == 0, said
-    assert "1 of 3 pictures are skipped" in said
-    skipped = json.loads((tmp_path / "run" / "run.json").read_text())["pictures"]["skipped"]
+    assert "1 of 3 images are skipped" in said
+    skipped = json.loads((tmp_path / "run" / "run.json").read_text())["images"]["skipped"]
     assert skipped == [str(tmp_path / "some" / "2.png")]
     for number in range(1, 4):
         (tmp_path / "some" / f"{number}.png").unlink()
     code, said = call(capfd, *flags(data, tmp_path / "none", *arguments))
     assert (code, said.count("\n")) == (2, 1)
-    assert "holds 1 pictures" in said
+    assert "holds 1 images" in said
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_a_checkpoint_is_written_loses_nothing(data, tmp_path):
     arguments = flags(data, tmp_path / "run", "--epochs=60", "--width=64")
     process = start(*arguments)
@@ -218,11 +221,11 @@ def test_a_full_disk_while_a_checkpoint_is_written_loses_nothing(data, tmp_path)
 
 def free_ports(count):
     sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    for place in sockets:
+        place.bind(("127.0.0.1", 0))
+    ports = [place.getsockname()[1] for place in sockets]
+    for place in sockets:
+        place.close()
     return ports
 
 
@@ -234,13 +237,14 @@ def start_workers(*arguments, count=2):
     ]
 
 
+@pytest.mark.slow
 def test_two_workers_have_the_losses_of_one_and_go_on_after_one_has_died(data, finished, tmp_path):
     arguments = flags(data, tmp_path / "run", "--epochs=8", "--tensorboard")
     chief, other = start_workers(*arguments)
     wait_for_lines(tmp_path / "run", 3, chief, other)
     alone = lines(finished[0])
-    for together, one in zip(lines(tmp_path / "run"), alone[:3], strict=False):
-        assert together["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    for shared_line, line in zip(lines(tmp_path / "run"), alone[:3], strict=False):
+        assert shared_line["loss"] == pytest.approx(line["loss"], rel=1e-5)
     other.kill()
     _, said = chief.communicate(timeout=120)
     assert chief.returncode == 2, said
@@ -254,6 +258,7 @@ def test_two_workers_have_the_losses_of_one_and_go_on_after_one_has_died(data, f
     np.testing.assert_allclose([line["psnr"] for line in together], [line["psnr"] for line in alone], atol=0.05)
 
 
+@pytest.mark.slow
 def test_alexnet_s_conv2_is_decoded(shared, tmp_path, capfd):
     onnx = shared / "models" / "alexnet-torchvision-trunk.onnx"
     arguments = ("--width=8", "--size=96", "--epochs=6", "--epoch_pictures=160", "--learning_rate=0.01")

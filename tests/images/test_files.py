@@ -10,10 +10,10 @@ from tfinvert.images import files as images
 
 @pytest.mark.parametrize("name", images.SAMPLES)
 def test_sample_photographs_come_with_the_package(name):
-    picture = images.load(name, (24, 32))
-    assert picture.shape == (1, 24, 32, 3)
-    assert picture.dtype == np.float32
-    assert 0 <= picture.min() < 0.3 < 0.7 < picture.max() <= 1
+    image = images.load(name, (24, 32))
+    assert image.shape == (1, 24, 32, 3)
+    assert image.dtype == np.float32
+    assert 0 <= image.min() < 0.3 < 0.7 < image.max() <= 1
 
 
 def test_grey_becomes_rgb(tmp_path):
@@ -27,9 +27,9 @@ def test_transparency_is_laid_over_white(tmp_path):
 
 
 def test_palette_with_transparency(tmp_path):
-    picture = Image.new("P", (20, 20), 0)
-    picture.putpalette([0, 0, 255, *([0] * 765)])
-    picture.save(tmp_path / "palette.gif", transparency=0)
+    image = Image.new("P", (20, 20), 0)
+    image.putpalette([0, 0, 255, *([0] * 765)])
+    image.save(tmp_path / "palette.gif", transparency=0)
     np.testing.assert_allclose(images.load(tmp_path / "palette.gif", (16, 16)), 1.0)
 
 
@@ -39,11 +39,11 @@ def test_16_bit_greys_are_scaled_and_not_cut_off(tmp_path):
 
 
 def test_exif_rotation_is_applied(tmp_path):
-    picture = Image.new("RGB", (40, 20), "black")
-    picture.paste((255, 255, 255), (0, 0, 20, 20))  # the left half
-    exif = picture.getexif()
+    image = Image.new("RGB", (40, 20), "black")
+    image.paste((255, 255, 255), (0, 0, 20, 20))  # the left half
+    exif = image.getexif()
     exif[0x0112] = 6  # shown turned by 90 degrees clockwise: the left half is on top
-    picture.save(tmp_path / "turned.png", exif=exif)
+    image.save(tmp_path / "turned.png", exif=exif)
     turned = images.load(tmp_path / "turned.png", (16, 16))
     assert turned[0, 2].mean() > 0.9
     assert turned[0, 13].mean() < 0.1
@@ -52,7 +52,7 @@ def test_exif_rotation_is_applied(tmp_path):
 def damaged(tmp_path, name):
     path = tmp_path / name
     if name == "text.png":
-        path.write_text("not a picture")
+        path.write_text("no image")
     elif name == "half.jpg":
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(path)
         path.write_bytes(path.read_bytes()[:4000])
@@ -72,17 +72,17 @@ def damaged(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("text.png", "is not a picture"),
+        ("text.png", "is no image in a known format"),
         ("half.jpg", "truncated"),
         ("dot.png", "1x1 pixels; expected at least 8x8"),
         ("huge.png", "too large"),
         ("large.png", "9000x9000 pixels; expected at most 64 million"),
         ("long.png", "100000x8 pixels; expected at most 65535 on a side"),
         ("folder", "directory"),
-        ("missing.png", "no picture"),
+        ("missing.png", "there is no image"),
     ],
 )
-def test_bad_pictures_are_named_with_what_is_wrong(tmp_path, name, message):
+def test_bad_images_are_named_with_what_is_wrong(tmp_path, name, message):
     path = damaged(tmp_path, name)
     with pytest.raises(InputError, match=message) as caught:
         images.load(path, (16, 16))
@@ -101,8 +101,8 @@ def test_save_clips_and_does_not_stretch(tmp_path):
 
 def test_sizes_that_keep_proportions(tmp_path):
     for size, expected in (((1024, 768), (192, 256)), ((300, 500), (320, 192)), ((100, 100), (192, 192))):
-        Image.new("RGB", size).save(tmp_path / "picture.png")
-        assert images.proportional_size(tmp_path / "picture.png", 192) == expected
+        Image.new("RGB", size).save(tmp_path / "image.png")
+        assert images.proportional_size(tmp_path / "image.png", 192) == expected
 
 
 def test_color_of_one_and_luminance_of_the_other():
@@ -138,14 +138,14 @@ def test_heat_goes_from_black_to_white_and_overlays_stay_in_range():
     np.testing.assert_array_equal(images.heat(np.zeros((4, 4))), np.zeros((4, 4, 3)))
 
 
-def test_what_other_programs_would_have_to_run_is_no_picture(tmp_path):
+def test_what_other_programs_would_have_to_run_is_no_image(tmp_path):
     """Pillow hands PostScript, which is a program, to Ghostscript."""
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n")
-    with pytest.raises(InputError, match="not a picture in a format that is known"):
+    with pytest.raises(InputError, match="is no image in a known format"):
         images.load(tmp_path / "a.png", (16, 16))
 
 
-def test_what_may_never_end_is_no_picture(tmp_path):
+def test_what_may_never_end_is_no_image(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", "/dev/zero"):
         with pytest.raises(InputError, match="no regular file"):

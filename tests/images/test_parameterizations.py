@@ -1,16 +1,20 @@
+"""The image as a function of what is optimized."""
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
-from tfinvert.images import files as images
-from tfinvert.images.files import COLOR_CORRELATION
-from tfinvert.images.parameterizations import bounded, initial_image, normalized, parameterization
-from tfinvert.settings.config import CHOICES
+from tfinvert import images
+from tfinvert.images.parameterizations import PARAMETERIZATIONS, normalized, parameterization
+from tfinvert.images.pixels import bound_colors
+from tfinvert.settings import inversion
 
-NAMES = [name for name in CHOICES["parameterization"] if name != "auto"]
-INVERTIBLE = [name for name in NAMES if name != "deep_prior"]
+INVERTIBLE = [name for name in PARAMETERIZATIONS if name != "deep_prior"]
+
+
+def test_the_settings_have_the_names_of_the_table():
+    assert tuple(PARAMETERIZATIONS) == inversion.PARAMETERIZATIONS
 
 
 @pytest.mark.parametrize("size", [(4, 5), (7, 4), (6, 6)])
@@ -21,7 +25,7 @@ def test_every_parameterization_gives_back_the_image_it_was_made_from(name, size
     np.testing.assert_allclose(made.image([tf.constant(value) for value in made.start(image)]), image, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMETERIZATIONS)
 def test_every_parameterization_can_fit_an_image(name):
     size = (8, 8)
     target = np.random.default_rng(1).uniform(0.2, 0.8, (1, *size, 3)).astype(np.float32)
@@ -67,29 +71,29 @@ def test_a_clipped_value_can_come_back_but_goes_no_further_out():
 @pytest.mark.parametrize("levels", [0, 9])
 def test_a_soft_pyramid_moves_like_a_clipped_one_around_grey(levels):
     grey = np.full((1, 6, 6, 3), 0.5, np.float32)
-    found = []
+    moved = []
     for name in ("pyramid", "sigmoid_pyramid"):
         made = parameterization(name, (6, 6), levels=levels)
-        found.append(made.image([value + np.float32(0.01) for value in made.start(grey)]))
-    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
-    assert np.abs(found[0] - grey).max() > 0.005
+        moved.append(made.image([value + np.float32(0.01) for value in made.start(grey)]))
+    np.testing.assert_allclose(moved[0], moved[1], atol=1e-4)
+    assert np.abs(moved[0] - grey).max() > 0.005
 
 
 def test_a_coarse_level_of_a_pyramid_is_the_resized_image():
     made = parameterization("pyramid", (8, 12), levels=1)
     coarse = 0.1 * np.random.default_rng(3).standard_normal((1, 4, 6, 3)).astype(np.float32)
-    found = made.image([np.zeros((1, 8, 12, 3), np.float32), coarse])
+    enlarged = made.image([np.zeros((1, 8, 12, 3), np.float32), coarse])
     weight = 2 * 2**0.5 / (1 + 2**0.5)
-    expected = 0.5 + weight * tf.image.resize(coarse, (8, 12)).numpy() @ np.array(COLOR_CORRELATION).T
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    expected = 0.5 + weight * tf.image.resize(coarse, (8, 12)).numpy() @ np.array(images.COLOR_CORRELATION).T
+    np.testing.assert_allclose(enlarged, expected, atol=1e-5)
 
 
 def test_colors_are_decorrelated_by_what_the_sample_photographs_have():
-    pictures = np.concatenate([images.load(name, (224, 224)).reshape(-1, 3) for name in images.SAMPLES])
-    inside = np.clip(pictures, 1e-3, 1 - 1e-3)
+    pixels = np.concatenate([images.load(name, (224, 224)).reshape(-1, 3) for name in images.SAMPLES])
+    inside = np.clip(pixels, 1e-3, 1 - 1e-3)
     values, vectors = np.linalg.eigh(np.cov(np.log(inside / (1 - inside)).T))
     root = vectors @ np.diag(np.sqrt(values)) @ vectors.T
-    np.testing.assert_allclose(COLOR_CORRELATION, root / np.linalg.norm(root, 2), atol=1e-3)
+    np.testing.assert_allclose(images.COLOR_CORRELATION, root / np.linalg.norm(root, 2), atol=1e-3)
 
 
 def test_a_fourier_image_has_the_spectrum_of_photographs():
@@ -106,13 +110,13 @@ def test_a_bounded_pixel_keeps_its_direction_from_the_mean_color():
     mean = np.array([0.485, 0.456, 0.406])
     away = np.array([[0.3, 0, 0], [3.0, 4.0, 0], [0, 0, 0]])
     image = (mean + away)[None, None].astype(np.float32)
-    found = bounded(tf.constant(image)).numpy()[0, 0]
-    np.testing.assert_allclose(found[0], image[0, 0, 0], atol=1e-6)
-    np.testing.assert_allclose(found[1], mean + 160 / 255 * np.array([0.6, 0.8, 0]), atol=1e-5)
-    np.testing.assert_allclose(found[2], mean, atol=1e-6)
+    bounded = bound_colors(tf.constant(image)).numpy()[0, 0]
+    np.testing.assert_allclose(bounded[0], image[0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(bounded[1], mean + 160 / 255 * np.array([0.6, 0.8, 0]), atol=1e-5)
+    np.testing.assert_allclose(bounded[2], mean, atol=1e-6)
 
 
-def test_a_deep_prior_follows_its_seed_and_makes_one_picture():
+def test_a_deep_prior_follows_its_seed_and_makes_one_image():
     def first(seed):
         made = parameterization("deep_prior", (20, 30), seed)
         return made.image([tf.constant(v) for v in made.start(np.zeros((1, 20, 30, 3)))]).numpy()
@@ -120,22 +124,15 @@ def test_a_deep_prior_follows_its_seed_and_makes_one_picture():
     assert first(1).shape == (1, 20, 30, 3)
     np.testing.assert_array_equal(first(1), first(1))
     assert np.abs(first(1) - first(2)).max() > 0.01
-    with pytest.raises(ValueError, match="not a batch of 2"):
+    with pytest.raises(ValueError, match="one image, not a batch of 2"):
         parameterization("deep_prior", (20, 30)).start(np.zeros((2, 20, 30, 3)))
-
-
-def test_the_start_of_the_journal_paper_is_noise_around_the_mean_color():
-    image = initial_image("mv2016", (50, 60), 0)
-    away = (image - [0.485, 0.456, 0.406]) * 255
-    assert np.quantile(away, 0.95) == pytest.approx(80 / np.sqrt(3), rel=0.01)
-    assert abs(away.mean()) < 1
 
 
 def test_clip_projects_into_the_range_and_free_and_sigmoid_do_not():
     assert parameterization("free", (1, 3)).project is None
     assert parameterization("sigmoid", (1, 3)).project is None
-    (found,) = parameterization("clip", (1, 3)).project([tf.constant([-1.0, 0.3, 2.0])])
-    np.testing.assert_allclose(found, [0, 0.3, 1], rtol=1e-6)
+    (clipped,) = parameterization("clip", (1, 3)).project([tf.constant([-1.0, 0.3, 2.0])])
+    np.testing.assert_allclose(clipped, [0, 0.3, 1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "fourier"])
@@ -143,34 +140,6 @@ def test_logits_start_at_a_finite_place_from_black_and_white(name):
     checks = np.indices((4, 4)).sum(axis=0) % 2
     start = parameterization(name, (4, 4)).start(np.repeat(checks[None, ..., None], 3, axis=-1).astype(np.float32))
     assert np.isfinite(start[0]).all()
-
-
-def test_noise_is_the_sigmoid_of_a_uniform_value():
-    image = initial_image("noise", (64, 48), seed=3)
-    assert image.shape == (1, 64, 48, 3)
-    assert image.dtype == np.float32
-    uniform = np.log(image / (1 - image))
-    assert uniform.min() == pytest.approx(-3, abs=0.01)
-    assert uniform.max() == pytest.approx(3, abs=0.01)
-    assert uniform.std() == pytest.approx(np.sqrt(3), rel=0.05)
-
-
-def test_grey_is_grey_with_a_little_noise():
-    image = initial_image("grey", (64, 64), seed=3)
-    assert image.mean() == pytest.approx(0.5, abs=1e-3)
-    assert image.std() == pytest.approx(0.01, rel=0.05)
-
-
-@pytest.mark.parametrize("init", ["noise", "grey"])
-def test_the_seed_decides_the_start(init):
-    np.testing.assert_array_equal(initial_image(init, (8, 8), 1), initial_image(init, (8, 8), 1))
-    assert not np.array_equal(initial_image(init, (8, 8), 1), initial_image(init, (8, 8), 2))
-
-
-def test_a_picture_can_be_the_start(tmp_path):
-    Image.new("RGB", (32, 32), (255, 0, 51)).save(tmp_path / "start.png")
-    image = initial_image(str(tmp_path / "start.png"), (16, 16), 0)
-    np.testing.assert_allclose(image[0, 3, 3], [1, 0, 0.2])
 
 
 def test_normalized_pixels_are_clamped_in_units_of_the_deviation():

@@ -1,8 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.images.transforms import jitter, random_offsets, robust, run_transform, shift, turned
-from tfinvert.settings.config import Config
+from tfinvert.images.transforms import jitter, jitter_offsets, jittering, random_offsets, robust, shift, turned
 
 IMAGE = np.random.default_rng(0).uniform(size=(2, 5, 6, 3)).astype(np.float32)
 
@@ -31,12 +30,14 @@ def test_jitter_is_undone_by_its_gradient():
         np.testing.assert_allclose(tape.gradient(loss, variable), IMAGE, rtol=1e-6)
 
 
-def test_a_run_jitters_for_as_long_as_it_is_told():
-    assert run_transform(Config()) is None
-    transform = run_transform(Config(jitter=4, jitter_steps=20, steps=30))
-    moved = [bool(np.any(transform(tf.constant(IMAGE), tf.constant(step, tf.int64)).numpy() != IMAGE)) for step in range(30)]
-    assert sum(moved[:20]) > 10
-    assert not any(moved[20:])
+def test_jittering_moves_the_image_by_its_offsets_in_the_first_steps():
+    transform, offsets = jittering(4, seed=7, steps=20), jitter_offsets(4, 7, jittered=20, steps=30)
+    assert offsets.shape == (31, 2)
+    for step in range(30):
+        moved = transform(tf.constant(IMAGE), tf.constant(step, tf.int64))
+        np.testing.assert_array_equal(moved, np.roll(IMAGE, offsets[step], axis=(1, 2)))
+    assert np.any(offsets[:20], axis=1).sum() > 10
+    assert not offsets[20:].any()
 
 
 def test_turning_by_a_right_angle_and_enlarging():

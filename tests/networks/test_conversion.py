@@ -1,12 +1,15 @@
 """Conversion as a whole: every layer of every network against onnxruntime, and the caller left as it was."""
 
 import dataclasses
+import io
+import json
 import logging
 import os
 import random
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -20,11 +23,13 @@ from tensorflow.python.framework import config as tf_config
 from tests.conftest import ROOT, SHARED, tiny_graph, write_onnx
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
+from tfinvert.networks import onnx as graph
 from tfinvert.networks import zoo
-from tfinvert.networks.conversion import convert
-from tfinvert.networks.network import load
-from tfinvert.networks.onnx import graph
-from tfinvert.system.files import read_sealed
+from tfinvert.networks.conversion import cache, onnx2tf, request_graph, verify, work
+from tfinvert.networks.conversion.process import Conversion
+from tfinvert.networks.conversion.request import request as make_request
+from tfinvert.networks.network import Network
+from tfinvert.networks.preprocessing import PREPROCESSING
 
 LIGHT = Path(onnx.backend.test.__file__).parent / "data" / "light"
 REAL = ["alexnet-torchvision-trunk", "resnet18-torchvision-trunk", "squeezenet1.1-gluon"]
@@ -33,11 +38,11 @@ REAL += ["squeezenet1_1-torchvision", "vgg16-torchvision-stem"]
 
 def request(**changes):
     settings = {"model": "vgg16-bn", "onnx": None, "weights": "random", "layers": (), "size": None, "pool": "max"}
-    return convert.request(**{**settings, **changes})
+    return make_request(**{**settings, **changes})
 
 
 def converted(**changes):
-    with convert.Conversion(request(**changes)) as conversion:
+    with Conversion(request(**changes)) as conversion:
         return conversion.result()
 
 
@@ -81,7 +86,7 @@ def test_every_layer_of_graphs_that_others_wrote(file, count):
 
 
 def test_the_model_maps_rgb_pictures_to_named_features_for_any_batch(tiny_file):
-    network = load(tiny_network(tiny_file, ["conv1_1", "pool1", "conv2_1", "fc2", "conv1"]), "tiny")
+    network = Network.of(tiny_network(tiny_file, ["conv1_1", "pool1", "conv2_1", "fc2", "conv1"]), "tiny")
     assert isinstance(network.model, keras.Model)
     assert network.model.trainable_variables == []
     pictures = np.random.default_rng(0).uniform(0, 1, (3, 16, 16, 3)).astype(np.float32)
@@ -103,7 +108,7 @@ def test_the_model_maps_rgb_pictures_to_named_features_for_any_batch(tiny_file):
 
 def test_values_agree_with_numpy(tiny_file):
     """The first layer, worked out from the definition of a convolution."""
-    network = load(tiny_network(tiny_file, ["conv1_1"]), "tiny")
+    network = Network.of(tiny_network(tiny_file, ["conv1_1"]), "tiny")
     picture = np.random.default_rng(0).uniform(0, 1, (16, 16, 3)).astype(np.float32)
     weights = tiny_graph().weights
     padded = np.pad(picture.transpose(2, 0, 1), ((0, 0), (1, 1), (1, 1)))
@@ -116,16 +121,18 @@ def test_values_agree_with_numpy(tiny_file):
 
 def test_preprocessing_is_inside_the_model(tiny_file):
     picture = np.random.default_rng(0).uniform(0, 1, (1, 16, 16, 3)).astype(np.float32)
-    plain = load(tiny_network(tiny_file, ["fc2"]), "tiny")
-    for name, prepare in zoo.PREPROCESSING.items():
+    plain = Network.of(tiny_network(tiny_file, ["fc2"]), "tiny")
+    for name, prepare in PREPROCESSING.items():
         result = converted(onnx=tiny_file, weights="auto", layers=("fc2",), preprocessing=name)
         prepared = picture[..., prepare.channels] * np.float32(prepare.scale) + np.float32(prepare.shift)
         expected = plain.model(tf.constant(prepared))["fc2"]
-        np.testing.assert_allclose(load(result, "tiny").model(tf.constant(picture))["fc2"], expected, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            Network.of(result, "tiny").model(tf.constant(picture))["fc2"], expected, rtol=1e-3, atol=1e-3
+        )
 
 
 def test_the_gradient_agrees_with_finite_differences(tiny_file):
-    network = load(tiny_network(tiny_file, ["conv2_1", "fc2"], pool="avg"), "tiny")
+    network = Network.of(tiny_network(tiny_file, ["conv2_1", "fc2"], pool="avg"), "tiny")
     rng = np.random.default_rng(0)
     image = rng.uniform(0.2, 0.8, (1, 16, 16, 3)).astype(np.float32)
 
@@ -152,7 +159,7 @@ def test_features_and_gradient_agree_with_torch(model, layer, pool):
     torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
     from tfinvert.networks import random_weights
 
-    network = load(converted(model=model, layers=(layer,), pool=pool), model)
+    network = Network.of(converted(model=model, layers=(layer,), pool=pool), model)
     picture = images.load("astronaut", network.size)
     start = np.random.default_rng(0).uniform(0, 1, picture.shape).astype(np.float32)
     target = network.model(tf.constant(picture))[layer]
@@ -162,7 +169,7 @@ def test_features_and_gradient_agree_with_torch(model, layer, pool):
         loss = tf.reduce_mean(tf.square(network.model(variable)[layer] - target))
     gradient = tape.gradient(loss, variable).numpy()
 
-    prepare = zoo.PREPROCESSING["torch"]
+    prepare = PREPROCESSING["torch"]
 
     def prepared(name):
         picture = images.load(name, network.size) * np.float32(prepare.scale) + np.float32(prepare.shift)
@@ -185,7 +192,7 @@ def test_features_and_gradient_agree_with_torch(model, layer, pool):
     def distance(a, b):
         return np.linalg.norm(a - b) / np.linalg.norm(b)
 
-    features, same = in_torch(*convert.folded(request(model=model), part), torch.float32)
+    features, same = in_torch(*request_graph.folded(request(model=model), part), torch.float32)
     np.testing.assert_allclose(features, target, atol=1e-4 * float(tf.reduce_max(target)))
     assert distance(gradient, same) < 1e-4
     # In double precision and without folding. Rounding in single precision, by either framework, moves a few values
@@ -264,7 +271,7 @@ def test_the_caller_is_left_as_it_was(tiny_file, tmp_path, monkeypatch):
     before = state()
     drawn = float(tf.random.uniform([]))
     tf.random.set_seed(1)
-    load(tiny_network(str(file), ["pool1"], size=(32, 32)), "net")
+    Network.of(tiny_network(str(file), ["pool1"], size=(32, 32)), "net")
     after = state()
     assert {k: v for k, v in after.items() if v != before[k]} == {}
     assert float(tf.random.uniform([])) == drawn
@@ -280,7 +287,7 @@ def flip(path):
 def test_a_second_run_takes_the_cache_and_a_damaged_entry_is_made_again(tiny_file):
     first = tiny_network(tiny_file, ["conv1_1"])
     wanted = first.layers
-    with convert.Conversion(first.request) as again:
+    with Conversion(first.request) as again:
         assert again.cached
         assert again.result().layers == wanted
     for damage in (
@@ -292,35 +299,55 @@ def test_a_second_run_takes_the_cache_and_a_damaged_entry_is_made_again(tiny_fil
         lambda: flip(next(first.folder.glob("variables/*.data-*"))),
     ):
         damage()
-        with convert.Conversion(first.request) as again:
+        with Conversion(first.request) as again:
             assert not again.cached
             assert again.result().layers == wanted
     assert [p for p in first.folder.parent.iterdir() if p.name.startswith(".making-")] == []
 
 
+CALLER = """
+import json, sys, time
+from tfinvert.networks.conversion.process import Conversion
+from tfinvert.networks.conversion.request import request
+conversion = Conversion(request(**json.loads(sys.argv[1])))
+print("accepted", flush=True)
+time.sleep(60)
+"""
+
+
 @pytest.mark.parametrize("finished", [False, True])
-def test_a_conversion_ends_when_the_one_that_waits_for_it_is_gone(tiny_file, finished):
-    request = dataclasses.replace(tiny_network(tiny_file, ["conv1_1"]).request, layers=("pool1",), size=(20, 20))
-    conversion = convert.Conversion(request)
-    process, scratch = conversion._process, conversion._scratch
-    if finished:  # and nobody has taken it yet
-        conversion._expect("converted")
-        assert (scratch / "entry").exists()
-    process.stdin.close()  # as the system does for a process that was killed
-    assert process.wait(60) == 0  # of the rm that it became
-    assert not scratch.exists()
-    conversion.close()
+def test_a_conversion_ends_when_the_one_that_waits_for_it_is_gone(tiny_file, finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFINVERT_CACHE", str(tmp_path))
+    settings = {"model": "vgg16-bn", "onnx": tiny_file, "weights": "auto", "layers": ["pool1"], "size": None, "pool": "max"}
+    command = [sys.executable, "-c", CALLER, json.dumps(settings)]
+    caller = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
+    assert caller.stdout is not None
+    with caller:
+        assert caller.stdout.readline() == "accepted\n"
+        (scratch,) = (tmp_path / "converted").glob(".making-*")
+        if finished:  # and nobody has taken it yet
+            wait_until((scratch / "entry" / cache.DESCRIPTION).exists)
+        caller.kill()
+    wait_until(lambda: not scratch.exists())
+    assert list((tmp_path / "converted").iterdir()) == []
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_conversion_whose_caller_died_before_asking_makes_nothing(tmp_path):
-    command = [sys.executable, "-m", "tfinvert.networks.conversion.convert"]
+    command = [sys.executable, "-m", "tfinvert.networks.conversion.work"]
     found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, timeout=60)
     assert (found.returncode, found.stdout, found.stderr) == (0, b"", b"")
 
 
 def test_what_makes_a_network_another_makes_another_key(tiny_file):
     base = request(model="resnet18", layers=("res2",))
-    assert base.key() == request(model="resnet18", layers=("res2",)).key()
+    assert cache.entry_folder(base) == cache.entry_folder(request(model="resnet18", layers=("res2",)))
     others = [
         dataclasses.replace(base, model="vgg16-bn"),
         dataclasses.replace(base, layers=("res3",)),
@@ -330,21 +357,22 @@ def test_what_makes_a_network_another_makes_another_key(tiny_file):
         dataclasses.replace(base, sha256="0" * 64),
         dataclasses.replace(base, preprocessing="tf"),
     ]
-    assert len({base.key(), *(o.key() for o in others)}) == 8
+    assert len({cache.entry_folder(request) for request in (base, *others)}) == 8
 
 
 def test_the_same_file_elsewhere_is_the_same_network(tiny_file, tmp_path):
     copy = tmp_path / "copy.onnx"
     copy.write_bytes(Path(tiny_file).read_bytes())
-    assert request(onnx=str(copy), weights="auto").key() == request(onnx=tiny_file, weights="auto").key()
+    first, second = request(onnx=str(copy), weights="auto"), request(onnx=tiny_file, weights="auto")
+    assert cache.entry_folder(first) == cache.entry_folder(second)
 
 
-def test_a_changed_file_has_another_checksum(tmp_path):
+def test_a_changed_file_is_another_network(tmp_path):
     path = tmp_path / "net.onnx"
     write_onnx(tiny_graph(seed=1), path)
-    first = request(onnx=str(path), weights="auto").sha256
+    first = cache.entry_folder(request(onnx=str(path), weights="auto"))
     write_onnx(tiny_graph(seed=2), path)
-    assert request(onnx=str(path), weights="auto").sha256 != first
+    assert cache.entry_folder(request(onnx=str(path), weights="auto")) != first
 
 
 def test_an_unknown_layer_is_answered_with_the_nearest_first(tiny_file):
@@ -363,37 +391,15 @@ def test_auto_says_why_it_uses_random_weights(tmp_path, monkeypatch, caplog):
 
 
 def test_a_layer_that_differs_from_onnxruntime_stops_the_conversion(tmp_path, monkeypatch):
-    reference = convert._reference
-    monkeypatch.setattr(convert, "_reference", lambda *a: {k: v * 1.001 for k, v in reference(*a).items()})
-    monkeypatch.setattr(convert, "_export", lambda part, prepare, layers: FakeModule(part, layers, reference))
-    monkeypatch.setattr(zoo, "PREPROCESSING", {"none": zoo.PREPROCESSING["none"]})
+    """A conversion in this process, with onnxruntime's own values in the place of TensorFlow's."""
+    reference = verify.reference
+    monkeypatch.setattr(verify, "reference", lambda *a: {k: v * 1.001 for k, v in reference(*a).items()})
+    monkeypatch.setattr(onnx2tf, "export", lambda part, prepare, layers: FakeModule(part, layers, reference))
     file = str(write_onnx(tiny_graph(), tmp_path / "net.onnx"))
     wrong = request(onnx=file, weights="auto", layers=("pool1",), preprocessing="none")
     with pytest.raises(InputError, match=r"layer 'pool1' differs from onnxruntime by 1\.0e-03 .* expected at most 1e-04"):
-        convert._convert(wrong, tmp_path / "entry", lambda **event: None)
+        work.convert(wrong, tmp_path / "entry", lambda event: None)
     assert not (tmp_path / "entry").exists()
-
-
-@pytest.mark.parametrize("preprocessing", ["torch", "caffe", "tf", "none"])
-def test_scale_and_order_of_the_colors_are_in_the_kernels(preprocessing, tmp_path):
-    file = str(write_onnx(tiny_graph(), tmp_path / "net.onnx"))
-    wanted = request(onnx=file, weights="auto", layers=("conv1",), preprocessing=preprocessing)
-    part, layers = convert.cut_graph(wanted)
-    found, left = convert.folded(wanted, part)
-    assert (left.channels, left.scale) == ((0, 1, 2), (1.0, 1.0, 1.0))
-    picture = images.load("astronaut", part.size)
-    mine = np.ascontiguousarray((picture + np.float32(left.shift)).transpose(0, 3, 1, 2))
-    expected = convert._reference(part, convert._network_input(wanted, part, "astronaut"))[layers["conv1"]]
-    largest = np.abs(expected).max()
-    np.testing.assert_allclose(convert._reference(found, mine)[layers["conv1"]], expected, atol=1e-5 * largest)
-
-
-def test_a_picture_that_others_than_convolutions_read_is_prepared_before(tmp_path):
-    graph_ = tiny_graph()
-    first = onnx.helper.make_node("Relu", [graph_.image], ["positive"])
-    nodes = [graph.remake(n, inputs=["positive" if i == graph_.image else i for i in n.input]) for n in graph_.nodes]
-    part = dataclasses.replace(graph_, nodes=(first, *nodes))
-    assert convert.folded(request(preprocessing="caffe"), part)[1] == zoo.PREPROCESSING["caffe"]
 
 
 class FakeModule:
@@ -410,6 +416,29 @@ class FakeModule:
 def test_two_conversions_of_the_same_network_at_once(tmp_path):
     file = str(write_onnx(tiny_graph(seed=7), tmp_path / "net.onnx"))
     wanted = request(onnx=file, weights="auto", layers=("pool1",), preprocessing="none")
-    with convert.Conversion(wanted) as one, convert.Conversion(wanted) as two:
-        assert one.result().layers == two.result().layers
-    assert read_sealed(one.folder / "layers.json")["layers"][0]["name"] == "pool1"
+    with Conversion(wanted) as one, Conversion(wanted) as two:
+        first, second = one.result(), two.result()
+    assert first == second
+    assert cache.read_entry(first.folder, wanted) == first
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_is_shown_on_a_terminal(tiny_file, tmp_path, monkeypatch, progress):
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TFINVERT_CACHE", str(tmp_path))
+    tiny_request = request(onnx=tiny_file, weights="auto", layers=("pool1",))
+    for shown in (progress, False):  # the second time the network comes from the cache
+        screen.truncate(0)
+        with Conversion(tiny_request, progress=progress) as conversion:
+            conversion.result()
+        assert ("comparing with onnxruntime" in screen.getvalue()) == shown
+
+
+def test_a_conversion_that_dies_is_told_with_its_last_line(tiny_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFINVERT_CACHE", str(tmp_path))
+    (tmp_path / "numpy.py").write_text("raise SystemError('no room')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"converting .*tiny\.onnx failed \(exit code 1\): SystemError: no room"):
+        Conversion(request(onnx=tiny_file, weights="auto", layers=("pool1",)))

@@ -6,9 +6,10 @@ from onnx import helper
 
 from tests.conftest import SHARED
 from tfinvert.errors import InputError
-from tfinvert.networks import topologies
-from tfinvert.networks.names import layer_names, scores
-from tfinvert.networks.onnx.graph import Graph, read, tidy
+from tfinvert.networks import topologies, zoo
+from tfinvert.networks.conversion import convert
+from tfinvert.networks.names import describe, last_features, layer_names, resolve_layers, scores
+from tfinvert.networks.onnx import Graph, read, resized, tidy
 
 LIGHT = Path(onnx.backend.test.__file__).parent / "data" / "light"
 VGG16 = [
@@ -25,28 +26,28 @@ def names(graph):
 
 
 def test_vgg16_bn_names_the_value_after_the_relu():
-    found = names(topologies.vgg16_bn())
-    assert list(found) == VGG16
-    assert found["conv1_1"] == "vgg0_relu0_fwd"
-    assert found["conv3_1"] == "vgg0_relu4_fwd"
-    assert found["pool5"] == "vgg0_pool4_fwd"
-    assert found["fc6"] == "vgg0_dense0_fwd"  # linear, before its ReLU
+    actual = names(topologies.vgg16_bn())
+    assert list(actual) == VGG16
+    assert actual["conv1_1"] == "vgg0_relu0_fwd"
+    assert actual["conv3_1"] == "vgg0_relu4_fwd"
+    assert actual["pool5"] == "vgg0_pool4_fwd"
+    assert actual["fc6"] == "vgg0_dense0_fwd"  # linear, before its ReLU
 
 
 def test_resnet18_blocks_and_their_first_relu():
-    found = names(topologies.resnet18())
-    assert list(found) == RESNET18
-    assert found["conv1"] == "resnetv15_relu0_fwd"
-    assert found["middle0"] == "resnetv15_stage1_relu0_fwd"
-    assert found["middle1"] == "resnetv15_stage1_relu1_fwd"  # inside the block whose output is res2
-    assert found["res2"] == "resnetv15_stage1_activation1"
-    assert found["res3"] == "resnetv15_stage2_activation0"
-    assert found["fc"] == "resnetv15_dense0_fwd"
+    actual = names(topologies.resnet18())
+    assert list(actual) == RESNET18
+    assert actual["conv1"] == "resnetv15_relu0_fwd"
+    assert actual["middle0"] == "resnetv15_stage1_relu0_fwd"
+    assert actual["middle1"] == "resnetv15_stage1_relu1_fwd"  # inside the block whose output is res2
+    assert actual["res2"] == "resnetv15_stage1_activation1"
+    assert actual["res3"] == "resnetv15_stage2_activation0"
+    assert actual["fc"] == "resnetv15_dense0_fwd"
 
 
 def test_squeezenet_fires_and_torchvision_indices():
-    found = names(topologies.squeezenet1_1())
-    assert [n for n in found if "/" not in n and not n.startswith("features")] == [*SQUEEZENET, "conv10", "pool10"]
+    actual = names(topologies.squeezenet1_1())
+    assert [n for n in actual if "/" not in n and not n.startswith("features")] == [*SQUEEZENET, "conv10", "pool10"]
     same = {
         0: None,
         1: "conv1",
@@ -60,14 +61,14 @@ def test_squeezenet_fires_and_torchvision_indices():
         12: "fire9",
     }
     for index, name in same.items():
-        assert found[f"features.{index}"] == (found[name] if name else "squeezenet0_conv0_fwd")
-    assert found["fire2/expand3x3"] == "squeezenet0_relu3_fwd"
+        assert actual[f"features.{index}"] == (actual[name] if name else "squeezenet0_conv0_fwd")
+    assert actual["fire2/expand3x3"] == "squeezenet0_relu3_fwd"
 
 
 def test_alexnet():
-    found = names(topologies.alexnet())
-    assert list(found) == ALEXNET
-    assert (found["conv1"], found["norm1"], found["pool5"], found["fc6"]) == ("r1", "r2", "r14", "r16")
+    actual = names(topologies.alexnet())
+    assert list(actual) == ALEXNET
+    assert (actual["conv1"], actual["norm1"], actual["pool5"], actual["fc6"]) == ("r1", "r2", "r14", "r16")
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,8 @@ def test_alexnet():
     ],
 )
 def test_graphs_that_others_wrote(file, some):
-    found = names(read(LIGHT / f"light_{file}.onnx"))
-    assert set(some) <= set(found)
+    actual = names(read(LIGHT / f"light_{file}.onnx"))
+    assert set(some) <= set(actual)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data, which is not there")
@@ -97,8 +98,8 @@ def test_graphs_that_others_wrote(file, some):
     ],
 )
 def test_other_spellings(file, some):
-    found = names(read(SHARED / "models" / f"{file}.onnx"))
-    assert {name: found[name] for name in some} == some
+    actual = names(read(SHARED / "models" / f"{file}.onnx"))
+    assert {name: actual[name] for name in some} == some
 
 
 def test_thousands_of_residual_additions_take_no_time_and_no_memory():
@@ -108,7 +109,66 @@ def test_thousands_of_residual_additions_take_no_time_and_no_memory():
     assert layer_names(graph)["res4000"] == "v4000"
 
 
-def test_a_network_that_is_only_its_picture_has_no_scores():
+def test_a_network_that_is_only_its_image_has_no_scores():
     nodes = (helper.make_node("Flatten", ["x"], ["flat"], axis=1),)
-    with pytest.raises(InputError, match="only its picture"):
+    with pytest.raises(InputError, match="only its image"):
         scores(Graph(nodes, {}, "x", (16, 16), ("flat",), 13))
+
+
+def test_layers_are_named_by_layer_tensor_and_purpose():
+    graph = tidy(topologies.squeezenet1_1())
+    layers = resolve_layers(graph, ["scores", "last", "fire9", "squeezenet0_pool1_fwd", "squeezenet0_dropout0_fwd"])
+    assert layers == {
+        "scores": scores(graph),
+        "last": last_features(graph),
+        "fire9": "squeezenet0_concat7",
+        "squeezenet0_pool1_fwd": "squeezenet0_pool1_fwd",
+        "squeezenet0_dropout0_fwd": "squeezenet0_concat7",  # which the tidied graph no longer has
+    }
+    assert resolve_layers(graph) == layer_names(graph)
+
+
+def test_an_unknown_layer_is_answered_with_the_nearest_first():
+    with pytest.raises(InputError, match="unknown layer 'res9'; expected one of: res8, "):
+        resolve_layers(tidy(topologies.resnet18()), ["res9"])
+
+
+def test_a_network_of_no_named_layers_needs_names_of_tensors():
+    graph = Graph((helper.make_node("Relu", ["x"], ["y"]),), {}, "x", (16, 16), ("y",), 13)
+    assert resolve_layers(graph, ["y"]) == {"y": "y"}
+    with pytest.raises(InputError, match="no layers with names of their own"):
+        resolve_layers(graph)
+
+
+def test_layers_are_described_by_tensor_shape_stride_and_receptive_field():
+    """Worked out by hand: 7x7 windows of stride 2, 3x3 of stride 2, and two 3x3 in each of two blocks."""
+    graph = resized(tidy(topologies.resnet18()), (64, 96))
+    layers = describe(graph, ["res2", "conv1", "pool1", "fc"])
+    assert list(layers.items()) == [
+        ("res2", ("resnetv15_stage1_activation1", (16, 24, 64), (4, 4), (43, 43))),
+        ("conv1", ("resnetv15_relu0_fwd", (32, 48, 64), (2, 2), (7, 7))),
+        ("pool1", ("resnetv15_pool0_fwd", (16, 24, 64), (4, 4), (11, 11))),
+        ("fc", ("resnetv15_dense0_fwd", (1000,), None, None)),
+    ]
+
+
+@pytest.mark.parametrize(("model", "pool"), [("resnet18", "max"), ("squeezenet1.1", "avg")])
+def test_layers_are_described_as_the_converting_process_reports_them(model, pool):
+    graph = resized(tidy(zoo.model(model).topology()), (64, 64))
+    layers = describe(graph, pool=pool)
+    assert list(layers) == list(layer_names(graph))
+    request = convert.request(
+        model=model, onnx=None, weights="random", layers=tuple(layers), size=(64, 64), pool=pool, preprocessing="torch"
+    )
+    with convert.Conversion(request) as conversion:
+        reported = conversion.result().layers
+    assert {layer.name: (layer.tensor, layer.shape, layer.stride, layer.receptive_field) for layer in reported} == layers
+
+
+def test_named_layers_that_do_not_fit_the_size_are_refused():
+    graph = resized(tidy(topologies.alexnet()), (64, 64))
+    assert list(describe(graph)) == ALEXNET[:-3]
+    with pytest.raises(InputError, match="64x64 pixels"):
+        describe(graph, ["conv1", "fc6"])
+    with pytest.raises(InputError, match="2x2 pixels"):
+        describe(resized(graph, (2, 2)))

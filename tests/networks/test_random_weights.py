@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from tests.networks.test_graph import run
+from tests.networks.onnx.conftest import run
 from tfinvert.networks import topologies
 from tfinvert.networks.names import layer_names
-from tfinvert.networks.onnx.graph import cut, resized, tidy
+from tfinvert.networks.onnx import cut, resized, tidy
 from tfinvert.networks.random_weights import filled
 
 
@@ -15,14 +15,14 @@ def small(topology, layers):
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
 
 
-def test_weights_depend_on_the_seed_and_on_nothing_else(pictures):
-    one = filled(small(topologies.vgg16_bn, ["conv2_1"]), pictures, seed=0)
-    deeper = filled(small(topologies.vgg16_bn, ["conv2_1", "conv3_1"]), pictures, seed=0)
-    other = filled(small(topologies.vgg16_bn, ["conv2_1"]), pictures, seed=1)
+def test_weights_depend_on_the_seed_and_on_nothing_else(images):
+    one = filled(small(topologies.vgg16_bn, ["conv2_1"]), images, seed=0)
+    deeper = filled(small(topologies.vgg16_bn, ["conv2_1", "conv3_1"]), images, seed=0)
+    other = filled(small(topologies.vgg16_bn, ["conv2_1"]), images, seed=1)
     for name, array in one.weights.items():
         np.testing.assert_array_equal(array, deeper.weights[name])
     assert not np.array_equal(one.weights["vgg0_conv0_weight"], other.weights["vgg0_conv0_weight"])
@@ -37,17 +37,17 @@ def test_weights_depend_on_the_seed_and_on_nothing_else(pictures):
         (topologies.alexnet, "conv5", "r12"),
     ],
 )
-def test_deep_values_have_mean_zero_and_variance_one(topology, layer, tensor, pictures):
+def test_deep_values_have_mean_zero_and_variance_one(topology, layer, tensor, images):
     graph = small(topology, [layer])
-    network = filled(graph, pictures)
+    network = filled(graph, images)
     with_tensor = cut(network, [tensor])
-    value = np.concatenate([run(with_tensor, picture[None])[tensor] for picture in pictures])
+    value = np.concatenate([run(with_tensor, image[None])[tensor] for image in images])
     assert value.mean() == pytest.approx(0, abs=0.02)
     assert value.std() == pytest.approx(1, rel=0.05)
 
 
-def test_kernels_are_drawn_from_he_s_distribution(pictures):
-    network = filled(small(topologies.vgg16_bn, ["conv3_1"]), pictures)
+def test_kernels_are_drawn_from_he_s_distribution(images):
+    network = filled(small(topologies.vgg16_bn, ["conv3_1"]), images)
     kernel = network.weights["vgg0_conv4_weight"]
     assert kernel.std() == pytest.approx(np.sqrt(2 / (128 * 9)), rel=0.01)
     assert kernel.mean() == pytest.approx(0, abs=1e-3)

@@ -2,174 +2,119 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfinvert.images import files as images
-from tfinvert.objectives import terms
-from tfinvert.settings.config import Config
+from tfinvert.errors import InputError
+from tfinvert.objectives import features, regularizers, terms
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.standard_normal((2, 4, 5, 3)).astype(np.float32)
 TARGET = RNG.standard_normal((1, 4, 5, 3)).astype(np.float32)
+IMAGE = RNG.uniform(size=(2, 6, 5, 3)).astype(np.float32)
 
 
-def test_mean_squared_error_is_the_mean_for_each_picture():
-    expected = ((FEATURES - TARGET) ** 2).mean(axis=(1, 2, 3))
-    np.testing.assert_allclose(terms.mean_squared_error(tf.constant(FEATURES), tf.constant(TARGET)), expected, rtol=1e-6)
+@pytest.mark.parametrize(
+    ("loss", "error"), [("mse", features.mean_squared_error), ("normalized", features.normalized_squared_error)]
+)
+def test_a_match_has_the_error_of_each_layer_and_leaves_the_weight_to_the_optimization(loss, error):
+    made = terms.match({"conv": TARGET, "fc": np.ones((1, 3))}, 0.5, loss, {"fc": 3.0, "conv": 1.0})
+    assert [(term.name, term.weight, term.layers) for term in made] == [("conv", 0.25, ("conv",)), ("fc", 0.75, ("fc",))]
+    value = made[0].value(None, {"conv": tf.constant(FEATURES)})
+    np.testing.assert_allclose(value, error(tf.constant(FEATURES), tf.constant(TARGET)))
 
 
-def test_normalized_squared_error_is_one_for_zero_features_and_zero_for_the_target():
-    zero = tf.zeros((1, 4, 5, 3))
-    np.testing.assert_allclose(terms.normalized_squared_error(zero, tf.constant(TARGET)), [1.0], rtol=1e-6)
-    np.testing.assert_allclose(terms.normalized_squared_error(tf.constant(TARGET), tf.constant(TARGET)), [0.0])
+@pytest.mark.parametrize("loss", terms.LOSSES)
+def test_the_squares_of_a_match_are_its_value(loss):
+    (term,) = terms.match({"conv": TARGET}, loss=loss)
+    layers = {"conv": tf.constant(FEATURES)}
+    difference, scale = term.squares(layers)
+    np.testing.assert_allclose(difference, FEATURES - TARGET, rtol=1e-6)
+    np.testing.assert_allclose(scale * features.sum_of_squares(difference), term.value(None, layers), rtol=1e-5)
 
 
-def test_normalized_squared_error_does_not_depend_on_the_scale_of_the_features():
-    one = terms.normalized_squared_error(tf.constant(FEATURES), tf.constant(TARGET))
-    other = terms.normalized_squared_error(tf.constant(100 * FEATURES), tf.constant(100 * TARGET))
-    np.testing.assert_allclose(one, other, rtol=1e-5)
+def test_a_match_with_a_target_for_each_image():
+    targets = np.concatenate([TARGET, 2 * TARGET])
+    (term,) = terms.match({"conv": targets})
+    assert term.squares is None
+    np.testing.assert_allclose(term.value(None, {"conv": tf.constant(targets)}), [0, 0])
 
 
-def test_a_target_that_is_all_zero_gives_a_finite_loss():
-    assert np.isfinite(terms.normalized_squared_error(tf.constant(FEATURES), tf.zeros((1, 4, 5, 3)))).all()
+def test_target_features_are_exchanged_in_place():
+    made = [*terms.match({"conv": TARGET}, loss="mse"), terms.total_variation(1.0)]
+    evaluate = tf.function(lambda value: made[0].value(None, {"conv": value}))
+    assert evaluate(tf.constant(TARGET))[0] == 0
+    terms.retarget(made, {"conv": TARGET + 1})
+    np.testing.assert_allclose(evaluate(tf.constant(TARGET)), [1.0], rtol=1e-6)
+    assert evaluate.experimental_get_tracing_count() == 1
+    with pytest.raises(InputError, match="'conv' have the shape"):
+        terms.retarget(made, {"conv": TARGET[:, :2]})
+    with pytest.raises(InputError, match="no features of 'conv'"):
+        terms.retarget(made, {"fc": TARGET})
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 5, 1), (1, 1, 5, 3), (3, 4, 5, 3)])
-def test_a_target_of_another_shape_is_refused_and_not_broadcast(shape):
-    with pytest.raises(ValueError, match="expected the same"):
-        terms.mean_squared_error(tf.constant(FEATURES), tf.zeros(shape))
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"features": {}}, "expected a dictionary"),
+        ({"features": [TARGET]}, "expected a dictionary"),
+        ({"features": {"conv": TARGET}, "loss": "l1"}, "unknown loss 'l1'"),
+        ({"features": {"conv": TARGET}, "weight": "much"}, "is 'much'; expected a finite number"),
+        ({"features": {"conv": TARGET}, "layer_weights": [1, 2]}, "2 numbers for 1 layers"),
+        ({"features": {"conv": TARGET}, "layer_weights": {"fc": 1}}, "expected one for each of conv"),
+        ({"features": {"conv": TARGET}, "layer_weights": [None]}, "expected a finite number"),
+    ],
+)
+def test_a_match_that_does_not_fit_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        terms.match(**arguments)
 
 
-def differences(image):
-    return image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
-
-
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
-@pytest.mark.parametrize(("kind", "function"), [("l1", np.abs), ("l2", np.square)])
-def test_total_variation_against_numpy(kind, function, reduction):
-    expected = sum(function(d).sum(axis=(1, 2, 3)) for d in differences(FEATURES))
-    if reduction == "mean":
-        expected = expected / FEATURES[0].size
-    np.testing.assert_allclose(terms.total_variation(tf.constant(FEATURES), kind, reduction), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("kind", ["l1", "l2"])
-def test_total_variation_of_a_flat_image_is_zero_with_a_finite_gradient(kind):
-    image = tf.fill((1, 6, 6, 3), 0.4)
-    with tf.GradientTape() as tape:
-        tape.watch(image)
-        value = terms.total_variation(image, kind)
-    np.testing.assert_array_equal(value, [0.0])
-    np.testing.assert_array_equal(tape.gradient(value, image), np.zeros((1, 6, 6, 3)))
-
-
-@pytest.mark.parametrize("kind", ["l1", "l2"])
-def test_total_variation_pulls_a_spike_down(kind):
-    spike = np.zeros((1, 5, 5, 1), np.float32)
-    spike[0, 2, 2, 0] = 1.0
-    image = tf.constant(spike)
-    with tf.GradientTape() as tape:
-        tape.watch(image)
-        value = terms.total_variation(image, kind)
-    assert tape.gradient(value, image)[0, 2, 2, 0] > 0  # minimized: descending lowers the spike
-
-
-def test_the_gradient_of_total_variation_is_that_of_tensorflow():
-    image, weights = tf.Variable(np.round(FEATURES, 1)), tf.constant([1.0, -2.5])  # rounded: equal neighbors as well
-    with tf.GradientTape(persistent=True) as tape:
-        ours = tf.reduce_sum(weights * terms.total_variation(image))
-        theirs = tf.reduce_sum(weights * tf.image.total_variation(image))
-    np.testing.assert_allclose(tape.gradient(ours, image), tape.gradient(theirs, image), atol=1e-6)
-
-
-def test_total_variation_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match="expected 'l1', 'l2' or 'beta'"):
-        terms.total_variation(tf.zeros((1, 3, 3, 3)), "l3")
-    with pytest.raises(ValueError, match="expected 'sum' or 'mean'"):
-        terms.total_variation(tf.zeros((1, 3, 3, 3)), "l1", "max")
-
-
-def test_terms_name_their_layers_and_leave_the_weight_to_the_optimization():
-    term = terms.feature_term("conv", tf.constant(TARGET), 0.5)
-    assert (term.name, term.weight, term.layers) == ("conv", 0.5, ("conv",))
-    value = term.value(tf.zeros((2, 8, 8, 3)), {"conv": tf.constant(FEATURES)})
-    np.testing.assert_allclose(value, terms.mean_squared_error(tf.constant(FEATURES), tf.constant(TARGET)))
-    smooth = terms.total_variation_term(3.0, "l2", "mean")
+def test_regularizers_are_those_of_their_formulas():
+    smooth = terms.total_variation(3, "beta", "sum", 1.5)
     assert (smooth.name, smooth.weight, smooth.layers) == ("tv", 3.0, ())
+    np.testing.assert_allclose(smooth.value(IMAGE, {}), regularizers.total_variation(IMAGE, "beta", "sum", 1.5))
+    pale = terms.alpha_norm(np.float32(0.5), 4.0, "pixels", "sum")
+    assert (pale.name, pale.weight) == ("alpha_norm", 0.5)
+    np.testing.assert_allclose(pale.value(IMAGE, {}), regularizers.alpha_norm(IMAGE, 4.0, "pixels", "sum"))
+    with pytest.raises(InputError, match="unknown kind 'l3'"):
+        terms.total_variation(1.0, "l3")
+    with pytest.raises(InputError, match="unknown reduction 'max'"):
+        terms.alpha_norm(1.0, reduction="max")
 
 
-@pytest.mark.parametrize("beta", [1.0, 2.0, 3.0])
-def test_total_variation_to_a_power_against_numpy(beta):
-    """Mahendran & Vedaldi 2015, eq. 4; a difference to a neighbor that is not there is 0."""
-    image = RNG.uniform(size=(2, 4, 5, 3))
-    down, right = np.zeros_like(image), np.zeros_like(image)
-    down[:, :-1], right[:, :, :-1] = np.diff(image, axis=1), np.diff(image, axis=2)
-    expected = ((down**2 + right**2) ** (beta / 2)).sum(axis=(1, 2, 3))
-    found = terms.total_variation(tf.constant(image, tf.float32), "beta", "sum", beta)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    if beta == 2:
-        np.testing.assert_allclose(found, terms.total_variation(tf.constant(image, tf.float32), "l2"), rtol=1e-5)
+def test_a_score_is_minus_each_image_s_own_class_or_channel():
+    channels = np.arange(2 * 3 * 3 * 4, dtype=np.float32).reshape(2, 3, 3, 4)
+    layers = {"f": tf.constant(channels), "s": tf.constant([[1.0, 2], [3, 4]])}
+    mean = terms.score("f", [1, 3], 2.0)
+    assert (mean.name, mean.weight, mean.layers) == ("score", 2.0, ("f",))
+    np.testing.assert_allclose(mean.value(None, layers), [-channels[0, ..., 1].mean(), -channels[1, ..., 3].mean()])
+    middle = terms.score("f", [1, 3], neuron=True).value(None, layers)
+    np.testing.assert_allclose(middle, [-channels[0, 1, 1, 1], -channels[1, 1, 1, 3]])
+    np.testing.assert_allclose(terms.score("s", [1, 0]).value(None, layers), [-2, -3])
+    np.testing.assert_allclose(terms.score("s", np.int64(1)).value(None, layers), [-2, -4])
+    with pytest.raises(ValueError, match="the index 4 is beyond 'f'; expected 0 to 3"):
+        terms.score("f", 4).value(None, layers)
 
 
-@pytest.mark.parametrize("power", [1.0, 1.5, 6.0])
-def test_powers_have_a_finite_gradient_on_flat_places(power):
-    flat = tf.Variable(tf.ones((1, 4, 4, 3)) * images.MEAN_COLOR)
-    with tf.GradientTape() as tape:
-        value = terms.total_variation(flat, "beta", "sum", power) + terms.alpha_norm(flat, power)
-    assert float(value[0]) == 0
-    np.testing.assert_array_equal(tape.gradient(value, flat), np.zeros((1, 4, 4, 3)))
+@pytest.mark.parametrize("index", [-1, 1.5, "cat", [], [[1]]])
+def test_an_index_is_a_whole_number(index):
+    with pytest.raises(InputError, match="expected a whole number from 0 on"):
+        terms.score("f", index)
 
 
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_the_alpha_norms_of_both_papers_against_numpy(reduction):
-    image = RNG.uniform(size=(2, 4, 5, 3))
-    away = image - np.array([0.485, 0.456, 0.406])
-    size = 60 if reduction == "mean" else 1
-    expected = (np.abs(away) ** 6).sum(axis=(1, 2, 3)) / size
-    found = terms.alpha_norm(tf.constant(image, tf.float32), 6.0, "values", reduction)
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
-    expected = (np.linalg.norm(away, axis=-1) ** 6).sum(axis=(1, 2)) / size
-    np.testing.assert_allclose(terms.alpha_norm(tf.constant(image, tf.float32), 6.0, "pixels", reduction), expected, rtol=1e-4)
-    with pytest.raises(ValueError, match="'values' or 'pixels'"):
-        terms.alpha_norm(tf.constant(image, tf.float32), 6.0, "color")
+def test_an_annealed_weight_falls_geometrically_and_stays():
+    falling = terms.annealed(terms.total_variation(2.0), 10, 0.01)
+    weights = [float(falling.weight(tf.constant(step, tf.int64))) for step in (0, 5, 10, 30)]
+    assert weights == pytest.approx([2.0, 0.2, 0.02, 0.02], rel=1e-5)
+    assert falling.final_weight == pytest.approx(0.02)
+    with pytest.raises(InputError, match="changes already"):
+        terms.annealed(falling, 10, 0.1)
+    for steps, final in ((0, 0.1), (10, 0.0)):
+        with pytest.raises(InputError, match="expected a part above 0"):
+            terms.annealed(terms.total_variation(1.0), steps, final)
 
 
-def test_the_terms_of_a_run_are_those_that_have_a_weight():
-    targets = {"a": tf.zeros((1, 2)), "b": tf.zeros((1, 3))}
-    names = [term.name for term in terms.run_terms(Config(layers=("a", "b"), tv_weight=0), targets)]
-    assert names == ["a", "b"]
-    made = terms.run_terms(Config(layers=("a", "b"), layer_weights=(1, 3), alpha_weight=2.0, regularizer_final=0.1), targets)
-    assert [term.name for term in made] == ["a", "b", "tv", "alpha_norm"]
-    assert [term.weight for term in made[:2]] == [0.5, 1.5]
-    assert float(made[3].weight(tf.constant(300, tf.int64))) == pytest.approx(0.2)
-    assert made[3].final_weight == pytest.approx(0.2)
-
-
-def test_content_loss_is_a_sum():
-    expected = ((FEATURES - TARGET) ** 2).sum(axis=(1, 2, 3))
-    np.testing.assert_allclose(terms.content_loss(FEATURES, TARGET), expected, rtol=1e-5)
-    with pytest.raises(ValueError, match="expected the same"):
-        terms.content_loss(FEATURES, TARGET[:, :2])
-
-
-@pytest.mark.parametrize("normalize", [True, False])
-def test_gram_matrix_against_numpy(normalize):
-    flat = FEATURES.reshape(2, 20, 3)
-    expected = np.stack([one.T @ one for one in flat]) / (4 * 5 * 3 if normalize else 1)
-    np.testing.assert_allclose(terms.gram_matrix(FEATURES, normalize=normalize), expected, rtol=1e-5)
-
-
-def test_style_loss_sums_the_layers_by_their_weights():
-    grams = [terms.gram_matrix(TARGET), terms.gram_matrix(TARGET[:, :2])]
-    found = terms.style_loss([FEATURES, FEATURES[:, :2]], grams, [3.0, 0.5])
-    expected = 0.0
-    for features, target, weight in ((FEATURES, TARGET, 3.0), (FEATURES[:, :2], TARGET[:, :2], 0.5)):
-        own, wanted = (x.reshape(len(x), -1, 3) for x in (features, target))
-        difference = np.einsum("bpi,bpj->bij", own, own) - np.einsum("bpi,bpj->bij", wanted, wanted)
-        expected = expected + weight * np.square(difference / features[0].size).sum(axis=(1, 2))
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
-    with pytest.raises(ValueError, match="zip"):
-        terms.style_loss([FEATURES], grams, [3.0, 0.5])
-
-
-def test_style_does_not_depend_on_places():
-    shuffled = FEATURES[:, ::-1, ::-1]
-    np.testing.assert_allclose(terms.style_loss([shuffled], [terms.gram_matrix(FEATURES)], [1.0]), [0, 0], atol=1e-10)
+def test_a_term_says_what_it_expects():
+    with pytest.raises(InputError, match=r"the value of term 'mine' is 0\.5; expected a function"):
+        terms.Term("mine", 1.0, 0.5)
+    for weight in (None, "1", float("nan")):
+        with pytest.raises(InputError, match=r"the weight of term 'mine' is .*; expected a finite number"):
+            terms.Term("mine", weight, lambda image, features: image)

@@ -10,10 +10,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.conftest import ROOT, tiny_graph, write_onnx
 from tfinvert.errors import InputError
-from tfinvert.networks.conversion import convert
-from tfinvert.networks.network import load
+from tfinvert.networks.conversion.process import Conversion
+from tfinvert.networks.conversion.request import request as make_request
+from tfinvert.networks.network import Network
 from tfinvert.optimization import precision
-from tfinvert.settings.config import Config
 
 
 def bfloat16():
@@ -31,14 +31,14 @@ def gpu(monkeypatch):
 
 
 def test_bfloat16_ends_in_float32():
-    with precision.arithmetic(Config(steps=20, precision="bfloat16")) as finishing:
+    with precision.arithmetic("bfloat16", 18) as change_precision:
         assert bfloat16()
-        assert not finishing(17)
+        assert not change_precision(17)
         assert bfloat16()
-        assert finishing(18)
+        assert change_precision(18)
         assert not bfloat16()
-        assert not finishing(19)
-    with precision.arithmetic(Config(steps=20, precision="bfloat16")):
+        assert not change_precision(19)
+    with precision.arithmetic("bfloat16", 18):
         assert bfloat16()
     assert not bfloat16()
 
@@ -49,25 +49,27 @@ import numpy as np, tensorflow as tf
 from tfinvert.images import files as images
 from tfinvert.optimization import precision
 from tfinvert.optimization import presets
-from tfinvert.settings.config import Config
-from tfinvert.networks.conversion import convert
-from tfinvert.networks.network import load
-from tfinvert.optimization.step import run_optimization
+from tfinvert.experiments.invert import Settings
+from tfinvert.networks.load import from_settings
+from tfinvert.optimization.inversion import build_problem
+from tfinvert.optimization.solver import Solver
+from tfinvert.optimization.state import init
 
 if sys.argv[2] == "packed":
     precision.pack_weights_once()
 found = {}
 for layer in ("res8", "res3"):  # of 512 channels; with a pyramid
-    config = Config(model="resnet18", layers=(layer,), weights="random", size=(64, 64), steps=5)
-    with convert.Conversion(convert.request_for(config, config.layers)) as conversion:
-        network = load(conversion.result(), "network")
-    config, model = presets.at_depth(config, network.layers, network.size), network.model
-    targets = {name: tf.constant(v) for name, v in model(images.load("astronaut", (64, 64)), training=False).items()}
+    settings = Settings(model="resnet18", layers=(layer,), weights="random", size=(64, 64), steps=5)
+    network = from_settings(settings)
+    model = network.cut((layer,))
+    settings = presets.resolve(settings, {layer: network.layer(layer)}, network.size)
+    targets = {name: v.numpy() for name, v in model(images.load("astronaut", (64, 64)), training=False).items()}
     start = np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 3)).astype(np.float32)
-    running = run_optimization(config, model, targets, start)
-    found[layer] = targets[layer].numpy()
-    found[f"{layer} gradient"] = running.gradient()[0].numpy()
-    found[f"{layer} losses"] = np.array([snapshot.loss for snapshot in running.run(5, 5)])
+    problem = build_problem(settings, model, targets, (64, 64))
+    solver = Solver([problem], [init(problem, start)])
+    found[layer] = targets[layer]
+    found[f"{layer} gradient"] = solver.differentiate()[0].gradients[0].numpy()
+    found[f"{layer} losses"] = np.array([snapshot.loss for (snapshot,) in solver.run(5, 5)])
 np.savez(sys.argv[1], **found)
 """
 
@@ -95,20 +97,20 @@ def test_what_is_optimised_is_not_said_to_stay(monkeypatch):
 
 def test_float32_is_float32():
     before = tf.config.experimental.tensor_float_32_execution_enabled()
-    with precision.arithmetic(Config(steps=20)) as finishing:
+    with precision.arithmetic("float32", 18) as change_precision:
         assert not bfloat16()
         assert not tf.config.experimental.tensor_float_32_execution_enabled()
-        assert not finishing(19)
+        assert not change_precision(19)
     assert tf.config.experimental.tensor_float_32_execution_enabled() == before
 
 
 def test_tf32_needs_a_gpu(gpu, monkeypatch):
-    with precision.arithmetic(Config(precision="tf32")):
+    with precision.arithmetic("tf32", 0):
         assert tf.config.experimental.tensor_float_32_execution_enabled()
-    with pytest.raises(InputError, match="TensorFlow sees a GPU"), precision.arithmetic(Config(precision="bfloat16")):
+    with pytest.raises(InputError, match="TensorFlow sees a GPU"), precision.arithmetic("bfloat16", 0):
         pass
     monkeypatch.undo()
-    with pytest.raises(InputError, match="needs a GPU"), precision.arithmetic(Config(precision="tf32")):
+    with pytest.raises(InputError, match="needs a GPU"), precision.arithmetic("tf32", 0):
         pass
 
 
@@ -122,7 +124,7 @@ def test_memory_grows_on_every_gpu(gpu):
 def network(tmp_path_factory):
     file = write_onnx(tiny_graph(), tmp_path_factory.mktemp("onnx") / "tiny.onnx")
     settings = {"weights": "auto", "layers": ("conv2_1", "fc2"), "size": None, "pool": "avg", "preprocessing": "none"}
-    with convert.Conversion(convert.request(model="vgg16-bn", onnx=str(file), **settings)) as conversion:
+    with Conversion(make_request(model="vgg16-bn", onnx=str(file), **settings)) as conversion:
         return conversion.result()
 
 
@@ -138,7 +140,7 @@ def test_no_operation_is_pinned_to_a_device(network):
 
 
 def test_a_step_over_average_pools_compiles_with_xla(network):
-    model = load(network, "tiny").model
+    model = Network.of(network, "tiny").model
     image = np.random.default_rng(0).uniform(0, 1, (1, 16, 16, 3)).astype(np.float32)
 
     def gradient(image):

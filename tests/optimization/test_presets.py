@@ -2,11 +2,10 @@
 
 import pytest
 
-from tfinvert.errors import InputError
-from tfinvert.networks.conversion.convert import Layer
-from tfinvert.optimization.presets import at_depth
-from tfinvert.optimization.schedules import schedule
-from tfinvert.settings.config import Config, with_preset
+from tfinvert.networks.layer import Layer
+from tfinvert.optimization.presets import chosen, resolve
+from tfinvert.optimization.schedules import build_schedule
+from tfinvert.settings.inversion import InversionSettings
 
 
 def layer(stride, field):
@@ -15,8 +14,9 @@ def layer(stride, field):
 
 
 def resolved(name, *layers, **settings):
-    config = Config(**with_preset({"preset": name, "layers": tuple(map(str, range(len(layers)))), **settings}))
-    return at_depth(config, {str(n): one for n, one in enumerate(layers)}, (224, 224))
+    names = tuple(map(str, range(len(layers))))
+    given = InversionSettings(**InversionSettings.complete({"preset": name, "layers": names, **settings}))
+    return resolve(given, dict(zip(names, layers, strict=True)), (224, 224))
 
 
 CONV2, CONV4, CONV5, POOL5, FC6 = layer(8, 51), layer(16, 131), layer(16, 163), layer(32, 195), layer(None, None)
@@ -62,7 +62,7 @@ def test_the_weights_and_jitter_of_2016(one, weight, jitter):
     assert (config.jitter, config.jitter_steps, config.steps) == (jitter, 300, 350)
 
 
-def test_the_regularisers_and_rate_of_2016():
+def test_the_regularizers_and_rate_of_2016():
     """(1/HW) sum ||x||^6 / B^6 and (1/HW) (6.5/B)^2 sum TV, B = 80; rate HW 0.05 B^2 / 6, in grey levels."""
     config = resolved("mv2016", CONV2)
     values, x = 3 * 224**2, 50.0
@@ -103,7 +103,7 @@ def test_auto_takes_plain_pixels_where_the_features_say_everything():
 
 def test_auto_holds_the_rate_for_three_quarters_of_the_steps():
     config = resolved("auto", CONV5, steps=200)
-    rates = [float(schedule(config)(step)) for step in (0, 149, 150, 179, 180, 199)]
+    rates = [float(build_schedule(config)(step)) for step in (0, 149, 150, 179, 180, 199)]
     assert rates == pytest.approx([0.05, 0.05, 0.015, 0.015, 0.005, 0.005])
     assert resolved("auto", CONV5, steps=1).schedule == "cosine"
     assert resolved("auto", CONV5, schedule="constant").schedule == "constant"
@@ -126,5 +126,27 @@ def test_what_the_user_sets_stays():
     homework = resolved("auto", FC6, learning_rate=1e-3, tv_weight=1.0)
     assert (homework.tv_weight, homework.alpha_weight, homework.regularizer_final) == (1, 0, 1)
     assert resolved("auto", FC6, learning_rate=1e-3).tv_weight == 0.1
-    with pytest.raises(InputError, match="--preset"):
-        with_preset({"preset": "mv2017"})
+
+
+@pytest.mark.parametrize("depth", [CONV2, CONV5, FC6])
+def test_a_weight_of_0_turns_the_alpha_norm_off_and_leaves_the_rest(depth):
+    without, usual = resolved("auto", depth, alpha_weight=0), resolved("auto", depth)
+    assert without.alpha_weight == 0
+    assert usual.alpha_weight > 0
+    names = ("tv_weight", "regularizer_final", "learning_rate", "schedule", "steps")
+    assert [getattr(without, name) for name in names] == [getattr(usual, name) for name in names]
+
+
+def test_nothing_is_left_open():
+    for name in ("auto", "mv2015", "mv2016"):
+        settings = resolved(name, CONV5)
+        names = ("steps", "learning_rate", "schedule", "tv_weight", "alpha_weight", "regularizer_final")
+        more = ("jitter", "parameterization", "pyramid_levels")
+        assert None not in [getattr(settings, name) for name in (*names, *more)]
+
+
+def test_what_was_chosen_is_listed():
+    given = InversionSettings(layers=("a",), steps=7)
+    names = chosen(given, resolve(given, {"a": CONV5}, (224, 224)))
+    assert "steps" not in names
+    assert names["pyramid_levels"] == 6

@@ -2,12 +2,12 @@ import math
 
 import pytest
 
-from tfinvert.optimization.schedules import schedule
-from tfinvert.settings.config import Config
+from tfinvert.optimization.schedules import build_schedule
+from tfinvert.settings.inversion import InversionSettings
 
 
 def rates(steps, **settings):
-    made = schedule(Config(steps=steps, **settings))
+    made = build_schedule(InversionSettings(steps=steps, **settings))
     return [float(made(step)) if callable(made) else made for step in range(steps)]
 
 

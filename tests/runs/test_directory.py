@@ -1,6 +1,5 @@
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.settings.test_legacy import INVERT, flags
 from tfinvert.errors import DiskError, InputError
-from tfinvert.images import files as images
-from tfinvert.runs.directory import QUEUED_PICTURES, RunDirectory, differing_flags
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings.legacy import modernized
 
 FLAGS = "--steps=10\n--schedule=cosine\n"
 
@@ -67,31 +67,31 @@ def test_rewinding_forgets_what_will_be_made_again(tmp_path):
     run = made(tmp_path / "run")
     for step in (0, 10, 20):
         run.append_metrics({"step": step})
-        run.save_picture(run.picture_path(step), np.zeros((4, 4, 3)))
+        run.save_image(run.image_path(step), np.zeros((4, 4, 3)))
     run.flush()
     with open(run.metrics, "a") as file:
         file.write('{"step": 30, "los')  # a line cut off by a kill
     run.rewind(15)
     assert [line["step"] for line in run.read_metrics()] == [0, 10]
-    assert list(run.pictures()) == [0, 10]
+    assert list(run.step_images()) == [0, 10]
     assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [0, 10]
 
 
-def test_pictures_are_written_behind_and_all_there_at_the_end(tmp_path):
+def test_images_are_all_there_at_the_end(tmp_path):
     run = made(tmp_path / "run")
     image = np.zeros((1, 8, 8, 3), np.float32)
     with run:
         for step in range(50):
-            run.save_picture(run.picture_path(step), image)
+            run.save_image(run.image_path(step), image)
             image += 0.02  # the caller's array may change afterwards
-    values = [np.asarray(Image.open(path))[0, 0, 0] for path in run.pictures().values()]
+    values = [np.asarray(Image.open(path))[0, 0, 0] for path in run.step_images().values()]
     assert len(values) == 50
     np.testing.assert_allclose(values, np.arange(50) * 0.02 * 255, atol=1)
 
 
-def test_a_picture_that_cannot_be_written_is_reported(tmp_path):
+def test_an_image_that_cannot_be_written_is_reported(tmp_path):
     run = made(tmp_path / "run")
-    run.save_picture(tmp_path / "nowhere" / "a.png", np.zeros((4, 4, 3)))
+    run.save_image(tmp_path / "nowhere" / "a.png", np.zeros((4, 4, 3)))
     with pytest.raises(OSError, match="No such file"):
         run.flush()
 
@@ -164,29 +164,6 @@ def test_what_is_killed_while_it_overwrites_can_be_started_again(tmp_path, monke
     assert finished
 
 
-def test_a_slow_disk_is_waited_for_and_named_once(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("tfinvert.runs.directory.WORTH_SAYING", 0.0)
-    slow, begun = threading.Event(), threading.Event()
-
-    def save(path, image):
-        begun.set()
-        slow.wait(60)
-
-    monkeypatch.setattr(images, "save", save)
-    run = made(tmp_path / "run")
-    with run:
-        for step in range(QUEUED_PICTURES + 1):  # one is being written; nothing waits for it
-            run.save_picture(run.picture_path(step), np.zeros((4, 4, 3)))
-            assert begun.wait(60)
-        assert caplog.text == ""
-        threading.Timer(0.1, slow.set).start()
-        for step in range(4):
-            run.save_picture(run.picture_path(step), np.zeros((4, 4, 3)))
-    (said,) = caplog.messages
-    assert re.match(r"the steps waited [1-4] times, \d+\.\d s in all, for pictures to be written", said)
-    assert run._writer is None
-
-
 def test_errors_of_the_disk_say_where_and_how_to_go_on(tmp_path):
     run = made(tmp_path / "run")
     with pytest.raises(DiskError) as found, run.locked():
@@ -204,19 +181,9 @@ def test_finished_is_the_same_run_that_ended_well(tmp_path):
     run.write_info({"result": {}})
     assert run.is_finished(FLAGS)
     assert not run.is_finished(FLAGS + "--seed=1\n")
+    assert run.is_finished(f"# tfinvert 0.2\n{FLAGS}")
     run.write_info({"result": {}, "stopped": "at step 3"})
     assert not run.is_finished(FLAGS)
-
-
-def test_more_steps_of_a_constant_schedule_are_the_same_run():
-    before = "--steps=10\n--schedule=constant\n"
-    assert differing_flags(before, before.replace("10", "20")) == []
-    assert differing_flags(before, before.replace("10", "5")) == ["--steps=5, was 10"]
-    assert differing_flags(FLAGS, FLAGS.replace("10", "20")) == ["--steps=20, was 10"]
-    other = before.replace("constant", "cosine")
-    assert differing_flags(other, before.replace("10", "20")) == ["--schedule=constant, was cosine", "--steps=20, was 10"]
-    falling = before + "--regularizer_final=0.5\n"
-    assert differing_flags(falling, falling.replace("10", "20")) == ["--steps=20, was 10"]
 
 
 @pytest.mark.parametrize("name", ["images", "metrics.jsonl", "checkpoints", "run.json"])
@@ -232,62 +199,43 @@ def test_a_link_in_the_place_of_what_is_written_is_refused(name, tmp_path):
         run.check(FLAGS, resume=False, overwrite=True)
 
 
-@pytest.mark.parametrize("content", ["[]", "5", "[" * 10**5, '{"network": "\\ud800"}', "{", "\xff"])
-def test_a_run_json_that_is_none_is_empty(content, tmp_path):
+def test_a_run_of_version_0_1_goes_on_and_is_found_finished(tmp_path):
+    old = flags(INVERT)
+    new = f"# tfinvert 0.2\n{modernized(old)}"
+    run = RunDirectory(tmp_path / "run")
+    run.create(old, {"result": {}}, resume=False)
+    run.check(new, resume=True, overwrite=False)
+    assert run.is_finished(new)
+    with pytest.raises(InputError, match=r"--tv_weight=0.5, was \(default\)"):
+        run.check(f"{new}--tv_weight=0.5\n", resume=True, overwrite=False)
+
+
+def test_images_are_in_the_order_of_their_steps(tmp_path):
     run = made(tmp_path / "run")
-    run.info.write_text(content)
-    assert run.read_info() == {}
-    assert not run.is_finished(FLAGS)
+    for step in (1000000, 20, 999990):
+        run.image_path(step).write_bytes(b"")
+    (run.images / "notes.png").write_bytes(b"")
+    assert list(run.step_images()) == [20, 999990, 1000000]
+    assert run.step_images()[20] == run.images / "000020.png"
 
 
-def test_what_has_another_type_in_run_json_is_left_out(tmp_path):
+def test_a_step_is_there_with_its_line_and_its_image(tmp_path):
     run = made(tmp_path / "run")
-    run.write_info({"network": 5, "layers": {"a": {"receptive_field": "x"}}, "result": [], "weights": "w", "seed": 3})
-    assert run.read_info() == {"weights": "w", "seed": 3}
+    for step in (0, 10):
+        run.append_metrics({"step": step})
+        run.image_path(step).write_bytes(b"")
+    run.append_metrics({"step": 20})
+    assert run.has([0, 10])
+    assert run.has([])
+    assert not run.has([0, 20])
+    assert run.goes_beyond(10)
+    assert not run.goes_beyond(20)
 
 
-def test_the_summary_of_a_damaged_result_has_no_numbers(tmp_path):
-    run = made(tmp_path / "run")
-    run.write_info({"result": {"psnr": "x", "ssim": None, "seconds": 10**400, "starts": [5]}})
-    assert run.summary().startswith("PSNR nan dB, SSIM nan")
-
-
-def test_lines_of_metrics_that_are_none_are_left_out(tmp_path):
-    run = made(tmp_path / "run")
-    good = {"step": 3, "loss": 0.5}
-    bad = [{"step": True}, {"step": -1}, {"loss": 1.0}, {"step": 1, "loss": "x"}, {"step": 1, "loss": float("nan")}]
-    bad += [{"step": 1, "loss": 10**400}, {"step": 1, "a\n": 1}, {"step": 1, **{str(n): n for n in range(6000)}}, [], 5]
-    run.metrics.write_text("\n".join(json.dumps(line) for line in [good, *bad]) + "\n{\n" + "[" * 10**5)
-    assert run.read_metrics() == [good]
-
-
-def test_what_may_never_end_is_not_read(tmp_path):
-    run = made(tmp_path / "run")
-    run.info.unlink()
-    os.mkfifo(run.info)
-    run.metrics.symlink_to("/dev/zero")
-    assert run.read_info() == {}
-    assert run.read_metrics() == []
-
-
-def test_lists_of_checkpoints_name_those_of_the_folder(tmp_path):
-    """TensorFlow would read what a list names, wherever it is, and remove it when it is old."""
-    run = made(tmp_path / "run")
-    run.checkpoints.mkdir()
-    for name in ("ckpt-9.index", "ckpt-10.index", "ckpt-10.data-00000-of-00001", "other.index"):
-        (run.checkpoints / name).write_bytes(b"")
-        os.utime(run.checkpoints / name, (1e9, 1e9))
-    state = run.checkpoints / "checkpoint"
-    state.write_text('model_checkpoint_path: "/elsewhere/ckpt-1"\nall_model_checkpoint_paths: "../ckpt-2"\n')
-    run.create(FLAGS, {}, resume=True)
-    paths = [line.partition(": ")[2] for line in state.read_text().splitlines()]
-    assert paths == ['"ckpt-10"', '"ckpt-9"', "1000000000.0", '"ckpt-10"', "1000000000.0"]
-    for path in run.checkpoints.glob("ckpt-*"):
-        path.unlink()
-    run.create(FLAGS, {}, resume=True)
-    assert not state.exists()
-
-
-def test_flags_that_only_look_like_numbers_are_compared_as_text():
-    assert differing_flags("--steps=\u00b2\n--schedule=constant\n", "--steps=5\n--schedule=constant\n")
-    assert differing_flags(f"--steps={'9' * 5000}\n--schedule=constant\n", "--steps=5\n--schedule=constant\n")
+def test_the_thread_that_writes_images_ends_with_the_context(tmp_path):
+    run, before = made(tmp_path / "run"), threading.active_count()
+    with run:
+        run.save_image(run.image_path(0), np.zeros((4, 4, 3)))
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
+    assert run.image_path(0).exists()

@@ -19,7 +19,7 @@ from tests.soak import Row
 
 PARTS = (
     *("kill", "disk", "locks", "memory", "hermetic", "downloads"),
-    *("onnx_files", "pictures", "flag_files", "run_directories", "checkpoints"),
+    *("onnx_files", "image_files", "flag_files", "run_directories", "checkpoints"),
 )
 KEPT = ROOT / "docs" / "reliability.json"
 PAGE = ROOT / "docs" / "reliability.md"

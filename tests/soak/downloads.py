@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import http.server
 import logging
-import os
 import random
 import subprocess
 import sys
@@ -18,14 +17,13 @@ from pathlib import Path
 from tests.soak import Row
 from tests.soak.hostile import ROOT, SEED
 from tfinvert.errors import InputError
-from tfinvert.networks import zoo
+from tfinvert.system import downloads
 
 CASES, KILLED = 300, 40
 CONTENT = b"the weights of a network" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FAULTS = (
-    *("missing", "broken", "loop", "page", "truncated", "wrong", "empty", "longer", "stalled", "dripping", "closed"),
-    *("nonsense", "headers", "none"),
+    *("missing", "broken", "loop", "page", "truncated", "wrong", "empty", "longer", "stalled", "closed", "nonsense", "none"),
 )
 ASKED: collections.Counter = collections.Counter()
 
@@ -62,20 +60,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             if not self.server.stop.wait(5 if self.path == "/stalled" else 0.5):  # type: ignore[attr-defined]
                 self.wfile.write(CONTENT[10000:])
-        elif self.path == "/dripping":
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(CONTENT)))
-            self.end_headers()
-            for number in range(len(CONTENT)):
-                self.wfile.write(CONTENT[number : number + 1])
-                self.wfile.flush()
-                if self.server.stop.wait(0.05):  # type: ignore[attr-defined]
-                    break
-        elif self.path == "/headers":
-            self.wfile.write(b"HTTP/1.0 200 OK\r\nServer: ")
-            while not self.server.stop.wait(0.05):  # type: ignore[attr-defined]
-                self.wfile.write(b"x")
-                self.wfile.flush()
         elif self.path == "/closed":
             self.close_connection = True
         elif self.path == "/nonsense":
@@ -115,14 +99,13 @@ def soak(scale: float = 1.0) -> list[Row]:
     """Each download ends with the whole file or with none."""
     rng = random.Random(SEED)
     logging.getLogger("tfinvert").setLevel(logging.ERROR)
-    patience = zoo.CONNECT_TIMEOUT, zoo.SLOW_SECONDS
-    zoo.CONNECT_TIMEOUT = zoo.SLOW_SECONDS = 0.3
+    patience, downloads.TIMEOUT = downloads.TIMEOUT, 0.3
     try:
-        with serving() as server, tempfile.TemporaryDirectory() as folder, _quiet():
+        with serving() as server, tempfile.TemporaryDirectory() as folder:
             faults = [_faults(rng, server, Path(folder, f"a{n}")) for n in range(max(round(CASES * scale), len(FAULTS)))]
             killed = [_killed(rng, server, Path(folder, f"b{n}")) for n in range(max(round(KILLED * scale), 1))]
     finally:
-        zoo.CONNECT_TIMEOUT, zoo.SLOW_SECONDS = patience
+        downloads.TIMEOUT = patience
     ends, sources = collections.Counter(end for end, _ in faults), sum(count for _, count in faults)
     return [
         Row(
@@ -138,13 +121,6 @@ def soak(scale: float = 1.0) -> list[Row]:
     ]
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Progress bars go nowhere."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-        yield
-
-
 def _left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
@@ -157,7 +133,7 @@ def _faults(rng: random.Random, server: str, folder: Path) -> tuple[str, int]:
     path = folder / "net.onnx"
     refused = None
     try:
-        zoo.fetch(path, [*sources, *[f"{server}/good"] * good], f"sha256:{SHA256}", "or not")
+        downloads.fetch(path, [*sources, *[f"{server}/good"] * good], f"sha256:{SHA256}", "or not", progress=False)
     except InputError as error:
         refused = error
     assert (refused is None) == good, refused
@@ -172,8 +148,8 @@ def _faults(rng: random.Random, server: str, folder: Path) -> tuple[str, int]:
 WANT = """
 import sys
 from pathlib import Path
-from tfinvert.networks import zoo
-zoo.fetch(Path(sys.argv[1]), [sys.argv[2]], sys.argv[3], "")
+from tfinvert.system import downloads
+downloads.fetch(Path(sys.argv[1]), [sys.argv[2]], sys.argv[3], "")
 """
 
 

@@ -1,13 +1,16 @@
 """Hostile flagfiles: what is read of them before any work."""
 
 import dataclasses
+import functools
 import os
 import random
 from pathlib import Path
 
 from tests.soak import Row, hostile
-from tfinvert import cli
-from tfinvert.settings import config
+from tfinvert import cli, experiments
+from tfinvert.settings import flagfiles
+from tfinvert.settings.fields import Settings, flag_text, spec
+from tfinvert.settings.groups import FolderSettings
 
 CASES = 2400
 LIMITED = True
@@ -24,25 +27,32 @@ def soak(scale: float = 1.0) -> list[Row]:
 
 
 def prepare() -> None:
-    """Nothing."""
+    """Imports every experiment, before cases are watched."""
+    _fields()
 
 
 def line(rng: random.Random) -> str:
     """A line of a flagfile."""
-    name = rng.choice((*cli.HELP, "flagfile", "undefok", "class", "nosuchflag", "", "help"))
+    fields = _fields()
+    name = rng.choice((*fields, "experiment", "flagfile", "undefok", "class", "nosuchflag", "", "help"))
     value = rng.choice(VALUES)
-    field = cli.settings().get(name)
-    if field is not None and rng.random() < 0.5:
-        choices = config.CHOICES.get(name, ())
-        default = "" if isinstance(field.default, type(dataclasses.MISSING)) else config.flag_text(name, field.default)
-        value = rng.choice((*choices, default))
+    if name in fields and rng.random() < 0.5:
+        about = spec(fields[name])
+        value = rng.choice((*about.choices, flag_text(fields[name].default, size=about.size)))
     if name == "flagfile":
         value = rng.choice(PLACES)
     if name == "experiment" and rng.random() < 0.7:
-        value = rng.choice(tuple(config.CONFIGS))
+        value = rng.choice(experiments.names())
     return rng.choice(
         (f"--{name}={value}",) * 6 + (f"--{name}", f"-{name}={value}", f"--no{name}", f"{name}={value}", f"--{name} {value}")
     )
+
+
+@functools.cache
+def _fields() -> dict[str, dataclasses.Field]:
+    """The settings of all experiments, by name."""
+    kinds = [experiments.find(name).settings for name in experiments.names()]
+    return {field.name: field for kind in kinds for field in dataclasses.fields(kind)}
 
 
 def _flagfile(rng: random.Random, folder: Path) -> bytes:
@@ -81,10 +91,12 @@ def case(rng: random.Random, folder: Path) -> str:
 
 
 def _read(rng: random.Random, path: Path) -> str:
-    found = cli.parse(["tfinvert", f"--flagfile={path}", *([line(rng)] if rng.random() < 0.2 else [])])
-    assert isinstance(found, config.RunConfig)
-    text = config.flagfile(found)
+    experiment, settings = cli.parse([f"--flagfile={path}", *([line(rng)] if rng.random() < 0.2 else [])])
+    assert isinstance(settings, Settings)
+    text = flagfiles.text(settings)
     path.write_text(text, encoding="utf-8")
-    assert config.flagfile(cli.parse(["tfinvert", f"--flagfile={path}"])) == text
-    found.run_folder()
+    again, same = cli.parse([f"--flagfile={path}"])
+    assert (again.name, flagfiles.text(same)) == (experiment.name, text)
+    if isinstance(settings, FolderSettings):
+        settings.run_folder()
     return "accepted"

@@ -31,6 +31,8 @@ from pathlib import Path
 from types import ModuleType
 
 from tests.soak import Row
+from tests.soak.draws import Drawn, changed
+from tests.soak.guard import Guard
 from tfinvert.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,10 +45,6 @@ AT_RANDOM = 0.5  # share of the cases; the others are made of those that led som
 INSTRUMENTED = ("tfinvert", "onnx", "PIL")  # where branches are counted
 FOLDERS = ("home", "work", "elsewhere", "corpus")
 SHOWN = 20  # failures
-STARTED = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn", "pickle.find_class")
-CONNECTED = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.bind", "urllib.Request")
-FOLLOWING = ("open", "os.chmod", "os.chown", "os.truncate")  # to where a link leads
-CHANGED = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.chown", "os.truncate")
 
 
 @dataclasses.dataclass
@@ -159,79 +157,9 @@ def _some(part: str, count: int, scratch: Path, tally: Tally, seen: set[str]) ->
 FULL = 88  # exit code of a process that has grown, and goes on as another one
 
 
-class _Guard:
-    """Keeps what the interpreter says it is about to do and no input may make it do."""
-
-    def __init__(self, allowed: Path):
-        self.allowed = str(allowed.resolve())
-        self.found: list[str] = []
-        self.on = False
-        sys.addaudithook(self._hear)
-
-    def _hear(self, event: str, arguments: tuple) -> None:
-        if not self.on:
-            return
-        if event in STARTED or event in CONNECTED:
-            self.found.append(f"{event} {arguments!r:.200}")
-        elif event == "open" and self._writes(arguments):
-            self._path(event, arguments[0])
-        elif event in CHANGED:
-            paths = {"os.rename": arguments[:2], "os.symlink": arguments[1:2], "os.link": arguments[1:2]}
-            for path in paths.get(event, arguments[:1]):
-                self._path(event, path)
-
-    @staticmethod
-    def _writes(arguments: tuple) -> bool:
-        _, mode, flags = arguments
-        if isinstance(mode, str):
-            return bool(set(mode) & set("wax+"))
-        return bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
-
-    def _path(self, event: str, path: object) -> None:
-        if isinstance(path, int) or path is None:
-            return
-        whole = os.path.abspath(os.fsdecode(path))  # type: ignore[arg-type]
-        folder, name = os.path.split(whole)
-        # A link that is removed or renamed is itself what is changed.
-        real = os.path.realpath(whole) if event in FOLLOWING else os.path.join(os.path.realpath(folder), name)
-        if whole != os.devnull and not real.startswith(self.allowed):
-            self.found.append(f"{event} {whole}")
-
-
 def _memory() -> float:
     """The most memory that this process has taken, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-class Drawn(random.Random):
-    """A generator whose draws are bytes that are given; when they are used up, it goes on from a seed that they make."""
-
-    def __init__(self, data: bytes):
-        self._data, self.used = data, 0
-        super().__init__(data)
-
-    def random(self) -> float:
-        return self.getrandbits(16) / 2**16 if self.used < len(self._data) else super().random()
-
-    def getrandbits(self, k: int) -> int:
-        size = (k + 7) // 8
-        if self.used >= len(self._data) or size > 8:  # noise has nothing to learn from
-            return super().getrandbits(k)
-        taken = self._data[self.used : self.used + size]
-        self.used += size
-        return int.from_bytes(taken, "little") & ((1 << k) - 1)
-
-
-def changed(data: bytes, used: int, rng: random.Random) -> bytes:
-    """Draws that differ in some of the first `used` bytes, those that a case was made of, or in all from one of them on."""
-    other = bytearray(data)
-    if rng.random() < 0.5:
-        place = rng.randrange(used)
-        other[place:] = rng.randbytes(len(data) - place)
-    else:
-        for _ in range(rng.choice((1, 1, 2, 4))):
-            other[rng.randrange(used)] = rng.randrange(256)
-    return bytes(other)
 
 
 def _work(part: str, seed: str, scratch: Path) -> None:
@@ -258,7 +186,7 @@ def _work(part: str, seed: str, scratch: Path) -> None:
                 os._exit(FULL)  # the next case starts from little memory again
 
         def another(data: bytes, _: int, seed: int) -> bytes:
-            return changed(data, used.get(data, 0) or len(data), random.Random(seed))
+            return changed(data, used.get(data, 0) or len(data), default=random.Random(seed))
 
         # Limits and crashes are the parent's to see.
         without = [f"-{name}=0" for name in ("rss_limit_mb", "malloc_limit_mb", "len_control", "reduce_inputs", "reload")]
@@ -268,7 +196,7 @@ def _work(part: str, seed: str, scratch: Path) -> None:
         atheris.Fuzz()
 
 
-def _prepared(part: str, scratch: Path) -> tuple[ModuleType, Path, _Guard]:
+def _prepared(part: str, scratch: Path) -> tuple[ModuleType, Path, Guard]:
     module = importlib.import_module(f"tests.soak.{part}")
     module.prepare()
     os.environ["HOME"] = str(scratch / "home")
@@ -276,10 +204,10 @@ def _prepared(part: str, scratch: Path) -> tuple[ModuleType, Path, _Guard]:
     os.chdir(folder)
     if module.LIMITED:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    return module, folder, _Guard(folder)
+    return module, folder, Guard(folder)
 
 
-def _one(module, rng: random.Random, folder: Path, guard: _Guard) -> tuple[str, str]:
+def _one(module, rng: random.Random, folder: Path, guard: Guard) -> tuple[str, str]:
     guard.found.clear()
     faulthandler.dump_traceback_later(getattr(module, "BLOCKED", BLOCKED), exit=True)
     clock, processor = time.perf_counter(), time.process_time()

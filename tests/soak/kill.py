@@ -16,7 +16,7 @@ from tests.soak.programs import (
     PLAIN,
     Case,
     Runs,
-    check_pictures,
+    check_images,
     check_same,
     end,
     has_checkpoint,
@@ -41,7 +41,7 @@ class Harness:
         self.killed: Counter[str] = Counter()
         self.by_case: Counter[str] = Counter()
         self.resumed = 0
-        self.pictures = 0
+        self.images = 0
         self.endings: list[float] = []
 
     def kill(self, case: Case, moment: str | None = None) -> None:
@@ -122,7 +122,7 @@ class Harness:
             else:
                 time.sleep(self.random.uniform(0, 0.05))
         self._kill(process, case, moment)
-        self.pictures += check_pictures(folder)
+        self.images += check_images(folder)
 
     def _kill(self, process: subprocess.Popen, case: Case, moment: str) -> None:
         # A suite dies alone, and its run sees that; or both die at once.
@@ -174,7 +174,7 @@ def soak(scale: float = 1.0) -> list[Row]:
                 f"{sum(harness.killed.values())} times SIGKILL in {harness.resumed} runs of {len(harness.by_case)} kinds "
                 f"({', '.join(harness.by_case)}): {moments}; then resumed, and compared with a run that was not killed",
                 f"{harness.resumed} of {harness.resumed} runs resumed and finished: the same files, the same bytes in every "
-                f"picture and in metrics.jsonl; {harness.pictures:,} pictures found right after a kill, all whole; "
+                f"image and in metrics.jsonl; {harness.images:,} images found right after a kill, all whole; "
                 "nothing left over",
             ),
             Row(

@@ -39,7 +39,7 @@ class Growth:
 
 
 def soak(scale: float = 1.0) -> list[Row]:
-    """A run of each kind that draws pictures, with checkpoints ten times a second."""
+    """A run of each kind that draws images, with checkpoints ten times a second."""
     steps = max(600, round(STEPS * scale))
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -52,7 +52,7 @@ def soak(scale: float = 1.0) -> list[Row]:
             rows.append(
                 Row(
                     f"Memory, threads and open files do not grow ({kind})",
-                    f"{steps:,} steps with a picture every 5 and a checkpoint every 0.1 s, from step {FROM} on",
+                    f"{steps:,} steps with an image every 5 and a checkpoint every 0.1 s, from step {FROM} on",
                     f"memory at most {found.memory:+.1f} MB, threads {found.threads:+g}, open files {found.files:+g}",
                 )
             )

@@ -3,24 +3,21 @@
 import sys
 
 from tfinvert import cli
-from tfinvert.runs import many as series
+from tfinvert.runs import many
+from tfinvert.system.tensorflow import import_tensorflow
 
 SECONDS = 0.1
 
 
 def main() -> int:
     if "--experiment=suite" in sys.argv:
-        series.PROGRAM = (sys.executable, "-m", "tests.soak.often")
-    elif "--experiment=train_decoder" in sys.argv:
-        cli._import_tensorflow()
-        from tfinvert.experiments import train_decoder
-
-        train_decoder.CHECKPOINT_SECONDS = SECONDS
+        many.PROGRAM = "tests.soak.often"
     else:
-        cli._import_tensorflow()
-        from tfinvert.runs import recording as drive
+        import_tensorflow()
+        from tfinvert.decoders import callbacks
+        from tfinvert.runs import recording
 
-        drive.CHECKPOINT_SECONDS = SECONDS
+        callbacks.CHECKPOINT_SECONDS = recording.CHECKPOINT_SECONDS = SECONDS
     return cli.main(sys.argv)
 
 

@@ -33,15 +33,15 @@ class Case:
 
 
 def cases(folder: Path) -> dict[str, Case]:
-    """The runs by name; their network, pictures and flagfiles are written into the folder."""
+    """The runs by name; their network, images and flagfiles are written into the folder."""
     onnx = write_onnx(tiny_graph(size=32), folder / "tiny.onnx")
     network = (f"--onnx={onnx}", "--preprocessing=none")
     invert = (*network, "--layers=conv2_1", "--save_every=5")
-    (folder / "pictures").mkdir(exist_ok=True)
+    (folder / "images").mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     for number in range(12):
         coarse = Image.fromarray(rng.integers(0, 255, (4, 4, 3), np.uint8))
-        coarse.resize((36, 32), Image.Resampling.BICUBIC).save(folder / "pictures" / f"{number}.png")
+        coarse.resize((36, 32), Image.Resampling.BICUBIC).save(folder / "images" / f"{number}.png")
     for name, more in (("one", "--tv_weight=0.05"), ("two", "--init=noise")):
         text = "".join(f"{flag}\n" for flag in (*invert, more))
         (folder / f"{name}.flags").write_text(f"# The tiny network, {name}\n{text}")
@@ -67,11 +67,9 @@ def cases(folder: Path) -> dict[str, Case]:
         Case("style, two scales", ("--experiment=style", *network, *style, "--steps=120", "--save_every=5")),
         Case(
             "decoder",
-            ("--experiment=train_decoder", *network, f"--data={folder / 'pictures'}", *decoder, "--epochs=10"),
+            ("--experiment=train_decoder", *network, f"--data={folder / 'images'}", *decoder, "--epochs=10"),
         ),
-        Case(
-            "three pictures", (*invert, "--steps=300", "--tv_weight=0.05", f"--pictures=chelsea,{folder}/pictures/1.png,rocket")
-        ),
+        Case("three images", (*invert, "--steps=300", "--tv_weight=0.05", f"--image=chelsea,{folder}/images/1.png,rocket")),
         Case(
             "suite of two",
             ("--experiment=suite", f"--questions={folder / 'one.flags'},{folder / 'two.flags'}", "--steps=300"),
@@ -157,7 +155,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> bool
 
 
 def lines(folder: Path) -> int:
-    """Lines of metrics in a run, or in all runs of a suite or of several pictures."""
+    """Lines of metrics in a run, or in all runs of a suite or of several images."""
     count = 0
     for path in (folder / "metrics.jsonl", *folder.glob("*/metrics.jsonl"), *folder.glob("*/*/metrics.jsonl")):
         with contextlib.suppress(OSError):
@@ -180,14 +178,14 @@ def has_checkpoint(folder: Path) -> bool:
     return any(folder.rglob("ckpt-*.index"))
 
 
-def check_pictures(folder: Path) -> int:
-    """Asserts that each picture under a final name is whole, and gives how many there are."""
+def check_images(folder: Path) -> int:
+    """Asserts that each image under a final name is whole, and gives how many there are."""
     paths = [path for path in folder.rglob("*.png") if not path.name.startswith(".")]
     for path in paths:
-        with Image.open(path) as picture:
-            picture.verify()
-        with Image.open(path) as picture:
-            picture.load()
+        with Image.open(path) as image:
+            image.verify()
+        with Image.open(path) as image:
+            image.load()
     return len(paths)
 
 
@@ -202,7 +200,7 @@ def files(folder: Path) -> Iterator[Path]:
 def check_same(found: Path, whole: Path) -> None:
     """Asserts that a run that was killed is, byte for byte, the one that was not, with nothing left over."""
     assert sorted(files(found)) == sorted(files(whole))
-    check_pictures(found)
+    check_images(found)
     for name in files(whole):
         one, other = found / name, whole / name
         if name.suffix in (".png", ".jsonl", ".flags", ".diff"):

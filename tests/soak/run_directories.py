@@ -1,5 +1,6 @@
 """Hostile run directories: what is read of them before any work, and the report that is made of them."""
 
+import importlib
 import json
 import os
 import random
@@ -10,10 +11,12 @@ import numpy as np
 
 from tests.soak import Row, flag_files, hostile
 from tfinvert import cli
+from tfinvert.experiments.invert import Settings
 from tfinvert.images import files as images
 from tfinvert.reports import charts, sheet
 from tfinvert.runs.directory import RunDirectory
-from tfinvert.settings import config
+from tfinvert.runs.summary import describe_inversion
+from tfinvert.settings import flagfiles
 
 CASES = 600
 LIMITED = True
@@ -34,9 +37,9 @@ def soak(scale: float = 1.0) -> list[Row]:
 
 
 def prepare() -> None:
-    """Loads what draws reports, before cases are watched."""
-    from tfinvert.experiments import report, suite  # noqa: F401
-
+    """Imports what makes reports, before cases are watched."""
+    for name in ("tfinvert.experiments.report", "tfinvert.reports.page"):
+        importlib.import_module(name)
     charts.lines({"a": ([0, 1], [1.0, 2.0])}, "y", log=True)
 
 
@@ -44,16 +47,16 @@ def _made(folder: Path) -> dict[str, bytes]:
     """The files of a finished run."""
     if not MADE:
         run = RunDirectory(folder / "made")
-        settings = config.Config(size=(16, 16), steps=40)
+        settings = Settings(size=(16, 16), steps=40)
         info = {"experiment": "invert", "network": "vgg16-bn", "weights": "random", "pool": "avg", "image": "astronaut"}
         info["layers"] = {"conv3_1": {"receptive_field": [24, 24]}}
         names = "psnr ssim normalized_feature_error mv2016_error mv2015_error seconds steps_per_second peak_memory_mb"
         result = dict.fromkeys(names.split(), 1.5)
-        run.create(config.flagfile(settings), {**info, "result": result}, resume=False)
+        run.create(flagfiles.text(settings), {**info, "result": result}, resume=False)
         for step in range(0, 41, 10):
             line = {"step": step, "loss": 9.0 / (step + 1), "learning_rate": 0.1, "conv3_1": 1.0, "tv": 0.1, "psnr": 9.0 + step}
             run.append_metrics(line)
-            images.save(run.picture_path(step), np.full((16, 16, 3), step / 50))
+            images.save(run.image_path(step), np.full((16, 16, 3), step / 50))
         for path in (run.target, run.final):
             images.save(path, np.random.default_rng(0).random((16, 16, 3)))
         MADE.update({str(p.relative_to(run.path)): p.read_bytes() for p in run.path.rglob("*") if p.is_file()})
@@ -183,9 +186,9 @@ def _read(rng: random.Random, folder: Path) -> str:
     if kind == 3:
         run.create(text, {}, resume=False)
     elif run.is_finished(text):
-        run.summary()
+        describe_inversion(run.read_info())
     run.rewind(rng.choice((0, 15)))
-    run.pictures()
+    run.step_images()
     sheet.write(run, run.read_info())
     charts.write_curves(run)
     return "accepted"

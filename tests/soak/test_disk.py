@@ -6,11 +6,12 @@ import pytest
 
 from tests.soak.disk import CannotTryError, Rig, fill, tmpfs
 from tests.soak.programs import PLAIN
-from tfinvert.experiments import invert, train_decoder
+from tfinvert.decoders.callbacks import WriteScalars
+from tfinvert.runs import tensorboard
 from tfinvert.runs.directory import RunDirectory
-from tfinvert.settings.config import Config
 
 
+@pytest.mark.slow
 def test_a_run_on_a_full_disk_ends_with_a_line_and_goes_on(runs):
     try:
         assert Rig(runs).full_disk(PLAIN).startswith("tfinvert: ")
@@ -18,15 +19,15 @@ def test_a_run_on_a_full_disk_ends_with_a_line_and_goes_on(runs):
         pytest.skip(str(error))
 
 
-def of_a_run(disk, steps):
-    picture = np.zeros((1, 8, 8, 3), np.float32)
-    with invert._tensorboard(Config(layers=("a",), tensorboard=True), RunDirectory(disk)) as log:
+def write_events_of_a_run(disk, steps):
+    image = np.zeros((1, 8, 8, 3), np.float32)
+    with tensorboard.writer(RunDirectory(disk)) as log:
         for step in steps:
-            log({"step": step, "loss": 1.0}, picture)
+            log({"step": step, "loss": 1.0}, image)
 
 
-def of_a_training(disk, steps):
-    scalars = train_decoder._Scalars(str(disk / "tensorboard"), write_graph=False)
+def write_events_of_a_training(disk, steps):
+    scalars = WriteScalars(str(disk / "tensorboard"), write_graph=False)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     scalars.set_model(model)
@@ -40,11 +41,11 @@ def until_full(disk):
     yield from range(1, 2000)
 
 
-@pytest.mark.parametrize("events", [of_a_run, of_a_training])
-def test_events_for_tensorboard_on_a_full_disk_are_an_error_of_the_disk(events, tmp_path):
+@pytest.mark.parametrize("write_events", [write_events_of_a_run, write_events_of_a_training])
+def test_events_for_tensorboard_on_a_full_disk_are_an_error_of_the_disk(write_events, tmp_path):
     try:
         with tmpfs(tmp_path / "disk", megabytes=1) as disk, pytest.raises(OSError, match="No space left on device") as caught:
-            events(disk, until_full(disk))
+            write_events(disk, until_full(disk))
     except CannotTryError as error:
         pytest.skip(str(error))
     assert caught.value.strerror == "No space left on device"

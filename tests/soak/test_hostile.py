@@ -5,8 +5,10 @@ import random
 
 import pytest
 
-from tests.soak import checkpoints, downloads, flag_files, hostile, onnx_files, pictures, run_directories, wrong
-from tfinvert.networks.conversion import convert
+from tests.soak import checkpoints, downloads, draws, flag_files, hostile, image_files, onnx_files, run_directories, wrong
+from tfinvert.networks.conversion.request import Request
+from tfinvert.networks.conversion.request_graph import cut_graph
+from tfinvert.networks.onnx import shapes
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs atheris, for Linux on x86_64")
 
@@ -20,17 +22,18 @@ def test_whole_onnx_files_are_read(tmp_path):
     for number, data in enumerate(dict.fromkeys(onnx_files.sources())):
         path = tmp_path / f"{number}.onnx"
         path.write_bytes(data)
-        request = convert.Request(None, str(path), "0" * 64, "pretrained", (), None, "avg", "torch")
-        part, layers = convert.cut_graph(request)
-        assert part.shapes().keys() >= set(layers.values())
+        request = Request(None, str(path), "0" * 64, "pretrained", (), None, "avg", "torch")
+        part, layers = cut_graph(request)
+        assert shapes(part).keys() >= set(layers.values())
 
 
+@pytest.mark.slow
 def test_runs_of_onnx_files():
     onnx_files.whole(1)
 
 
-def test_pictures():
-    assert pictures.soak(200 / pictures.CASES)
+def test_image_files():
+    assert image_files.soak(200 / image_files.CASES)
 
 
 def test_flag_files():
@@ -41,6 +44,7 @@ def test_run_directories():
     assert run_directories.soak(8 / run_directories.CASES)
 
 
+@pytest.mark.slow
 def test_checkpoints():
     assert checkpoints.soak(30 / checkpoints.CASES)
 
@@ -51,18 +55,18 @@ def test_downloads():
 
 def test_draws_are_the_bytes_that_are_given_and_then_random():
     data = random.Random(1).randbytes(20)
-    whole, changed = hostile.Drawn(data), hostile.Drawn(bytes(2) + data[2:])
+    whole, changed = draws.Drawn(data), draws.Drawn(bytes(2) + data[2:])
     assert whole.random() == int.from_bytes(data[:2], "little") / 2**16
     assert changed.random() == 0.0
     assert [whole.getrandbits(8) for _ in range(18)] == [changed.getrandbits(8) for _ in range(18)] == list(data[2:])
-    assert whole.randbytes(100) == hostile.Drawn(data).randbytes(100) != changed.randbytes(100)
+    assert whole.randbytes(100) == draws.Drawn(data).randbytes(100) != changed.randbytes(100)
 
 
 def test_changed_draws_begin_to_differ_where_the_case_was_made():
     data, rng = random.Random(1).randbytes(128), random.Random(0)
     firsts = []
     for _ in range(200):
-        other = hostile.changed(data, 10, rng)
+        other = draws.changed(data, 10, rng)
         assert len(other) == 128
         firsts += [place for place in range(128) if other[place] != data[place]][:1]
     assert set(firsts) == set(range(10))

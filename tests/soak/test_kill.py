@@ -2,10 +2,13 @@
 
 import signal
 
+import pytest
+
 from tests.soak.kill import Harness
 from tests.soak.programs import PLAIN
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(runs, monkeypatch):
     monkeypatch.setattr("tests.soak.kill.AGAIN", 0.0)
     harness = Harness(runs, seed=1)

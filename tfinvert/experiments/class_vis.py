@@ -1,195 +1,279 @@
-"""What a network takes for a class, or what a channel or a neuron answers to: pictures that make it as large as can be."""
+"""Make images of what the network takes for a class, or of what a channel or a neuron responds to.
+
+Example:
+  >>> import tfinvert
+  >>> tfinvert.class_vis("gorilla").targets[0]["probability"] > 0.99
+  True
+"""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import functools
 import time
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from tfinvert import images as image_files
 from tfinvert.errors import InputError
-from tfinvert.images import files as images
-from tfinvert.images import parameterizations, transforms
-from tfinvert.networks.classifier import Classifier, flat
-from tfinvert.networks.conversion.convert import Conversion
-from tfinvert.networks.names import SCORES
-from tfinvert.networks.network import Network, load
-from tfinvert.objectives import attacks as adversarial
-from tfinvert.objectives import terms
-from tfinvert.optimization import precision
-from tfinvert.optimization.step import Optimization
-from tfinvert.reports import sheet
-from tfinvert.runs import provenance
-from tfinvert.runs.directory import RunDirectory
-from tfinvert.runs.recording import drive
-from tfinvert.settings.config import ClassVisConfig, flagfile
+from tfinvert.networks import imagenet
+from tfinvert.runs.result import Result
+from tfinvert.settings.fields import changed, define, setting
+from tfinvert.settings.groups import NetworkSettings, ResumableSettings
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfinvert.networks.network import Network
+    from tfinvert.objectives.terms import Term
+    from tfinvert.runs.directory import RunDirectory
+
+RATES = {"course": 25.0, "fourier": 0.05}
 
 
-def run(config: ClassVisConfig, conversion: Conversion, run_dir: RunDirectory | None = None) -> dict[str, Any]:
-    """Makes a picture for each class, or each channel, of the config, all in one batch.
+@define
+class Settings(ResumableSettings, NetworkSettings):
+    """What is made, and how"""
 
-    Args:
-      config: its settings.
-      conversion: the network with the layers that `config.needed_layers` names.
-      run_dir: where to write; None to write nothing.
+    positional: ClassVar[tuple[str, ...]] = ("classes", "network")
+    weights_stay = True
+    # The defaults are those of CS231n, assignment 3, with its six classes.
+    model: str = changed(NetworkSettings, "model", default="squeezenet1.1")
+    classes: tuple[str, ...] = setting(
+        default=("tarantula", "tick", "Yorkshire terrier", "oboe", "gorilla", "hourglass"),
+        doc="The classes to visualize, by name, index or WordNet id.",
+        aliases=("class",),
+    )
+    layers: tuple[str, ...] = setting(default=(), doc="A layer whose --channels are visualized instead of classes.")
+    channels: tuple[int, ...] = setting(
+        default=(), doc="The channels of --layers to visualize, separated by commas.", at_least=0
+    )
+    neuron: bool = setting(default=False, doc="Visualize only the neuron in the middle of each channel.")
+    recipe: str = setting(
+        default="course",
+        doc="course: normalized ascent on pixels, with jitter and blur. fourier: Adam on a decorrelated spectrum, seen through "
+        "jitter, rotations and changes of size.",
+        choices=tuple(RATES),
+    )
+    steps: int = setting(default=100, doc="Number of steps.", at_least=1)
+    learning_rate: float | None = setting(
+        default=None, doc="Step size. Default: 25 for the course's recipe, 0.05 for fourier.", above=0
+    )
+    l2_weight: float = setting(
+        default=1e-3, doc="Weight of the sum of squares in normalized pixels, in the course's recipe.", at_least=0
+    )
+    jitter: int = setting(
+        default=17,
+        doc="Number of places along each axis at which the network may see the image, another one in each step.",
+        at_least=1,
+    )
+    blur_every: int = setting(
+        default=10, doc="Number of steps between blurs in the course's recipe. 0 means no blur.", at_least=0
+    )
+    blur_deviation: float = setting(default=0.5, doc="Standard deviation of that blur, in pixels.", above=0)
 
-    Returns:
-      `image`: float32 [targets, height, width, 3] in [0, 1]; `targets`: for each what it is and how large it became; and the
-      other figures of run.json.
+    def check(self) -> None:
+        super().check()
+        if len(self.layers) > 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; --experiment=class_vis expects one, with --channels")
+        if bool(self.layers) != bool(self.channels):
+            raise InputError("--layers and --channels go together, as in --layers=fire8 --channels=12,40; else give --classes")
+        if self.neuron and not self.layers:
+            raise InputError("--neuron expects a layer and its channels, as in --layers=fire8 --channels=12,40")
+        if not (self.layers or self.classes):
+            raise InputError("--classes is empty; expected at least one, such as gorilla")
+        for name in self.classes:
+            imagenet.find(name)
 
-    Raises:
-      InputError: a class, a layer or the network cannot be used.
-      NonFiniteLossError: the loss became NaN or infinite.
+    def layers_needed(self) -> tuple[str, ...]:
+        return self.layers or ("scores",)
+
+    def rate(self) -> float:
+        """The learning rate; the recipe's own where none is given."""
+        return RATES[self.recipe] if self.learning_rate is None else self.learning_rate
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ClassVisResult(Result):
+    """Images of classes, channels or neurons.
+
+    Attributes:
+      targets: for each image what it shows, its `index`, the `score` that it reached, and the `probability` of a class.
+      network: the name of the network.
+      seconds: the time that the images took.
+      peak_memory_mb: the largest resident memory of the process.
     """
-    precision.grow_gpu_memory()
-    network = load(conversion.result(), config.network_name())
-    (layer,) = config.needed_layers()
-    indices, labels = _targets(config, network)
-    term = score_term(layer, indices, config.neuron)
+
+    targets: tuple[dict[str, Any], ...]
+    network: str
+    seconds: float
+    peak_memory_mb: float
+
+    def figures(self) -> dict[str, Any]:
+        return {"targets": list(self.targets), "seconds": self.seconds, "peak_memory_mb": self.peak_memory_mb}
+
+    def write(self, directory: RunDirectory, info: dict[str, Any]) -> None:
+        """Writes each image, and sheet.png with all of them."""
+        from tfinvert.reports import sheet
+
+        cells = []
+        for row, (target, image) in enumerate(zip(self.targets, self.images, strict=True)):
+            path = directory.images / f"class-{row:02d}.png"
+            image_files.save(path, image)
+            reached = f"probability {target['probability']:.4f}" if "probability" in target else f"{target['score']:.3g}"
+            cells.append((path, f"{target['target']}: {reached}"))
+        recipe = f"{self.settings['recipe']}, {self.settings['steps']} steps"
+        header = [f"{self.network}: what it takes for each, {recipe}", f"weights: {self.weights}"]
+        columns = 3 if len(cells) in (3, 5, 6, 9) else 4
+        sheet.write_side_by_side(directory.sheet, header, cells, min(len(cells), columns))
+
+
+def check(settings: Settings, network: Network) -> None:
+    """Refuses classes and channels that the network does not have, and neurons where they have no place in the image."""
+    (layer,) = settings.layers_needed()
+    shape = network.layer(layer).shape
+    if not settings.layers:
+        imagenet.indices(settings.classes, shape[-1])
+    for channel in settings.channels:
+        if channel >= shape[-1]:
+            raise InputError(f"--channels={channel} is beyond --layers={layer}; expected 0 to {shape[-1] - 1}")
+    if settings.neuron and len(shape) != 3:
+        raise InputError(f"--layers={layer} has no place in the image; --neuron expects features [height, width, channels]")
+
+
+def run(settings: Settings, network: Network, directory: RunDirectory | None, progress: bool) -> ClassVisResult:
+    """Makes an image for each class or channel of the settings, all in one batch."""
+    import tensorflow as tf
+
+    from tfinvert.networks import classifier
+    from tfinvert.objectives import attacks, terms
+    from tfinvert.runs import provenance
+
     started = time.perf_counter()
-    with contextlib.ExitStack() as stack:
-        if run_dir is not None:
-            stack.enter_context(run_dir.locked())
-            described = provenance.describe(config, network, conversion.request, np.zeros((1, *network.size, 3), np.float32))
-            info = {name: value for name, value in described.items() if not name.startswith("image")}
-            # The course's recipe takes seconds, and starts again.
-            run_dir.create(flagfile(config), info, resume=config.resume and config.recipe == "fourier")
-        if config.recipe == "course":
-            image = _course(config, network, term, len(indices), run_dir)
-        else:
-            image = _fourier(config, network, term, len(indices), run_dir)
-        image = adversarial.as_written(image)
-        features = network.model(tf.constant(image), training=False)
-        reached = -term.value(tf.constant(image), features).numpy()
-        found: list[dict[str, Any]] = [
-            {"target": label, "index": index, "score": float(score)}
-            for label, index, score in zip(labels, indices, reached, strict=True)
-        ]
-        if not config.layers:
-            probabilities = tf.nn.softmax(flat(features[SCORES])).numpy()
-            for row, one in enumerate(found):
-                one["probability"] = float(probabilities[row, one["index"]])
-        figures: dict[str, Any] = {
-            "targets": found,
-            "seconds": time.perf_counter() - started,
-            "peak_memory_mb": provenance.peak_memory_mb(),
-        }
-        if run_dir is not None:
-            _finish(config, run_dir, network, image, figures)
-    return {**figures, "image": image, "weights": network.weights_origin}
-
-
-def score_term(layer: str, indices: list[int], neuron: bool = False) -> terms.Term:
-    """The term that makes each picture's own class score, or its own channel, large; it is minus that.
-
-    Args:
-      layer: `scores`, or a layer [batch, classes] or [batch, h, w, channels], whose channel is averaged over its positions.
-      indices: the class or channel of each picture.
-      neuron: the channel in the middle of the picture alone.
-    """
-
-    def value(image: tf.Tensor, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        found = features[layer]
-        if neuron:
-            height, width = found.shape[1:3]
-            found = found[:, height // 2, width // 2]
-        return -tf.gather(flat(found), tf.constant(indices), axis=1, batch_dims=1)
-
-    return terms.Term("score", 1.0, value, (layer,))
+    (layer,) = settings.layers_needed()
+    indices, labels = _targets(settings, network)
+    term = terms.score(layer, indices, neuron=settings.neuron)
+    recipe = _course if settings.recipe == "course" else _fourier
+    unrounded, history = recipe(settings, network, term, len(indices), directory, progress)
+    image = attacks.as_written(unrounded)
+    features = network.cut((layer,))(tf.constant(image), training=False)
+    scores = -term.value(tf.constant(image), features).numpy()
+    targets: list[dict[str, Any]] = [
+        {"target": label, "index": index, "score": float(score)}
+        for label, index, score in zip(labels, indices, scores, strict=True)
+    ]
+    if not settings.layers:
+        probabilities = tf.nn.softmax(classifier.flat(features[layer])).numpy()
+        for row, target in enumerate(targets):
+            target["probability"] = float(probabilities[row, target["index"]])
+    return ClassVisResult(
+        images=image,
+        targets=tuple(targets),
+        network=network.name,
+        weights=network.weights,
+        history=history,
+        settings=dataclasses.asdict(settings),
+        seconds=time.perf_counter() - started,
+        peak_memory_mb=provenance.peak_memory_mb(),
+    )
 
 
 def course_step(image: tf.Tensor, gradient: tf.Tensor, length: float, weight: float) -> tf.Tensor:
-    """A step of normalized ascent along d (score - weight ||X||^2) / dX, then back to what a picture can be.
+    """A step of normalized ascent along d (score - weight ||X||^2) / dX, and back to values that an image can have.
 
-    CS231n, assignment 3: X <- X + length g / ||g||_2 in units of ImageNet's deviation from its mean, each picture by itself,
-    then clamped to black and white.
+    CS231n, assignment 3: X <- X + length g / ||g||_2 in units of ImageNet's standard deviation from its mean, for each image by
+    itself, and then clamped to black and white.
 
     Args:
       image: [batch, H, W, 3] in [0, 1].
-      gradient: of the score, to the image.
+      gradient: the gradient of the score with respect to the image.
       length, weight: as above.
     """
-    deviation = np.asarray(images.COLOR_DEVIATION, np.float32)
-    along = gradient * deviation - 2 * weight * images.normalized(image)
+    import tensorflow as tf
+
+    deviation = np.asarray(image_files.COLOR_DEVIATION, np.float32)
+    along = gradient * deviation - 2 * weight * image_files.normalized(image)
     norm = tf.sqrt(tf.reduce_sum(tf.square(along), axis=[1, 2, 3], keepdims=True))
     return tf.clip_by_value(image + length * along / tf.maximum(norm, 1e-30) * deviation, 0.0, 1.0)
 
 
-def _course(config: ClassVisConfig, network: Network, term: terms.Term, count: int, run_dir: RunDirectory | None) -> np.ndarray:
-    """Normalized ascent from noise with jitter that is undone, and a blur every few steps."""
-    noise = np.random.default_rng(config.seed).standard_normal((count, *network.size, 3))
-    image = np.clip(noise * images.COLOR_DEVIATION + images.MEAN_COLOR, 0, 1).astype(np.float32)
+def _course(
+    settings: Settings, network: Network, term: Term, count: int, directory: RunDirectory | None, progress: bool
+) -> tuple[np.ndarray, tuple[dict[str, Any], ...]]:
+    """Normalized ascent from noise, with jitter that is undone, and a blur every few steps: the images, and lines of metrics.
+
+    It takes seconds, so that it has no checkpoints and no progress bar.
+    """
+    import tensorflow as tf
+
+    from tfinvert.images import transforms
+
+    model = network.cut(settings.layers_needed())
+    noise = np.random.default_rng(settings.seed).standard_normal((count, *network.size, 3))
+    image = np.clip(noise * image_files.COLOR_DEVIATION + image_files.MEAN_COLOR, 0, 1).astype(np.float32)
 
     @tf.function
     def update(image: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(image)
-            seen = transforms.jitter(image, config.jitter, config.seed, step)
-            losses = term.value(image, network.model(seen, training=False))
-        return course_step(image, -tape.gradient(losses, image), config.rate(), config.l2_weight), losses
+            seen = transforms.jitter(image, settings.jitter, settings.seed, step)
+            losses = term.value(image, model(seen, training=False))
+        return course_step(image, -tape.gradient(losses, image), settings.rate(), settings.l2_weight), losses
 
-    for step in range(config.steps):
+    lines: list[dict[str, Any]] = []
+    for step in range(settings.steps):
         moved, losses = update(tf.constant(image), tf.constant(step, tf.int64))
-        if run_dir is not None and step % config.save_every == 0:
-            _log(run_dir, step, losses.numpy(), config.rate())
+        if step % settings.save_every == 0:
+            loss = float(losses.numpy().sum())
+            lines.append({"step": step, "loss": loss, "learning_rate": settings.rate(), "score": loss})
+            if directory is not None:
+                directory.append_metrics(lines[-1])
         image = moved.numpy()
-        if config.blur_every and step % config.blur_every == 0:
-            image = images.blurred(image, config.blur_deviation)
-    return image
+        if settings.blur_every and step % settings.blur_every == 0:
+            image = image_files.blurred(image, settings.blur_deviation)
+    return image, tuple(lines)
 
 
 def _fourier(
-    config: ClassVisConfig, network: Network, term: terms.Term, count: int, run_dir: RunDirectory | None
-) -> np.ndarray:
-    """Adam on a decorrelated spectrum, the network looking through random transforms."""
-    start = [parameterizations.initial_image("grey", network.size, config.seed + number) for number in range(count)]
-    optimization = Optimization(
-        network.model,
-        [term],
+    settings: Settings, network: Network, term: Term, count: int, directory: RunDirectory | None, progress: bool
+) -> tuple[np.ndarray, tuple[dict[str, Any], ...]]:
+    """Adam on a decorrelated spectrum, the network looking through random transforms: the images, and lines of metrics."""
+    import keras
+
+    from tfinvert.images import parameterizations, transforms
+    from tfinvert.optimization import solver, state
+    from tfinvert.runs import recording
+
+    problem = state.Problem(
+        network.cut(settings.layers_needed()),
+        (term,),
         parameterizations.fourier(network.size),
-        np.concatenate(start),
-        keras.optimizers.Adam(config.rate(), epsilon=1e-8),
-        transforms.robust(config.jitter, config.seed),
+        functools.partial(keras.optimizers.Adam, settings.rate(), epsilon=1e-8),
+        transforms.robust(settings.jitter, settings.seed),
     )
-    drive(optimization, config.steps, config.save_every, run_dir, resume=config.resume, label="class_vis").raise_if_any()
-    return optimization.image()
+    start = [image_files.initial_image("grey", network.size, settings.seed + number) for number in range(count)]
+    variables = state.init(problem, np.concatenate(start))
+    (outcome,) = recording.record(
+        solver.Solver([problem], [variables]),
+        [recording.Recording(directory)],
+        settings.steps,
+        settings.save_every,
+        resume=settings.resume,
+        label="class_vis",
+        progress=progress,
+    )
+    outcome.raise_if_any()
+    history = outcome.lines if directory is None else tuple(directory.read_metrics())
+    return state.current_image(problem, variables), history
 
 
-def _targets(config: ClassVisConfig, network: Network) -> tuple[list[int], list[str]]:
+def _targets(settings: Settings, network: Network) -> tuple[list[int], list[str]]:
     """The classes or channels, and what they are called."""
-    if not config.layers:
-        classifier = Classifier(network)
-        indices = classifier.indices(config.classes)
-        return indices, [classifier.name(index) for index in indices]
-    (layer,) = config.layers
-    shape = network.layers[layer].shape
-    for channel in config.channels:
-        if channel >= shape[-1]:
-            raise InputError(f"--channels={channel} is beyond --layers={layer}; expected 0 to {shape[-1] - 1}")
-    if config.neuron and len(shape) != 3:
-        raise InputError(f"--layers={layer} has no place in the picture; --neuron expects features [height, width, channels]")
-    what = "neuron" if config.neuron else "channel"
-    return list(config.channels), [f"{layer}, {what} {channel}" for channel in config.channels]
-
-
-def _log(run_dir: RunDirectory, step: int, losses: np.ndarray, rate: float) -> None:
-    run_dir.append_metrics({"step": step, "loss": float(losses.sum()), "learning_rate": rate, "score": float(losses.sum())})
-
-
-def _finish(
-    config: ClassVisConfig, run_dir: RunDirectory, network: Network, image: np.ndarray, figures: dict[str, Any]
-) -> None:
-    cells = []
-    for row, found in enumerate(figures["targets"]):
-        path = run_dir.images / f"class-{row:02d}.png"
-        images.save(path, image[row])
-        reached = f"probability {found['probability']:.4f}" if "probability" in found else f"{found['score']:.3g}"
-        cells.append((path, f"{found['target']}: {reached}"))
-    header = [f"{network.name}: what it takes for each, {config.recipe}, {config.steps} steps"]
-    header.append(f"weights: {network.weights_origin}")
-    sheet.write_side_by_side(run_dir.sheet, header, cells, min(len(cells), 3 if len(cells) in (3, 5, 6, 9) else 4))
-    run_dir.write_info({**run_dir.read_info(), "result": figures})  # the last: it says that the run is finished
+    (layer,) = settings.layers_needed()
+    if not settings.layers:
+        count = network.layer(layer).shape[-1]
+        indices = imagenet.indices(settings.classes, count)
+        return indices, [imagenet.name(index, count) for index in indices]
+    what = "neuron" if settings.neuron else "channel"
+    return list(settings.channels), [f"{layer}, {what} {channel}" for channel in settings.channels]

@@ -1,191 +1,164 @@
-"""The same features inverted three ways: by optimization, by a decoder, and by optimization from what the decoder gives."""
+"""Invert the same features three ways: by optimization, by a decoder, and by optimization from what the decoder gives."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import tensorflow as tf
 
-from tfinvert import metrics
-from tfinvert.decoders import data as pictures
-from tfinvert.decoders import model as decoders
-from tfinvert.decoders.model import Encoder
-from tfinvert.images import files as images
-from tfinvert.images import parameterizations
-from tfinvert.networks.conversion import convert
-from tfinvert.networks.network import Network, load
-from tfinvert.optimization import precision, presets
-from tfinvert.optimization.step import run_optimization
-from tfinvert.reports import sheet
-from tfinvert.runs import provenance
-from tfinvert.runs.directory import RunDirectory
-from tfinvert.settings.config import CompareDecodersConfig, Config, flagfile
+from tfinvert import images as image_files
+from tfinvert.decoders.encoder import describe_encoder
+from tfinvert.decoders.files import complete_settings, encoder_of, load_decoder
+from tfinvert.errors import InputError
+from tfinvert.runs.result import Result
+from tfinvert.settings.fields import changed, define, setting
+from tfinvert.settings.groups import HomeworkNetworkSettings, ImageSettings, NetworkSettings, RunSettings, is_array
+from tfinvert.settings.inversion import InversionSettings, Resolved
 
-WAYS = ("optimization", "decoder", "from the decoder")
-COLUMNS = ("layer", "picture", "way", "steps", "psnr", "ssim", "image_error", "feature_error", "seconds")
+if TYPE_CHECKING:
+    from tfinvert.networks.network import Network
+    from tfinvert.runs.directory import RunDirectory
+
+OF_DECODERS = "Default: what the decoders were trained with."
 
 
-def run(config: CompareDecodersConfig, run_dir: RunDirectory) -> list[dict[str, Any]]:
-    """Inverts each picture from each decoder's layer; writes the figure, the table and the pictures.
+@define
+class Settings(RunSettings, ImageSettings, HomeworkNetworkSettings):
+    """The comparison"""
 
-    Returns:
-      The rows of the table: layer, picture, way, steps, PSNR in dB, SSIM, image error ||x - x0|| over the mean distance of two
-      photographs (Dosovitskiy & Brox 2016), feature error ||phi(x) - phi0||^2 / ||phi0||^2, seconds per picture; for the
-      third way also `steps_to_psnr` and `steps_to_feature_loss`, after how many steps it is as good as the first is in the
-      end, None where it is not.
+    positional: ClassVar[tuple[str, ...]] = ("image", "decoders")
+    model: str = changed(NetworkSettings, "model", default="vgg16-bn", doc=f"A network of the ONNX model zoo. {OF_DECODERS}")
+    decoders: tuple[str, ...] = setting(
+        default=(),
+        doc="What --decoder of decode takes, several separated by commas, each for another layer of one network.",
+        file=True,
+    )
+    layers: tuple[str, ...] = setting(default=(), doc=f"The layer of each decoder. {OF_DECODERS}")
+    steps: int = setting(default=300, doc="Number of steps of the optimization that starts from grey.", at_least=1)
+    learning_rate: float | None = changed(InversionSettings, "learning_rate", default=None)
+    tv_weight: float | None = changed(InversionSettings, "tv_weight", default=None)
+    fewer_steps: int = setting(
+        default=5, doc="The optimization that starts from the decoded image makes this many times fewer steps.", at_least=1
+    )
+    warm_rate: float = setting(
+        default=0.6, doc="Factor of the learning rate for the optimization from the decoded image.", above=0
+    )
 
-    Raises:
-      InputError: a decoder is for another encoder, or a picture or the network cannot be used.
-      NonFiniteLossError: an optimization diverged.
+    @classmethod
+    def complete(cls, values: dict[str, Any]) -> dict[str, Any]:
+        decoders = values.get("decoders", ())
+        decoders = [decoders] if isinstance(decoders, str) else decoders
+        return super().complete(complete_settings(values, decoders) if decoders else values)
+
+    def check(self) -> None:
+        super().check()
+        if not self.decoders or len(self.layers) != len(self.decoders):
+            raise InputError(
+                f"--decoders names {len(self.decoders)} decoders for {len(self.layers)} layers; expected at least one, "
+                "each for a layer of its own"
+            )
+        if len(set(self.layers)) < len(self.layers):
+            raise InputError(f"--layers names a layer twice: {', '.join(self.layers)}; give one decoder for each")
+        self.inversion(self.layers[0])
+
+    def inversion(self, layer: str) -> InversionSettings:
+        """The settings of the optimization that starts from grey, for one layer."""
+        return InversionSettings(
+            layers=(layer,),
+            seed=self.seed,
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            tv_weight=self.tv_weight,
+            schedule="cosine",  # for both starts, however many steps they make
+        )
+
+    def warm(self, cold: Resolved) -> Resolved:
+        """The settings of the optimization that starts from the decoded image: fewer and smaller steps."""
+        steps = max(cold.steps // self.fewer_steps, 1)
+        return dataclasses.replace(cold, steps=steps, learning_rate=cold.learning_rate * self.warm_rate)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DecoderComparison(Result):
+    """How the three ways compare; `images` are those that were inverted.
+
+    Attributes:
+      rows: as `comparison.compare_inversions` gives them, for all layers.
+      table: the rows in Markdown, with the means over the images.
+      inversions: (layer, way) -> float32 [n, height, width, 3].
     """
-    precision.grow_gpu_memory()
-    names = config.pictures or (config.image,)
+
+    rows: tuple[dict[str, Any], ...]
+    table: str
+    inversions: dict[tuple[str, str], np.ndarray]
+
+    def figures(self) -> dict[str, Any]:
+        return {"rows": list(self.rows)}
+
+    def write(self, directory: RunDirectory, info: dict[str, Any]) -> None:
+        """Writes the images, table.md, and sheet.png with a row for each layer and image; adds `decoders` to run.json."""
+        from tfinvert.reports import sheet
+
+        rows = {(row["layer"], row["image"], row["way"]): row for row in self.rows}
+        names = list(dict.fromkeys(row["image"] for row in self.rows))
+        ways = list(dict.fromkeys(way for _, way in self.inversions))
+        for number, target in enumerate(self.images):
+            image_files.save(directory.images / f"target-{number}.png", target)
+        cells = []
+        for layer in dict.fromkeys(layer for layer, _ in self.inversions):
+            for number, name in enumerate(names):
+                cells.append((directory.images / f"target-{number}.png", f"{name}, from {layer}"))
+                for place, way in enumerate(ways):
+                    row = rows[layer, name, way]
+                    path = directory.images / f"{layer.replace('/', '_')}-{number}-{place}.png"
+                    image_files.save(path, self.inversions[layer, way][number])
+                    steps = f", {row['steps']} steps" if row["steps"] else ""
+                    cells.append((path, f"{way}{steps}: {row['psnr']:.1f} dB"))
+        directory.write_table(self.table)
+        info["decoders"] = list(self.settings["decoders"])
+        second = f"weights: {self.weights}; {self.settings['pool']} pooling; {', '.join(self.settings['decoders'])}"
+        sheet.write_side_by_side(
+            directory.sheet, [f"{info['network']}: one inversion, three ways", second], cells, 1 + len(ways)
+        )
+
+
+def prepare(settings: Settings, network: Network) -> None:
+    """Refuses decoders for other layers or networks, and starts the conversions: the network is cut to each layer by itself."""
+    for source, layer in zip(settings.decoders, settings.layers, strict=True):
+        request = dataclasses.replace(network.request, layers=(layer,))
+        encoder_of(source).refuse_request(settings, request, source)
+    for layer in settings.layers:
+        network.prepare((layer,))
+
+
+def run(settings: Settings, network: Network, images: np.ndarray) -> DecoderComparison:
+    """Inverts each image from each decoder's layer."""
+    from tfinvert.decoders.comparison import compare_inversions, format_table, invert_three_ways
+    from tfinvert.optimization import presets
+
+    names = settings.image if is_array(settings.image) else list(image_files.expand(settings.image).values())
     rows: list[dict[str, Any]] = []
-    with run_dir.locked():
-        started = False
-        for source, layer in zip(config.decoders, config.layers, strict=True):
-            with convert.Conversion(convert.request_for(config, (layer,))) as conversion:
-                network = load(conversion.result(), config.network_name())
-                own = Encoder.of(config, network.layers[layer], network.size, conversion.request)
-                decoders.encoder_of(source).refuse_other(dataclasses.asdict(own), source)
-                targets = np.concatenate([images.load(name, network.size) for name in names])
-                if not started:
-                    info = provenance.describe(config, network, conversion.request, targets)
-                    run_dir.create(
-                        flagfile(config), {**info, "image": ", ".join(names), "decoders": config.decoders}, resume=False
-                    )
-                    for number, target in enumerate(targets):
-                        images.save(run_dir.images / f"target-{number}.png", target)
-                    distance = _mean_distance(network.size)
-                    started = True
-                info["layers"] |= {layer: dataclasses.asdict(network.layers[layer])}
-                rows += _compared(config, run_dir, network, layer, source, targets, distance)
-        for row in rows:
-            row["picture"] = names[row["picture"]]
-        run_dir.write_info({**info, "result": {"rows": rows}})
-        run_dir.write_table(_table(rows))
-        _write_sheet(config, run_dir, info, rows, names)
-    return rows
+    inverted: dict[tuple[str, str], np.ndarray] = {}
+    for source, name in zip(settings.decoders, settings.layers, strict=True):
+        layer = network.layer(name)
+        decode = load_decoder(source, describe_encoder(settings, layer, network.size, network.request))
+        cold = presets.resolve(settings.inversion(name), {name: layer}, network.size)
+        model = network.cut((name,))
+        inversions = invert_three_ways(model, name, decode, images, cold, settings.warm(cold))
+        inverted |= {(name, way): inversion.images for way, inversion in inversions.items()}
+        rows += compare_inversions(model, name, inversions, images, names)
+    return DecoderComparison(
+        images=images,
+        rows=tuple(rows),
+        table=format_table(rows),
+        inversions=inverted,
+        weights=network.weights,
+        settings=dataclasses.asdict(settings),
+    )
 
 
-def _compared(
-    config: CompareDecodersConfig,
-    run_dir: RunDirectory,
-    network: Network,
-    layer: str,
-    source: str,
-    targets: np.ndarray,
-    distance: float,
-) -> list[dict[str, Any]]:
-    encode = tf.function(lambda given: network.model(given, training=False)[layer])
-    wanted = encode(tf.constant(targets)).numpy()
-    decode = decoders.load(source)
-    decode(wanted)  # traced before it is timed
-    began = time.perf_counter()
-    decoded = np.clip(decode(wanted), 0, 1).astype(np.float32)
-    instant = time.perf_counter() - began
-    grey = np.concatenate([parameterizations.initial_image("grey", network.size, config.seed)] * len(targets))
-    settings = presets.at_depth(config.inversion(layer), {layer: network.layers[layer]}, network.size)
-    fewer = config.warm(settings)
-    cold = _optimized(settings, network, wanted, targets, grey)
-    warm = _optimized(fewer, network, wanted, targets, decoded)
-    found = {
-        WAYS[0]: (cold["image"], settings.steps, cold["seconds"]),
-        WAYS[1]: (decoded, 0, instant),
-        WAYS[2]: (warm["image"], fewer.steps, warm["seconds"] + instant),
-    }
-    rows: list[dict[str, Any]] = []
-    for way, (pictures_found, steps, seconds) in found.items():
-        features = encode(tf.constant(pictures_found)).numpy()
-        for number, (one, target) in enumerate(zip(pictures_found, targets, strict=True)):
-            images.save(run_dir.images / f"{layer.replace('/', '_')}-{number}-{WAYS.index(way)}.png", one)
-            row = {
-                "layer": layer,
-                "picture": number,
-                "way": way,
-                "steps": steps,
-                "psnr": min(metrics.psnr(one, target), 200.0),
-                "ssim": metrics.ssim(one, target),
-                "image_error": float(np.linalg.norm(one - target)) / distance,
-                "feature_error": metrics.normalized_feature_error(features[number], wanted[number]),
-                "seconds": seconds / len(targets),
-            }
-            if way == WAYS[2]:
-                row["steps_to_psnr"] = _first(warm["psnr"][:, number] >= cold["psnr"][-1, number])
-                row["steps_to_feature_loss"] = _first(warm["features"] <= cold["features"][-1])
-            rows.append(row)
-    return rows
-
-
-def _optimized(
-    config: Config, network: Network, wanted: np.ndarray, targets: np.ndarray, initial: np.ndarray
-) -> dict[str, Any]:
-    """All pictures at once: the best images, seconds, and by step each one's PSNR and the sum of their feature losses."""
-    optimization = run_optimization(config, network.model, {config.layers[0]: tf.constant(wanted)}, initial)
-    quality, losses = [], []
-    watching = 0.0
-    began = time.perf_counter()
-    for snapshot in optimization.run(config.steps):
-        if snapshot.image is not None:
-            stopped = time.perf_counter()
-            quality.append([min(metrics.psnr(*pair), 200.0) for pair in zip(snapshot.image, targets, strict=True)])
-            losses.append(snapshot.terms[config.layers[0]])
-            watching += time.perf_counter() - stopped
-    seconds = time.perf_counter() - began - watching
-    best = np.clip(optimization.best_image(), 0, 1)
-    return {"image": best, "seconds": seconds, "psnr": np.array(quality), "features": np.array(losses)}
-
-
-def _first(reached: np.ndarray) -> int | None:
-    return int(np.argmax(reached)) if reached.any() else None
-
-
-def _mean_distance(size: tuple[int, int]) -> float:
-    """The mean Euclidean distance of two photographs, over all pairs of scikit-image's."""
-    names = (*pictures.TRAINING_SAMPLES, *pictures.HELD_OUT_SAMPLES)
-    found = pictures.Pictures([images.sample(name) for name in names], size).centers() / np.float32(255)
-    pairs = [(i, j) for i in range(len(found)) for j in range(i)]
-    return float(np.mean([np.linalg.norm(found[i] - found[j]) for i, j in pairs]))
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a table in Markdown, with the mean over the pictures of each layer and way."""
-    lines = [f"| {' | '.join(COLUMNS)} | as good after |", f"|{'---|' * (len(COLUMNS) + 1)}"]
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["layer"], row["way"]), []).append(row)
-        lines.append(_line(row))
-    for (layer, way), group in groups.items():
-        if len(group) > 1:
-            numbers = {name: float(np.mean([row[name] for row in group])) for name in COLUMNS[4:]}
-            lines.append(_line({"layer": layer, "picture": "mean", "way": way, "steps": group[0]["steps"], **numbers}))
-    return "\n".join(lines) + "\n"
-
-
-def _line(row: dict[str, Any]) -> str:
-    cells = [f"{row[name]:.4g}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS]
-    after = row.get("steps_to_psnr")
-    return f"| {' | '.join(cells)} | {'' if after is None else f'{after} steps'} |"
-
-
-def _write_sheet(
-    config: CompareDecodersConfig,
-    run_dir: RunDirectory,
-    info: dict[str, Any],
-    rows: list[dict[str, Any]],
-    names: tuple[str, ...],
-) -> None:
-    cells = []
-    for layer in config.layers:
-        for number, name in enumerate(names):
-            cells.append((run_dir.images / f"target-{number}.png", f"{name}, from {layer}"))
-            for place, way in enumerate(WAYS):
-                row = next(r for r in rows if (r["layer"], r["picture"], r["way"]) == (layer, name, way))
-                steps = f", {row['steps']} steps" if row["steps"] else ""
-                path = run_dir.images / f"{layer.replace('/', '_')}-{number}-{place}.png"
-                cells.append((path, f"{way}{steps}: {row['psnr']:.1f} dB"))
-    second = f"weights: {info['weights']}; {config.pool} pooling; {', '.join(config.decoders)}"
-    sheet.write_side_by_side(run_dir.sheet, [f"{info['network']}: one inversion, three ways", second], cells, 1 + len(WAYS))
+def summarize(info: dict[str, Any], directory: RunDirectory) -> str:
+    """The table, and where it is."""
+    table = directory.table.read_text(encoding="utf-8")
+    return f"{table}table: {directory.table}\nimages: {directory.sheet}, {directory.images}"

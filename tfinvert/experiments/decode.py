@@ -1,63 +1,108 @@
-"""Invert a picture in one pass: its features, through a trained decoder."""
+"""Invert an image in one pass: its features, through a trained decoder."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import tensorflow as tf
 
+from tfinvert import images as image_files
 from tfinvert import metrics
-from tfinvert.decoders import model as decoders
-from tfinvert.decoders.model import Encoder
-from tfinvert.images import files as images
-from tfinvert.networks.conversion.convert import Conversion
-from tfinvert.networks.network import load
-from tfinvert.optimization import precision
-from tfinvert.reports import sheet
-from tfinvert.runs import provenance
-from tfinvert.runs.directory import RunDirectory
-from tfinvert.settings.config import DecodeConfig, flagfile
+from tfinvert.decoders.encoder import describe_encoder
+from tfinvert.decoders.files import complete_settings, encoder_of, load_decoder
+from tfinvert.errors import InputError
+from tfinvert.runs.result import Result
+from tfinvert.settings.fields import changed, define, setting
+from tfinvert.settings.groups import HomeworkNetworkSettings, NetworkSettings, OneImageSettings, RunSettings
 
-TIMED = 10  # passes
+if TYPE_CHECKING:
+    from tfinvert.networks.network import Network
+    from tfinvert.runs.directory import RunDirectory
+
+TIMED_PASSES = 10
+OF_DECODER = "Default: what the decoder was trained with."
 
 
-def run(config: DecodeConfig, conversion: Conversion, run_dir: RunDirectory) -> np.ndarray:
-    """Decodes the features of a picture; writes it and its figures.
+@define
+class Settings(RunSettings, OneImageSettings, HomeworkNetworkSettings):
+    """The decoder"""
 
-    Returns:
-      The picture, float32 [height, width, 3], RGB in [0, 1].
+    positional: ClassVar[tuple[str, ...]] = ("image", "decoder")
+    model: str = changed(NetworkSettings, "model", default="vgg16-bn", doc=f"A network of the ONNX model zoo. {OF_DECODER}")
+    decoder: str = setting(
+        default="", doc="A run directory of --experiment=train_decoder, or its decoder.keras or decoder.onnx.", file=True
+    )
+    layers: tuple[str, ...] = setting(default=(), doc=f"The layer whose features are decoded. {OF_DECODER}")
 
-    Raises:
-      InputError: the decoder is for another encoder, or cannot be read; the picture cannot be used.
+    @classmethod
+    def complete(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return super().complete(complete_settings(values, [values["decoder"]]) if values.get("decoder") else values)
+
+    def check(self) -> None:
+        super().check()
+        if not self.decoder:
+            raise InputError("--experiment=decode expects --decoder, a run of --experiment=train_decoder or its file")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DecodeResult(Result):
+    """A decoded image.
+
+    Attributes:
+      target: the image whose features were decoded, float32 [height, width, 3].
+      decoder: where the decoder is.
+      psnr: in dB.
+      seconds_per_image: through encoder and decoder.
     """
-    precision.grow_gpu_memory()
-    network = load(conversion.result(), config.network_name())
-    (layer,) = network.layers.values()
-    own = Encoder.of(config, layer, network.size, conversion.request)
-    decoders.encoder_of(config.decoder).refuse_other(dataclasses.asdict(own), config.decoder)
-    decode = decoders.load(config.decoder)
-    target = images.load(config.image, network.size)
-    encode = tf.function(lambda picture: network.model(picture, training=False)[layer.name])
-    wanted = encode(tf.constant(target)).numpy()
-    found = np.clip(decode(wanted), 0, 1).astype(np.float32)
+
+    target: np.ndarray
+    decoder: str
+    psnr: float
+    ssim: float
+    normalized_feature_error: float
+    seconds_per_image: float
+
+    def write(self, directory: RunDirectory, info: dict[str, Any]) -> None:
+        """Writes target.png, final.png and sheet.png."""
+        from tfinvert.reports import sheet
+
+        image_files.save(directory.target, self.target)
+        image_files.save(directory.final, self.image)
+        info["decoder"] = self.decoder
+        sheet.write(directory, info)
+
+
+def prepare(settings: Settings, network: Network) -> None:
+    """Refuses a decoder for another layer or network, and starts the conversion."""
+    request = dataclasses.replace(network.request, layers=settings.layers)
+    encoder_of(settings.decoder).refuse_request(settings, request, settings.decoder)
+    network.prepare(settings.layers)
+
+
+def run(settings: Settings, network: Network, images: np.ndarray) -> DecodeResult:
+    """Decodes the features of an image."""
+    import tensorflow as tf
+
+    from tfinvert.decoders.evaluation import LARGEST_PSNR, build_encode
+
+    layer = network.layer(settings.layers[0])
+    decode = load_decoder(settings.decoder, describe_encoder(settings, layer, network.size, network.request))
+    encode = build_encode(network.cut(settings.layers), layer.name)
+    features = encode(tf.constant(images)).numpy()
+    decoded = np.clip(decode(features), 0, 1).astype(np.float32)
     started = time.perf_counter()
-    for _ in range(TIMED):
-        decode(encode(tf.constant(target)).numpy())
-    seconds = (time.perf_counter() - started) / TIMED
-    with run_dir.locked():
-        info = provenance.describe(config, network, conversion.request, target)
-        run_dir.create(flagfile(config), info, resume=False)
-        images.save(run_dir.target, target)
-        images.save(run_dir.final, found)
-        result = {
-            "psnr": min(metrics.psnr(found, target), 200.0),
-            "ssim": metrics.ssim(found, target),
-            "normalized_feature_error": metrics.normalized_feature_error(encode(tf.constant(found)).numpy(), wanted),
-            "seconds_per_picture": seconds,
-        }
-        info |= {"decoder": config.decoder, "result": result}
-        sheet.write(run_dir, info)
-        run_dir.write_info(info)
-    return found[0]
+    for _ in range(TIMED_PASSES):
+        decode(encode(tf.constant(images)).numpy())
+    seconds = (time.perf_counter() - started) / TIMED_PASSES
+    return DecodeResult(
+        images=decoded,
+        target=images[0],
+        decoder=settings.decoder,
+        weights=network.weights,
+        psnr=min(metrics.psnr(decoded, images), LARGEST_PSNR),
+        ssim=metrics.ssim(decoded, images),
+        normalized_feature_error=metrics.normalized_feature_error(encode(tf.constant(decoded)).numpy(), features),
+        seconds_per_image=seconds,
+    )

@@ -1,12 +1,32 @@
-"""Print the diffs of the homework: from flags/baseline.flags to each question's complete configuration."""
+"""Print the diffs of the homework, from flags/baseline.flags to each question's complete settings."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from tfinvert.settings.questions import BASELINE, Baseline, Question, diff
+import dataclasses
+
+from tfinvert.experiments.suite import Settings as SuiteSettings
+from tfinvert.experiments.suite import questions
+from tfinvert.settings.fields import define
 
 
-def run(baseline: Baseline, questions: Sequence[Question]) -> None:
-    """Prints the diffs, one after the other; `patch` takes them as they are."""
-    for question in questions:
-        if question.name != BASELINE:
-            print(diff(baseline, question), end="")
+@define
+class Settings(SuiteSettings):
+    """The questions"""
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffResult:
+    """The diffs, by question; `patch` takes them as they are."""
+
+    diffs: dict[str, str]
+
+    def summary(self) -> str:
+        """The diffs, one after the other."""
+        return "".join(self.diffs.values()).rstrip("\n")
+
+
+def run(settings: Settings) -> DiffResult:
+    """Computes the diffs."""
+    baseline = questions.read_baseline()
+    selected = [question for question in settings.find_questions() if question.name != questions.BASELINE]
+    return DiffResult({question.name: questions.diff(baseline, question) for question in selected})

@@ -1,167 +1,250 @@
-"""Change a photograph until the network takes it for something else."""
+"""Change an image until the network takes it for something else.
+
+Example:
+  >>> import tfinvert
+  >>> result = tfinvert.fool("chelsea", classes="gorilla", attack="pgd", bound=2)
+  >>> result.targets[0]["fooled"]
+  True
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import tensorflow as tf
 
+from tfinvert import images as image_files
 from tfinvert.errors import InputError
-from tfinvert.images import files as images
-from tfinvert.networks.classifier import Classifier, of_classes
-from tfinvert.networks.conversion.convert import Conversion
-from tfinvert.networks.network import load
-from tfinvert.objectives import attacks as adversarial
-from tfinvert.optimization import precision
-from tfinvert.reports import sheet
-from tfinvert.runs import provenance
-from tfinvert.runs.directory import RunDirectory
-from tfinvert.settings.config import FoolConfig, flagfile
+from tfinvert.networks import imagenet
+from tfinvert.runs.result import Result
+from tfinvert.settings.fields import changed, define, setting
+from tfinvert.settings.groups import NetworkSettings, OneImageSettings, RunSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfinvert.networks.network import Network
+    from tfinvert.runs.directory import RunDirectory
 
 
-def run(
-    config: FoolConfig, conversion: Conversion, run_dir: RunDirectory | None = None, picture: np.ndarray | None = None
-) -> dict[str, Any]:
-    """Fools the network into each class of the config, from the same picture, all in one batch.
+@define
+class Settings(RunSettings, OneImageSettings, NetworkSettings):
+    """The attack"""
 
-    Args:
-      config: its settings.
-      conversion: the network with its layer `scores`.
-      run_dir: where to write; None to write nothing.
-      picture: [1, height, width, 3] in [0, 1]; None to read `config.image`.
+    positional: ClassVar[tuple[str, ...]] = ("image", "classes", "network")
+    weights_stay = True
+    # The defaults are the constants of CS231n, assignment 3.
+    model: str = changed(NetworkSettings, "model", default="squeezenet1.1")
+    classes: tuple[str, ...] = setting(
+        default=("stingray",),
+        doc="The classes that the image is to be taken for, by name, index or WordNet id; each gives one image. "
+        "An empty value means any other class than now.",
+        aliases=("class",),
+    )
+    attack: str = setting(
+        default="gradient",
+        doc="gradient: steps along the gradient of the score, as in CS231n. fgsm: one signed step. pgd: many, within --bound.",
+        choices=("gradient", "fgsm", "pgd"),
+    )
+    steps: int = setting(
+        default=100, doc="The largest number of steps. The attack stops when the network is fooled.", at_least=1
+    )
+    learning_rate: float = setting(
+        default=1.0, doc="The length of a step: in normalized pixels for gradient, in levels of 1/255 for pgd.", above=0
+    )
+    bound: float = setting(
+        default=8.0,
+        doc="How far fgsm and pgd may move any value, in levels of 1/255. The image file keeps to it.",
+        at_least=1,
+        at_most=255,
+    )
 
-    Returns:
-      `image`: float32 [targets, height, width, 3], rounded to 8 bits as it is written; `original`, likewise, one picture;
-      and the figures of run.json.
+    def check(self) -> None:
+        super().check()
+        for name in self.classes:
+            imagenet.find(name)
 
-    Raises:
-      InputError: the picture, a class or the network cannot be used.
+    def layers_needed(self) -> tuple[str, ...]:
+        return ("scores",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FoolResult(Result):
+    """Fooling images, rounded to 8 bits as they are written.
+
+    Attributes:
+      original_image: float32 [height, width, 3], rounded likewise.
+      original: name, index and probability of the class that the network sees in it.
+      targets: for each image its target, whether it `fooled` the network, after how many `steps`, the probabilities before and
+        after, and the `largest_change` in levels of 1/255.
+      network: the name of the network.
+      attack: the name of the attack.
+      seconds: the time that the attack took.
+      peak_memory_mb: the largest resident memory of the process.
     """
-    precision.grow_gpu_memory()
-    network = load(conversion.result(), config.network_name())
-    classifier = Classifier(network)
-    if picture is None:
-        picture = images.load(config.image, network.size)
-    started = time.perf_counter()
-    picture = adversarial.as_written(picture)
-    before = classifier.probabilities(picture)[0]
-    source = int(before.argmax())
-    targets = classifier.indices(config.classes)
-    if source in targets:
-        raise InputError(f"the network takes the picture for {classifier.name(source)!r} already; expected another --class")
-    rows = max(len(targets), 1)
-    # Without a target, what the network sees now is to shrink.
-    ascended, sign = (targets, 1.0) if targets else ([source], -1.0)
-    original = np.repeat(picture, rows, axis=0)
-    attack = _attack(config, classifier, ascended, sign)
-    image, steps = original, np.zeros(rows, int)
-    bound = None if config.attack == "gradient" else config.bound
-    for _ in range(1 if config.attack == "fgsm" else config.steps):
-        still = ~_fooled(classifier, adversarial.as_written(image, original, bound), targets, source)
-        if not still.any():
-            break
-        image = np.where(still[:, None, None, None], attack(image, original), image)
-        steps += still
-    written = adversarial.as_written(image, original, bound)
-    after = classifier.probabilities(written)
-    fooled = _fooled(classifier, written, targets, source)
-    found = []
-    for row in range(rows):
-        seen = int(after[row].argmax())
-        target = targets[row] if targets else seen
-        found.append(
-            {
-                "target": classifier.name(target),
-                "target_index": target,
-                "fooled": bool(fooled[row]),
-                "steps": int(steps[row]),
-                "probability_before": float(before[target]),
-                "probability_after": float(after[row, target]),
-                "seen": classifier.name(seen),
-                "largest_change": int(adversarial.largest_change(written, original)[row]),
-                "l2_change": float(np.linalg.norm(written[row] - original[row])),
+
+    original_image: np.ndarray
+    original: dict[str, Any]
+    targets: tuple[dict[str, Any], ...]
+    network: str
+    attack: str
+    seconds: float
+    peak_memory_mb: float
+
+    @property
+    def fooled(self) -> str:
+        """How many of the images fool the network."""
+        return f"{sum(target['fooled'] for target in self.targets)} of {len(self.targets)}"
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "original": self.original,
+            "fooled": self.fooled,
+            "targets": list(self.targets),
+            "seconds": self.seconds,
+            "peak_memory_mb": self.peak_memory_mb,
+        }
+
+    def write(self, directory: RunDirectory, info: dict[str, Any]) -> None:
+        """Writes the original, each fooling image, the difference, and ten times the difference; sheet.png with all of them."""
+        from tfinvert.reports import sheet
+
+        image_files.save(directory.target, self.original_image)
+        cells = []
+        for row, (target, image) in enumerate(zip(self.targets, self.images, strict=True)):
+            difference = image - self.original_image
+            before = "" if target["fooled"] else f"still {target['seen']}; "
+            after = f"{target['target']} {target['probability_after']:.3f} (from {target['probability_before']:.0e})"
+            parts = {
+                "fooled": (image, before + after),
+                "difference": (0.5 + difference, f"difference: {target['largest_change']}/255 at most"),
+                "difference-x10": (0.5 + 10 * difference, f"difference x 10; {target['steps']} steps"),
             }
-        )
-    figures: dict[str, Any] = {
-        "original": {"name": classifier.name(source), "index": source, "probability": float(before[source])},
-        "fooled": f"{int(fooled.sum())} of {rows}",
-        "targets": found,
-        "seconds": time.perf_counter() - started,
-        "peak_memory_mb": provenance.peak_memory_mb(),
-    }
-    if run_dir is not None:
-        _write(config, conversion, run_dir, classifier, (picture[0], written), figures)
-    return {**figures, "image": written, "original_image": picture[0], "weights": network.weights_origin}
+            cells.append((directory.target, f"{self.original['name']} {self.original['probability']:.3f}"))
+            for name, (content, caption) in parts.items():
+                path = directory.images / f"{row:02d}-{name}.png"
+                image_files.save(path, content)
+                cells.append((path, caption))
+        header = [f"{self.network}: fooled {self.fooled} ({self.attack}); probabilities below", f"weights: {self.weights}"]
+        sheet.write_side_by_side(directory.sheet, header, cells, 4)
 
 
-def _attack(config: FoolConfig, classifier: Classifier, classes: list[int], sign: float):
-    """One update of all pictures: (image, original) -> image."""
+def check(settings: Settings, network: Network, images: np.ndarray) -> None:
+    """Refuses classes that the network does not have, and the one that it sees in the image."""
+    from tfinvert.networks import classifier
+    from tfinvert.objectives import attacks
 
-    def grows(image: tf.Tensor) -> tf.Tensor:
-        scores = classifier.scores if config.attack == "gradient" else lambda x: tf.nn.log_softmax(classifier.scores(x))
-        return sign * of_classes(scores, classes)(image)
+    (seen,) = classifier.probabilities(network.cut(settings.layers_needed()), attacks.as_written(images))
+    if (source := int(seen.argmax())) in imagenet.indices(settings.classes, len(seen)):
+        name = imagenet.name(source, len(seen))
+        raise InputError(f"the network takes the image for {name!r} already; expected another --class")
+
+
+def run(settings: Settings, network: Network, images: np.ndarray) -> FoolResult:
+    """Fools the network into each class of the settings, from the same image, all in one batch."""
+    from tfinvert.networks import classifier
+    from tfinvert.objectives import attacks
+    from tfinvert.runs import provenance
+
+    started = time.perf_counter()
+    model = network.cut(settings.layers_needed())
+    image = attacks.as_written(images)
+    before = classifier.probabilities(model, image)[0]
+    source, targets = int(before.argmax()), imagenet.indices(settings.classes, len(before))
+    original = np.repeat(image, max(len(targets), 1), axis=0)
+    written, steps = _fooling(settings, model, original, targets, source)
+    after = classifier.probabilities(model, written)
+    fooled = _is_fooled(after, targets, source)
+    described = tuple(
+        _described(row, targets[row] if targets else int(after[row].argmax()), before, after, written, original)
+        | {"fooled": bool(fooled[row]), "steps": int(steps[row])}
+        for row in range(len(written))
+    )
+    return FoolResult(
+        images=written,
+        original_image=image[0],
+        original={"name": imagenet.name(source, len(before)), "index": source, "probability": float(before[source])},
+        targets=described,
+        network=network.name,
+        attack=settings.attack,
+        weights=network.weights,
+        settings=dataclasses.asdict(settings),
+        seconds=time.perf_counter() - started,
+        peak_memory_mb=provenance.peak_memory_mb(),
+    )
+
+
+def _fooling(
+    settings: Settings, model: keras.Model, original: np.ndarray, targets: list[int], source: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The images as they are written, and the number of steps that each took."""
+    from tfinvert.networks import classifier
+    from tfinvert.objectives import attacks
+
+    step = _attack_step(settings, model, targets or [source], 1.0 if targets else -1.0)
+    bound = None if settings.attack == "gradient" else settings.bound
+    image, steps = original, np.zeros(len(original), int)
+    for _ in range(1 if settings.attack == "fgsm" else settings.steps):
+        seen = classifier.probabilities(model, attacks.as_written(image, original, bound))
+        left = ~_is_fooled(seen, targets, source)
+        if not left.any():
+            break
+        image = np.where(left[:, None, None, None], step(image, original), image)
+        steps += left
+    return attacks.as_written(image, original, bound), steps
+
+
+def _attack_step(
+    settings: Settings, model: keras.Model, classes: list[int], sign: float
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """One update of all images: (image, original) -> image. Without a target, what the network sees now is to shrink."""
+    import tensorflow as tf
+
+    from tfinvert.networks import classifier
+    from tfinvert.objectives import attacks
+
+    scores = classifier.class_scores(model)
+    grown = scores if settings.attack == "gradient" else lambda image: tf.nn.log_softmax(scores(image))
+    own_score = classifier.of_classes(grown, classes)
 
     @tf.function
     def slope(image: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(image)
-            total = tf.reduce_sum(grows(image))
+            total = tf.reduce_sum(sign * own_score(image))
         return tape.gradient(total, image)
 
-    def update(image: np.ndarray, original: np.ndarray) -> np.ndarray:
+    def step(image: np.ndarray, original: np.ndarray) -> np.ndarray:
         gradient = slope(tf.constant(image)).numpy()
-        if config.attack == "gradient":
-            return adversarial.normalized_ascent(image, gradient, config.learning_rate)
-        step = config.bound if config.attack == "fgsm" else config.learning_rate
-        return adversarial.signed_step(image, gradient, original, step, config.bound)
+        if settings.attack == "gradient":
+            return attacks.normalized_ascent(image, gradient, settings.learning_rate)
+        length = settings.bound if settings.attack == "fgsm" else settings.learning_rate
+        return attacks.signed_step(image, gradient, original, length, settings.bound)
 
-    return update
+    return step
 
 
-def _fooled(classifier: Classifier, written: np.ndarray, targets: list[int], source: int) -> np.ndarray:
-    """Whether the network takes each picture, as it is written, for its target, or for anything but what it was, [rows]."""
-    seen = classifier.probabilities(written).argmax(axis=1)
+def _is_fooled(probabilities: np.ndarray, targets: list[int], source: int) -> np.ndarray:
+    """Whether each image is taken for its target, or, without targets, for anything but what it was; [rows]."""
+    seen = probabilities.argmax(axis=1)
     return seen == np.asarray(targets) if targets else seen != source
 
 
-def _write(
-    config: FoolConfig,
-    conversion: Conversion,
-    run_dir: RunDirectory,
-    classifier: Classifier,
-    pictures: tuple[np.ndarray, np.ndarray],
-    figures: dict[str, Any],
-) -> None:
-    """Original, fooled, their difference, ten times it; run.json says what the network sees in the files read back."""
-    network = classifier.network
-    original, written = pictures
-    cells = []
-    with run_dir.locked():
-        described = provenance.describe(config, network, conversion.request, original[None])
-        run_dir.create(flagfile(config), described, resume=False)
-        images.save(run_dir.target, original)
-        seen = figures["original"]
-        for row, (found, fooled) in enumerate(zip(figures["targets"], written, strict=True)):
-            path = run_dir.images / f"{row:02d}-fooled.png"
-            images.save(path, fooled)
-            again = int(classifier.probabilities(images.load(path, network.size)).argmax())
-            found["fools_when_read_back"] = found["fooled"] and classifier.name(again) == found["seen"]
-            difference = fooled - original
-            still = "" if found["fooled"] else f"still {found['seen']}; "
-            captions = {
-                "fooled": f"{still}{found['target']} {found['probability_after']:.3f} (from {found['probability_before']:.0e})",
-                "difference": f"difference: {found['largest_change']}/255 at most",
-                "difference-x10": f"difference x 10; {found['steps']} steps",
-            }
-            images.save(run_dir.images / f"{row:02d}-difference.png", 0.5 + difference)
-            images.save(run_dir.images / f"{row:02d}-difference-x10.png", 0.5 + 10 * difference)
-            cells.append((run_dir.target, f"{seen['name']} {seen['probability']:.3f}"))
-            cells += [(run_dir.images / f"{row:02d}-{part}.png", caption) for part, caption in captions.items()]
-        header = [
-            f"{network.name}: fooled {figures['fooled']} ({config.attack}); probabilities below",
-            f"weights: {network.weights_origin}",
-        ]
-        sheet.write_side_by_side(run_dir.sheet, header, cells, 4)
-        run_dir.write_info({**run_dir.read_info(), "result": figures})
+def _described(
+    row: int, target: int, before: np.ndarray, after: np.ndarray, written: np.ndarray, original: np.ndarray
+) -> dict[str, Any]:
+    """What run.json says about an image."""
+    from tfinvert.objectives import attacks
+
+    return {
+        "target": imagenet.name(target, len(before)),
+        "target_index": target,
+        "probability_before": float(before[target]),
+        "probability_after": float(after[row, target]),
+        "seen": imagenet.name(int(after[row].argmax()), len(before)),
+        "largest_change": int(attacks.largest_change(written, original)[row]),
+        "l2_change": float(np.linalg.norm(written[row] - original[row])),
+    }

@@ -1,144 +1,245 @@
-"""Where a network looks: which pixels the score of a class depends on, by five methods."""
+"""Show which pixels a class score depends on, by five methods.
+
+Example:
+  >>> import tfinvert
+  >>> result = tfinvert.saliency("chelsea", classes="tabby", methods="smoothgrad")
+  >>> result.maps["smoothgrad"].shape
+  (1, 224, 224)
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import tensorflow as tf
 
+from tfinvert import images as image_files
 from tfinvert.errors import InputError
-from tfinvert.images import files as images
-from tfinvert.networks.classifier import Classifier, flat, of_classes
-from tfinvert.networks.conversion.convert import Conversion
-from tfinvert.networks.names import SCORES
-from tfinvert.networks.network import guided, head, load
-from tfinvert.objectives import saliency as attribution
-from tfinvert.optimization import precision
-from tfinvert.reports import sheet
-from tfinvert.runs import provenance
-from tfinvert.runs.directory import RunDirectory
-from tfinvert.settings.config import SaliencyConfig, flagfile
+from tfinvert.networks import imagenet
+from tfinvert.runs.result import Result
+from tfinvert.settings.fields import changed, define, setting
+from tfinvert.settings.groups import ImageSettings, NetworkSettings, RunSettings
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfinvert.networks.network import Network
+    from tfinvert.runs.directory import RunDirectory
+
+METHODS = ("gradient", "smoothgrad", "integrated", "guided", "grad_cam")
 
 
-def run(
-    config: SaliencyConfig, conversion: Conversion, run_dir: RunDirectory | None = None, pictures: np.ndarray | None = None
-) -> dict[str, Any]:
-    """Makes the maps of a batch of pictures, and the figure.
+@define
+class Settings(RunSettings, ImageSettings, NetworkSettings):
+    """The maps"""
 
-    Args:
-      config: its settings.
-      conversion: the network with the layers `scores` and, for Grad-CAM, the one of the config.
-      run_dir: where to write; None to write nothing.
-      pictures: [batch, height, width, 3] in [0, 1]; None to read those of the config.
+    positional: ClassVar[tuple[str, ...]] = ("image", "network")
+    weights_stay = True
+    model: str = changed(NetworkSettings, "model", default="squeezenet1.1")
+    classes: tuple[str, ...] = setting(
+        default=(),
+        doc="The class whose score is explained, by name, index or WordNet id; or one for each image. "
+        "Default: what the network sees in each image.",
+        aliases=("class",),
+    )
+    methods: tuple[str, ...] = setting(default=METHODS, doc=f"The maps to make: {', '.join(METHODS)}.", choices=METHODS)
+    layers: tuple[str, ...] = setting(default=("last",), doc="The layer of Grad-CAM. last is the one before the last pooling.")
+    samples: int = setting(default=32, doc="Number of noisy copies for SmoothGrad.", at_least=1)
+    noise: float = setting(
+        default=0.15, doc="Standard deviation of SmoothGrad's noise, as a fraction of the image's range.", above=0
+    )
+    integration_parts: int = setting(
+        default=64,
+        doc="Number of parts of the path of integrated gradients. It is doubled until the attributions add up to 1 %.",
+        at_least=1,
+    )
 
-    Returns:
-      `maps`: method -> float32 [batch, height, width], at least 0; `classes`: their indices; and the figures of run.json.
+    def check(self) -> None:
+        super().check()
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise InputError(f"--methods is {','.join(self.methods)!r}; expected some of {', '.join(METHODS)}, each once")
+        if len(self.layers) != 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; Grad-CAM expects one")
+        for name in self.classes:
+            imagenet.find(name)
 
-    Raises:
-      InputError: a picture, a class or the network cannot be used.
+    def layers_needed(self) -> tuple[str, ...]:
+        return ("scores", *(self.layers if "grad_cam" in self.methods else ()))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SaliencyResult(Result):
+    """Saliency maps.
+
+    Attributes:
+      maps: method -> float32 [n, height, width], at least 0.
+      classes: index, name and probability of the class of each image.
+      network: the name of the network.
+      seconds: the time that the maps took.
+      peak_memory_mb: the largest resident memory of the process.
+      completeness_error: for each image, |sum of integrated gradients - score difference| / |score difference|.
+      integration_parts: the number of parts of the path that this took.
     """
-    precision.grow_gpu_memory()
-    converted = conversion.result()
-    network = load(converted, config.network_name())
-    classifier = Classifier(network)
-    names = config.pictures or (config.image,)
-    if pictures is None:
-        pictures = images.load_same_size(names, network.size)
-    image = tf.constant(pictures)
+
+    maps: dict[str, np.ndarray]
+    classes: tuple[dict[str, Any], ...]
+    network: str
+    seconds: float
+    peak_memory_mb: float
+    completeness_error: tuple[float, ...] = ()
+    integration_parts: int | None = None
+
+    def figures(self) -> dict[str, Any]:
+        integrated = {}
+        if self.integration_parts is not None:
+            integrated = {
+                "completeness_error": list(self.completeness_error),
+                "integration_parts": self.integration_parts,
+            }
+        return {
+            "classes": list(self.classes),
+            **integrated,
+            "seconds": self.seconds,
+            "peak_memory_mb": self.peak_memory_mb,
+        }
+
+    def write(self, directory: RunDirectory, info: dict[str, Any]) -> None:
+        """Writes images, maps and overlays; maps.npz with the numbers; sheet.png with all of them."""
+        from tfinvert.reports import sheet
+
+        cells = []
+        for number, image in enumerate(self.images):
+            seen = self.classes[number]
+            shown = {"image": (image, f"{seen['name']}, probability {seen['probability']:.3f}")}
+            for method, values in self.maps.items():
+                shown[method] = (image_files.heat(values[number]), method.replace("_", " "))
+            for method, values in self.maps.items():
+                overlay = image_files.overlay(image, values[number])
+                shown[f"{method}-overlay"] = (overlay, f"{method.replace('_', ' ')}, overlay")
+            paths = {name: directory.images / f"{number:02d}-{name}.png" for name in shown}
+            for name, (content, caption) in shown.items():
+                image_files.save(paths[name], content)
+                cells.append((paths[name], caption))
+            cells.insert(-len(self.maps), (paths["image"], ""))  # the image again, before its overlays
+        directory.save_arrays(self.maps)
+        header = [f"{self.network}: what the class score depends on", f"weights: {self.weights}"]
+        sheet.write_side_by_side(directory.sheet, header, cells, len(self.maps) + 1)
+
+
+def check(settings: Settings, network: Network, images: np.ndarray) -> None:
+    """Refuses classes that the network does not have, and a layer that Grad-CAM cannot use."""
+    classes = imagenet.indices(settings.classes, network.layer("scores").shape[-1])
+    if len(classes) not in (0, 1, len(images)):
+        raise InputError(f"--classes names {len(classes)} classes for {len(images)} images; expected one, or one for each")
+    for name in settings.layers_needed()[1:]:
+        if len(network.layer(name).shape) != 3:
+            raise InputError(
+                f"--layers={name} has no place in the image; Grad-CAM expects a layer of features [height, width, channels]"
+            )
+
+
+def run(settings: Settings, network: Network, images: np.ndarray) -> SaliencyResult:
+    """Makes the maps of a batch of images."""
+    import tensorflow as tf
+
+    from tfinvert.networks import classifier
+    from tfinvert.runs import provenance
+
     started = time.perf_counter()
-    probabilities = classifier.probabilities(image)
-    classes = classifier.indices(config.classes) or [int(index) for index in probabilities.argmax(axis=1)]
-    if len(classes) == 1:
-        classes *= len(pictures)
-    if len(classes) != len(pictures):
-        raise InputError(f"--class names {len(classes)} classes for {len(pictures)} pictures; expected one, or one for each")
-    score = tf.function(of_classes(classifier.scores, classes))
-    figures: dict[str, Any] = {}
+    image = tf.constant(images)
+    model = network.cut(settings.layers_needed())
+    classes, described = _classes(settings, classifier.probabilities(model, image))
+    score = tf.function(classifier.of_classes(classifier.class_scores(model), classes))
     maps: dict[str, np.ndarray] = {}
-    for method in config.methods:
-        if method == "gradient":
-            value = attribution.saliency_map(attribution.gradient(score, image))
-        elif method == "smoothgrad":
-            mean = attribution.smoothgrad(score, image, config.samples, config.noise, config.seed)
-            value = attribution.saliency_map(mean)
-        elif method == "integrated":
-            parts = config.integration_parts
-            attributions, errors, parts = attribution.integrated_gradients(score, image, tf.zeros_like(image), parts)
-            figures["completeness_error"] = [float(error) for error in errors]
-            figures["integration_parts"] = parts
-            value = attribution.saliency_map(attributions)
-        elif method == "guided":
-            layers = guided(converted)
-            own = of_classes(lambda x: flat(layers(x)[SCORES]), classes)  # noqa: B023, called in this turn
-            value = attribution.saliency_map(attribution.gradient(own, image))
-        else:
-            value = _grad_cam(config, conversion, network.model(image, training=False), classes)
-        maps[method] = value.numpy()
+    figures: dict[str, Any] = {}
+    for method in settings.methods:
+        value, more = MAPS[method](settings, network, image, score, classes)
+        maps[method], figures = value.numpy(), {**figures, **more}
     if "grad_cam" in maps and "guided" in maps:
         maps["guided_grad_cam"] = maps["guided"] * maps["grad_cam"]
-    chosen = probabilities[np.arange(len(classes)), classes]
-    figures = {
-        "classes": [
-            {"index": c, "name": classifier.name(c), "probability": float(p)} for c, p in zip(classes, chosen, strict=True)
-        ],
+    return SaliencyResult(
+        images=images,
+        maps=maps,
+        classes=described,
+        network=network.name,
+        weights=network.weights,
+        settings=dataclasses.asdict(settings),
+        seconds=time.perf_counter() - started,
+        peak_memory_mb=provenance.peak_memory_mb(),
         **figures,
-        "seconds": time.perf_counter() - started,
-        "peak_memory_mb": provenance.peak_memory_mb(),
+    )
+
+
+def _classes(settings: Settings, probabilities: np.ndarray) -> tuple[list[int], tuple[dict[str, Any], ...]]:
+    """The class of each image, and what run.json says about it."""
+    count, outputs = probabilities.shape
+    classes = imagenet.indices(settings.classes, outputs) or [int(index) for index in probabilities.argmax(axis=1)]
+    classes = classes if len(classes) == count else classes * count
+    return classes, tuple(
+        {"index": index, "name": imagenet.name(index, outputs), "probability": float(row[index])}
+        for index, row in zip(classes, probabilities, strict=True)
+    )
+
+
+def _gradient(settings: Settings, network: Network, image: tf.Tensor, score: Callable, classes: list[int]):
+    from tfinvert.objectives import saliency
+
+    return saliency.saliency_map(saliency.gradient(score, image)), {}
+
+
+def _smoothgrad(settings: Settings, network: Network, image: tf.Tensor, score: Callable, classes: list[int]):
+    from tfinvert.objectives import saliency
+
+    mean = saliency.smoothgrad(score, image, settings.samples, settings.noise, settings.seed)
+    return saliency.saliency_map(mean), {}
+
+
+def _integrated(settings: Settings, network: Network, image: tf.Tensor, score: Callable, classes: list[int]):
+    import tensorflow as tf
+
+    from tfinvert.objectives import saliency
+
+    attributions, errors, parts = saliency.integrated_gradients(score, image, tf.zeros_like(image), settings.integration_parts)
+    return saliency.saliency_map(attributions), {
+        "completeness_error": tuple(float(error) for error in errors),
+        "integration_parts": parts,
     }
-    if run_dir is not None:
-        _write(config, conversion, run_dir, classifier, pictures, maps, figures)
-    return {**figures, "maps": maps, "classes": classes, "weights": network.weights_origin}
 
 
-def _grad_cam(config: SaliencyConfig, conversion: Conversion, features: dict[str, tf.Tensor], classes: list[int]) -> tf.Tensor:
-    (layer,) = config.layers
-    converted = conversion.result()
-    if features[layer].shape.rank != 4:
-        raise InputError(
-            f"--layers={layer} has no place in the picture; Grad-CAM expects a layer of features [height, width, channels]"
-        )
-    above = head(converted, layer, SCORES)
-    slope = attribution.gradient(of_classes(lambda value: flat(above(value)), classes), features[layer])
+def _guided(settings: Settings, network: Network, image: tf.Tensor, score: Callable, classes: list[int]):
+    from tfinvert.networks.classifier import flat, of_classes
+    from tfinvert.networks.names import SCORES
+    from tfinvert.objectives import saliency
+
+    features = network.guided(settings.layers_needed())
+    own_score = of_classes(lambda value: flat(features(value)[SCORES]), classes)
+    return saliency.saliency_map(saliency.gradient(own_score, image)), {}
+
+
+def _grad_cam(settings: Settings, network: Network, image: tf.Tensor, score: Callable, classes: list[int]):
+    import tensorflow as tf
+
+    from tfinvert.networks.classifier import flat, of_classes
+    from tfinvert.networks.names import SCORES
+    from tfinvert.objectives import saliency
+
+    (layer,) = settings.layers
+    features = network.cut(settings.layers_needed())(image, training=False)[layer]
+    above = network.head(layer, SCORES)
+    slope = saliency.gradient(of_classes(lambda value: flat(above(value)), classes), features)
     if slope is None:
         raise InputError(f"the class scores do not depend on --layers={layer}; name a layer below them")
-    cam = attribution.grad_cam(features[layer], slope)
-    return tf.image.resize(cam[..., None], converted.size)[..., 0]
+    cam = saliency.grad_cam(features, slope)
+    return tf.image.resize(cam[..., None], network.size)[..., 0], {}
 
 
-def _write(
-    config: SaliencyConfig,
-    conversion: Conversion,
-    run_dir: RunDirectory,
-    classifier: Classifier,
-    pictures: np.ndarray,
-    maps: dict[str, np.ndarray],
-    figures: dict[str, Any],
-) -> None:
-    """The pictures, maps and overlays; maps.npz with the numbers; sheet.png with all of them; run.json."""
-    cells = []
-    with run_dir.locked():
-        run_dir.create(
-            flagfile(config), provenance.describe(config, classifier.network, conversion.request, pictures), resume=False
-        )
-        for number, picture in enumerate(pictures):
-            stem = run_dir.images / f"{number:02d}"
-            found = figures["classes"][number]
-            shown = {"picture": (picture, f"{found['name']}, probability {found['probability']:.3f}")}
-            for method, values in maps.items():
-                shown[method] = (images.heat(values[number]), method.replace("_", " "))
-            for method, values in maps.items():
-                shown[f"{method}-overlay"] = (images.overlay(picture, values[number]), f"{method.replace('_', ' ')}, overlay")
-            for name, (image, caption) in shown.items():
-                path = stem.with_name(f"{stem.name}-{name}.png")
-                images.save(path, image)
-                cells.append((path, caption))
-            cells.insert(-len(maps), (cells[-2 * len(maps) - 1][0], ""))  # the picture again, before its overlays
-        run_dir.save_arrays(maps)
-        header = [
-            f"{classifier.network.name}: what the class score depends on",
-            f"weights: {classifier.network.weights_origin}",
-        ]
-        sheet.write_side_by_side(run_dir.sheet, header, cells, len(maps) + 1)
-        run_dir.write_info({**run_dir.read_info(), "result": figures})
+MAPS = {
+    "gradient": _gradient,
+    "smoothgrad": _smoothgrad,
+    "integrated": _integrated,
+    "guided": _guided,
+    "grad_cam": _grad_cam,
+}

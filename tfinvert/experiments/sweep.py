@@ -1,112 +1,137 @@
-"""Invert every layer of a network from the same start: pictures and errors by depth, as in the papers' figures."""
+"""Invert every layer of a network, of one image or of many: images and errors by depth, as in the papers' figures."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tfinvert import metrics
+from tfinvert import images, metrics
 from tfinvert.errors import InputError
-from tfinvert.images import files as images
-from tfinvert.networks.conversion import convert
-from tfinvert.reports import page, sheet
-from tfinvert.runs import many as series
-from tfinvert.runs.directory import RunDirectory
-from tfinvert.settings.config import Config, pictures_by_name
-from tfinvert.system.files import write_text
-from tfinvert.system.locks import locked
+from tfinvert.experiments.invert import Settings as InvertSettings
+from tfinvert.experiments.suite import SuiteResult
+from tfinvert.settings.fields import changed, define, setting
+from tfinvert.settings.groups import FolderSettings
+
+if TYPE_CHECKING:
+    from tfinvert.networks.network import Network
+    from tfinvert.runs.directory import RunDirectory
+
+ALL = ("all",)
+FIGURES = ("psnr", "ssim", "normalized_feature_error", "seconds")
 
 
-def run(config: Config) -> int:
-    """Runs one inversion for each layer, of each picture; gives 1 if one failed, else 0.
+@define
+class Settings(InvertSettings):
+    """The sweep"""
 
-    The layers are `config.layers`, or with "all" every one that has a name of its own. Each is converted by itself,
-    cut to what it needs: one model for all of them would run the deepest at every step. The pictures are `config.image`, or
-    those in the folder `config.images`, `config.batch` of them in each step. Writes sweep.png for each picture, report.html,
-    and with several pictures figures.json with the mean and the 95 % interval of each layer's figures over them.
+    has_run_directory = False
+    needs_tensorflow = False
+    layers: tuple[str, ...] = changed(
+        InvertSettings, "layers", default=ALL, doc="Layers to invert, one by one, or all of them."
+    )
+    batch: int = setting(default=1, doc="Number of images that are inverted in one batch.", at_least=1, placement=True)
+
+    def check(self) -> None:
+        super().check()
+        if self.optimizer == "lbfgs" and self.batch > 1:
+            raise InputError("--optimizer=lbfgs makes one image at a time; give no --batch")
+
+    def run_folder(self) -> Path:
+        return FolderSettings.run_folder(self)
+
+    def layers_needed(self) -> tuple[str, ...]:
+        return () if self.layers == ALL else self.layers
+
+    def one_run(self, image: str, layer: str, folder: Path) -> InvertSettings:
+        """The settings of the inversion of one image from one layer, below a folder."""
+        names = [field.name for field in dataclasses.fields(InvertSettings)]
+        values = {name: getattr(self, name) for name in names} | {"layers": (layer,), "image": (image,)}
+        run = InvertSettings(**values)
+        return dataclasses.replace(run, output_dir=str(folder / run.layers_name()))
+
+
+def prepare(settings: Settings, network: Network) -> None:
+    """Checks that the runs can name the network; each converts it by itself."""
+    if "onnx" not in network.settings():
+        raise InputError("network is a Keras model; expected a name or an .onnx file, for runs in processes of their own")
+
+
+def run(settings: Settings, network: Network) -> SuiteResult:
+    """Runs one inversion for each layer and image.
+
+    The layers are those of the settings, or every layer that has a name of its own. Each is converted by itself, cut to what it
+    needs: one model for all of them would run the deepest at every step. Writes sweep.png for each image, report.html, and
+    with several images figures.json with the mean and the 95 % interval of each layer's figures.
     """
-    folder = config.run_folder()
-    pictures = _pictures(config)
-    if config.layers == ("all",):
-        with convert.Conversion(convert.request_for(config, ())) as conversion:
-            layers = _distinct(conversion.result().layers)
-    else:
-        layers = config.layers
-    runs, groups = {}, {}
-    for picture, image in pictures.items():
-        below = folder / picture
-        for layer in layers:
-            name = _name(picture, layer)
-            one = dataclasses.replace(config, experiment="invert", layers=(layer,), image=image, images=None, batch=1)
-            runs[name] = dataclasses.replace(one, output_dir=str(below / one.layers_name()))
-            groups[name] = (below, layer)
-    names = list(pictures)
-    batches = [names[first : first + config.batch] for first in range(0, len(names), config.batch)]
-    jobs = [{(name := _name(picture, layer)): runs[name] for picture in batch} for batch in batches for layer in layers]
-    series.check(jobs)
+    from tfinvert.reports import page, sheet
+    from tfinvert.runs import many
+    from tfinvert.runs.directory import RunDirectory
+    from tfinvert.system.locks import locked
 
-    def write_report(outcomes: dict[str, series.Outcome]) -> Path:
-        title = f"What the layers of {Path(config.onnx).name if config.onnx else config.model} keep"
-        finished = {name: RunDirectory(outcome.folder) for name, outcome in outcomes.items() if outcome.error is None}
-        for below in {groups[name][0] for name in finished}:
-            by_layer = [finished[name] for name in runs if name in finished and groups[name][0] == below]
-            sheet.write_depth(below / "sweep.png", title, by_layer)
-        if len(pictures) > 1:
-            _write_figures(folder / "figures.json", {name: groups[name][1] for name in finished}, finished)
+    folder = settings.run_folder()
+    files = images.expand(settings.image)
+    # A single image has no folder of its own.
+    places = {"": next(iter(files.values()))} if len(files) == 1 else files
+    layers = _distinct(network) if settings.layers == ALL else settings.layers
+    runs = {(name, layer): settings.one_run(file, layer, folder / name) for name, file in places.items() for layer in layers}
+    names = list(places)
+    batches = [names[first : first + settings.batch] for first in range(0, len(names), settings.batch)]
+    jobs = [{_title(name, layer): runs[name, layer] for name in batch} for batch in batches for layer in layers]
+    many.check(jobs)
+
+    def write_page(outcomes: dict[str, many.Outcome]) -> Path:
+        title = f"What the layers of {Path(settings.onnx).name if settings.onnx else settings.model} keep"
+        finished = {
+            key: RunDirectory(outcome.folder)
+            for key in runs
+            if (outcome := outcomes.get(_title(*key))) is not None and outcome.error is None
+        }
+        for name in places:
+            by_layer = [directory for (image, _), directory in finished.items() if image == name]
+            if by_layer:
+                sheet.write_depth(folder / name / "sweep.png", title, by_layer)
+        if len(places) > 1:
+            _write_figures(folder / "figures.json", finished)
         errors = {name: outcome.error for name, outcome in outcomes.items()}
-        entries = [page.Entry(one.run_folder(), name, error=errors.get(name)) for name, one in runs.items()]
-        return page.write(folder, title, entries, by_depth=len(pictures) == 1)
+        entries = [page.Entry(run.run_folder(), _title(*key), error=errors.get(_title(*key))) for key, run in runs.items()]
+        return page.write(folder, title, entries, by_depth=len(places) == 1)
 
     with locked(folder):
-        return series.run_with_report(jobs, write_report)
+        return SuiteResult(*many.run_with_report(jobs, write_page))
 
 
-def _name(picture: str, layer: str) -> str:
-    return f"{picture} {layer}".strip()
+def _title(image: str, layer: str) -> str:
+    return f"{image} {layer}".strip()
 
 
-def _pictures(config: Config) -> dict[str, str]:
-    """Name -> file of the pictures to invert; a single one has no name."""
-    if config.images is None:
-        return {"": config.image}
-    folder = Path(config.images)
-    if not folder.is_dir():
-        raise InputError(f"--images is {config.images!r}; expected a folder of pictures")
-    files = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
-    )
-    if not files:
-        raise InputError(f"there is no picture in {folder}; expected files such as {', '.join(images.SUFFIXES[:3])}")
-    for path in files:
-        images.check(path)
-    return pictures_by_name(map(str, files), str(folder))
-
-
-def _write_figures(path: Path, layers: dict[str, str], finished: dict[str, RunDirectory]) -> None:
-    """Mean and half the width of the 95 % interval of each layer's figures, in figures.json and on standard output."""
-    found: dict[str, dict[str, dict[str, float | None]]] = {}
-    for layer in dict.fromkeys(layers.values()):
-        results = [run.read_info()["result"] for name, run in finished.items() if layers[name] == layer]
-        found[layer] = {}
-        for figure in ("psnr", "ssim", "normalized_feature_error", "seconds"):
-            mean, half = metrics.interval([result[figure] for result in results])
-            # JSON has no NaN: a single picture has no interval.
-            found[layer][figure] = {"mean": mean, "interval": half if len(results) > 1 else None, "pictures": len(results)}
-        psnr, error = found[layer]["psnr"], found[layer]["normalized_feature_error"]
-        print(f"{layer}: PSNR {_said(psnr, '.2f')} dB, normalized feature error {_said(error, '.3g')}, {len(results)} pictures")
-    write_text(path, json.dumps(found, indent=2) + "\n")
-
-
-def _said(figure: dict[str, float | None], form: str) -> str:
-    interval = figure["interval"]
-    return f"{figure['mean']:{form}}" + (f" +-{interval:{form}}" if interval is not None else "")
-
-
-def _distinct(layers: tuple[convert.Layer, ...]) -> tuple[str, ...]:
-    """One name for each tensor, without a module's inside."""
+def _distinct(network: Network) -> tuple[str, ...]:
+    """One name for each tensor, without the inside of modules."""
     first: dict[str, str] = {}
-    for layer in layers:
+    for layer in network.layers.values():
         if "/" not in layer.name and not layer.name.startswith("features."):
             first.setdefault(layer.tensor, layer.name)
     return tuple(first.values())
+
+
+def _write_figures(path: Path, finished: dict[tuple[str, str], RunDirectory]) -> None:
+    """Writes mean and half the width of the 95 % interval of each layer's figures, and prints them."""
+    from tfinvert.system.files import write_text
+
+    figures: dict[str, dict[str, dict[str, Any]]] = {}
+    for layer in dict.fromkeys(layer for _, layer in finished):
+        results = [directory.read_info()["result"] for (_, name), directory in finished.items() if name == layer]
+        figures[layer] = {}
+        for figure in FIGURES:
+            mean, half = metrics.interval([result[figure] for result in results])
+            # JSON has no NaN: a single image has no interval.
+            figures[layer][figure] = {"mean": mean, "interval": half if len(results) > 1 else None, "images": len(results)}
+        psnr, error = _words(figures[layer]["psnr"], ".2f"), _words(figures[layer]["normalized_feature_error"], ".3g")
+        print(f"{layer}: PSNR {psnr} dB, normalized feature error {error}, {len(results)} images")
+    write_text(path, json.dumps(figures, indent=2) + "\n")
+
+
+def _words(figure: dict[str, Any], form: str) -> str:
+    interval = figure["interval"]
+    return f"{figure['mean']:{form}}" + (f" +-{interval:{form}}" if interval is not None else "")

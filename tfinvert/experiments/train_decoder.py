@@ -1,346 +1,236 @@
-"""Train a decoder: a network that maps a layer's features back to the picture, once for all pictures."""
+"""Train a decoder: a network that maps a layer's features back to the image, once for all images."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
-import numpy as np
-import tensorflow as tf
-
-from tfinvert import metrics
-from tfinvert.decoders import feature_cache, training
-from tfinvert.decoders import model as decoders
-from tfinvert.decoders.data import Pictures, Split
-from tfinvert.decoders.model import Encoder
-from tfinvert.errors import NonFiniteLossError
-from tfinvert.images import files as images
-from tfinvert.networks.conversion.convert import Conversion
-from tfinvert.networks.network import Network, load
-from tfinvert.optimization import precision
-from tfinvert.reports import charts, sheet
-from tfinvert.runs import provenance
-from tfinvert.runs.checkpoints import Checkpoints, writing
+from tfinvert import images as image_files
+from tfinvert.decoders import data as data_files
+from tfinvert.decoders.cluster import Share
+from tfinvert.decoders.encoder import describe_encoder
+from tfinvert.errors import InputError
 from tfinvert.runs.directory import RunDirectory
-from tfinvert.settings.config import DecoderConfig, flagfile
-from tfinvert.system import signals as interruption
+from tfinvert.settings import flagfiles
+from tfinvert.settings.fields import changed, define, setting
+from tfinvert.settings.groups import FolderSettings, NetworkSettings, folder_name
 
-CHECKPOINT_SECONDS = 60.0
-EVALUATED_AT_ONCE = 16
-SHOWN = 4  # held-out pictures in each picture of the run
-SHORTEST_EPOCH = 512  # pictures, where fewer are there and --epoch_pictures is 0
-MEASURED_PICTURES = 256
-SECONDS_PER_MEASUREMENT = 1.0
+if TYPE_CHECKING:
+    from tfinvert.decoders.training import Recipe
+    from tfinvert.networks.network import Network
 
-
-def run(config: DecoderConfig, conversion: Conversion, run_dir: RunDirectory, split: Split) -> None:
-    """Trains a decoder, or goes on with its training, and leaves decoder.keras, decoder.onnx and the figures.
-
-    Args:
-      config: the settings.
-      conversion: the encoder, cut to the config's layer.
-      run_dir: where to write; workers other than the first only read checkpoints there.
-      split: pictures to train on and to test with.
-
-    Raises:
-      InputError: a picture or the encoder cannot be used, or another worker is gone.
-      DiskError: a file cannot be written.
-      NonFiniteLossError: the loss became NaN or infinite; the best decoder before that is kept.
-      Interrupted: a signal asked to end; a checkpoint is there.
-    """
-    precision.grow_gpu_memory()
-    precision.let_weights_change()
-    cluster = training.cluster()  # before anything else runs on a device
-    with cluster.strategy.scope():
-        network = load(conversion.result(), config.network_name())
-    layer = network.layers[config.layers[0]]
-    encoder = Encoder.of(config, layer, network.size, conversion.request)
-    trained_on = Pictures(split.train, network.size)
-    tested_with = Pictures(split.test, network.size).centers(corners=split.corners)
-    with contextlib.ExitStack() as stack:
-        if cluster.share.is_chief:
-            stack.enter_context(run_dir.locked())
-            info = provenance.describe(config, network, conversion.request, tested_with)
-            pictures = {"trained_on": len(trained_on), "tested_with": len(tested_with), "classes": list(split.classes)}
-            pictures["skipped"] = [str(path) for path, _ in trained_on.broken]
-            info |= {
-                "image": f"held out of {config.data}",
-                "encoder": dataclasses.asdict(encoder),
-                "pictures": pictures,
-            }
-            run_dir.create(flagfile(config), info, resume=config.resume)
-            images.save(run_dir.target, _together(tested_with / np.float32(255)))
-        _train(config, cluster, network, encoder, trained_on, tested_with, run_dir)
+SHORTEST_EPOCH = 512  # images, where fewer are there and --epoch_pictures is not given
 
 
-def _train(
-    config: DecoderConfig,
-    cluster: training.Cluster,
-    network: Network,
-    encoder: Encoder,
-    pictures: Pictures,
-    held_out: np.ndarray,
-    run_dir: RunDirectory,
-) -> None:
-    encode = _encode(network, encoder)
-    features = feature_cache.features(encoder, encode, pictures) if config.cache_features else None
-    with cluster.strategy.scope():
-        decoder = decoders.build(
-            encoder.shape,
-            encoder.size,
-            upsampling=config.upsampling,
-            width=config.width,
-            scale=_scale(encode, pictures),
-            precision=config.precision,
-            seed=config.seed,
-        )
-    steps = max((config.epoch_pictures or max(len(pictures), SHORTEST_EPOCH)) // config.batch_size, 1)
-    state = training.Training(config, cluster, decoder, encode, steps, from_features=features is not None)
-    checkpoints = Checkpoints(state.checkpoint, run_dir.checkpoints)
-    if config.resume:
-        checkpoints.restore(checkpoints.whole(lambda step: run_dir.has(range(steps, step + 1, steps))))
-        if cluster.share.is_chief:
-            run_dir.rewind(state.step + 1)
-    history = run_dir.read_metrics() if config.resume else []
-    batches = training.dataset(
-        pictures,
-        cluster.share.numbers(state.step, steps * config.epochs, config.batch_size),
-        batch_size=cluster.replica_batch(config.batch_size),
-        seed=config.seed,
-        augment=config.augment,
-        features=features,
+@define
+class Settings(FolderSettings, NetworkSettings):
+    """The decoder and its training"""
+
+    positional: ClassVar[tuple[str, ...]] = ("network", "layers")
+    model: str = changed(NetworkSettings, "model", default="alexnet")
+    layers: tuple[str, ...] = setting(default=("conv2",), doc="The layer whose features the decoder inverts.")
+    data: str = setting(
+        default="samples",
+        doc="The images to train on: samples for scikit-image's photographs, tiny-imagenet to download it, or a folder.",
+        file=True,
     )
-    stopped: BaseException | None = None
-    with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(interruption.held_back())
-        held = _Held(decoder, encode, held_out)
-        callbacks: list[keras.callbacks.Callback] = [held]
-        if config.patience:
-            callbacks.append(training.replayed(config.patience, "val_loss", history))
-        if cluster.share.is_chief:
-            stack.enter_context(run_dir)
-            callbacks.append(_Keeping(state, checkpoints, encoder, run_dir, held, history))
-            if config.tensorboard:
-                callbacks += [_Scalars(str(run_dir.tensorboard), write_graph=False), _Shown(run_dir, held)]
-        first_step, started = state.step, time.perf_counter()
-        try:
-            state.fit(batches, callbacks, stop, verbose=cluster.share.is_chief and sys.stderr.isatty())
-        except NonFiniteLossError as error:
-            stopped = error
-        seconds = time.perf_counter() - started
-        if cluster.share.is_chief and stopped is None:
-            run_dir.flush()
-            checkpoints.save(state.step)
-    if cluster.share.is_chief and run_dir.decoder.exists():
-        result = _result(config, run_dir, encoder, encode, pictures, held_out)
-        result["seconds"] = seconds
-        result["images_per_second"] = (state.step - first_step) * config.batch_size / max(seconds, 1e-9)
-        if state.step > first_step and cluster.strategy.num_replicas_in_sync == 1:
-            result |= _shares(config, encode, pictures, result["images_per_second"], features)
-        ended = str(stopped) if stopped else (f"at step {state.step} of {steps * config.epochs}" if stop else None)
-        info = {k: v for k, v in run_dir.read_info().items() if k not in ("result", "stopped")}
-        info |= {**({"stopped": ended} if ended else {}), "result": result}
-        sheet.write(run_dir, info)
-        charts.write_curves(run_dir)
-        run_dir.write_info(info)  # the last: it says that the training is finished
-    if stopped:
-        raise stopped
-    stop.raise_if_any()
+    class_count: int = setting(default=20, doc="Number of classes of Tiny ImageNet, drawn with the seed.", at_least=1)
+    held_out: float = setting(
+        default=0.1, doc="Fraction of the images, or of each class, that is only tested with.", above=0, below=1
+    )
+    augment: bool = setting(
+        default=True, doc="Train on random crops, half of them mirrored, instead of the center of each image."
+    )
+    cache_features: bool = setting(
+        default=False,
+        doc="Keep the features of the images on disk instead of computing them in each epoch. It needs --noaugment.",
+    )
+    upsampling: str = setting(
+        default="transposed",
+        doc="transposed: 4x4 transposed convolutions of stride 2. resize: nearest neighbors and a 3x3 convolution.",
+        choices=("transposed", "resize"),
+    )
+    width: int = setting(
+        default=32,
+        doc="Channels of the decoder at half the image's size, twice as many at each further halving, up to 256.",
+        at_least=1,
+    )
+    picture_loss: str = setting(
+        default="mse", doc="mse for squared, l1 for absolute differences of pixels.", choices=("mse", "l1")
+    )
+    feature_weight: float = setting(
+        default=0.0, doc="Weight of the normalized feature error of the decoded image in the loss. 0 means none.", at_least=0
+    )
+    epochs: int = setting(default=20, doc="Number of passes over the images.", at_least=1)
+    epoch_pictures: int | None = setting(
+        default=None, doc="Number of images in an epoch. Default: as many as there are, but at least 512.", at_least=1
+    )
+    batch_size: int = setting(
+        default=16, doc="Number of images in an update, for all devices and workers together.", at_least=1
+    )
+    learning_rate: float = setting(default=1e-3, doc="Adam's learning rate at the first step.", above=0)
+    halve_every: int = setting(
+        default=0, doc="Number of epochs after which the rate is halved. 0 means a cosine down to 0 instead.", at_least=0
+    )
+    beta_1: float = setting(default=0.9, doc="Adam's decay of the mean gradient.", at_least=0, below=1)
+    beta_2: float = setting(default=0.99, doc="Adam's decay of the mean squared gradient.", at_least=0, below=1)
+    weight_decay: float = setting(default=0.0, doc="This times each weight is added to its gradient.", at_least=0)
+    patience: int = setting(
+        default=0,
+        doc="Number of epochs without progress on the held-out images after which the training ends. 0 means never.",
+        at_least=0,
+    )
+    precision: str = setting(
+        default="float32", doc="float32, tf32 (on a GPU) or bfloat16.", choices=("float32", "tf32", "bfloat16")
+    )
+    seed: int = setting(default=12345, doc="Seed of the random numbers.", at_least=0)
+    tensorboard: bool = setting(default=False, doc="Also write scalars and images for TensorBoard.")
+    resume: bool = setting(default=False, doc="Continue from the newest checkpoint in the run directory.", placement=True)
+
+    def check(self) -> None:
+        super().check()
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
+        if len(self.layers) != 1:
+            raise InputError(f"--layers names {len(self.layers)} layers; a decoder is trained for one, such as conv2")
+        if self.cache_features and self.augment:
+            raise InputError("--cache_features needs --noaugment: the features of random crops cannot be kept")
+
+    def run_folder(self) -> Path:
+        """The run directory, out/decoder-<network>-<layer> by default."""
+        if self.output_dir:
+            return super().run_folder()
+        return Path("out") / folder_name(f"decoder-{self.network_name()}-{self.layers[0]}")
 
 
-def _encode(network: Network, encoder: Encoder) -> training.Encode:
-    # Once for all: a Keras model called outside a tf.function runs its layers one by one.
-    return tf.function(lambda pictures: network.model(pictures, training=False)[encoder.layer])
-
-
-def _scale(encode: training.Encode, pictures: Pictures) -> float:
-    """Root mean square of the features of some pictures."""
-    some = np.stack([pictures.center(index) for index in range(min(len(pictures), EVALUATED_AT_ONCE))])
-    value = float(tf.sqrt(tf.reduce_mean(tf.square(encode(tf.constant(some / np.float32(255)))))))
-    return value if value > 0 and np.isfinite(value) else 1.0
-
-
-def _decoding(decoder: keras.Model, encode: training.Encode) -> training.Encode:
-    return tf.function(lambda pictures: decoder(encode(pictures), training=False), reduce_retracing=True)
-
-
-def _decoded(decode: training.Encode, pictures: np.ndarray) -> np.ndarray:
-    """What is decoded of pictures, uint8 in, float32 in [0, 1] out."""
-    parts = np.array_split(pictures, -(-len(pictures) // EVALUATED_AT_ONCE))
-    return np.concatenate([np.clip(decode(tf.constant(part / np.float32(255))), 0, 1) for part in parts])
-
-
-def _mean_psnr(found: np.ndarray, pictures: np.ndarray) -> float:
-    """Mean over the pictures of the PSNR in dB; `found` in [0, 1], `pictures` uint8."""
-    pairs = zip(found, pictures / np.float32(255), strict=True)
-    return float(np.mean([min(metrics.psnr(one, other), 200.0) for one, other in pairs]))
-
-
-def _together(pictures: np.ndarray) -> np.ndarray:
-    """Some of the pictures, from the first to the last, two in a row; those that make no whole row are left out."""
-    shown = [pictures[place] for place in np.unique(np.linspace(0, len(pictures) - 1, SHOWN).round().astype(int))]
-    rows = [np.concatenate(shown[i : i + 2], axis=1) for i in range(0, len(shown) - 1, 2)]
-    return np.concatenate(rows, axis=0) if rows else shown[0]
-
-
-class _Held(keras.callbacks.Callback):
-    """Puts the quality on held-out pictures into the logs that later callbacks see: val_loss, psnr.
+@dataclasses.dataclass(frozen=True)
+class TrainedDecoder:
+    """What a training leaves.
 
     Attributes:
-      shown: some of them as they were decoded last, [height, width, 3].
+      decoder: the .keras file of the best decoder.
+      history: the lines of metrics.jsonl, one for each epoch.
+      figures: the quality of the best decoder on the held-out images, and speeds; empty in workers that write nothing.
+      weights: where the network's weights came from.
     """
 
-    def __init__(self, decoder: keras.Model, encode: training.Encode, held_out: np.ndarray):
-        super().__init__()
-        self._decode, self._pictures = _decoding(decoder, encode), held_out
-        self.shown = _together(held_out)
+    decoder: Path
+    history: tuple[dict[str, Any], ...]
+    figures: dict[str, Any]
+    weights: str
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        assert logs is not None
-        found = _decoded(self._decode, self._pictures)
-        logs["val_loss"] = float(np.mean(np.square(2 * (found - self._pictures / np.float32(255)))))
-        logs["psnr"] = _mean_psnr(found, self._pictures)
-        self.shown = _together(found)
+    def summary(self) -> str:
+        """The figures, and where the decoder and its images are."""
+        from tfinvert.runs.summary import describe_figures
 
-
-class _Keeping(keras.callbacks.Callback):
-    """Writes the line of metrics, the picture, the checkpoint, and the best decoder so far."""
-
-    def __init__(
-        self,
-        state: training.Training,
-        checkpoints: Checkpoints,
-        encoder: Encoder,
-        run_dir: RunDirectory,
-        held: _Held,
-        history: list[dict[str, Any]],
-    ):
-        super().__init__()
-        self._state, self._checkpoints, self._encoder = state, checkpoints, encoder
-        self._run_dir, self._held = run_dir, held
-        self._best = min((line["val_loss"] for line in history), default=float("inf"))
-        self._saved = time.perf_counter()
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if time.perf_counter() - self._saved > CHECKPOINT_SECONDS:
-            self._save()
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        assert logs is not None
-        step = self._state.step
-        self._run_dir.save_picture(self._run_dir.picture_path(step), self._held.shown)
-        figures = {name: logs[name] for name in ("loss", "val_loss", "psnr")}
-        # The best decoder before its line, and the line before the checkpoint: whatever is lost with a kill is made again.
-        if figures["val_loss"] < self._best:
-            self._best = figures["val_loss"]
-            with writing(self._run_dir.decoder):
-                decoders.save(self._state.decoder, self._encoder, self._run_dir.decoder)
-        self._run_dir.append_metrics({"step": step, **figures, "learning_rate": self._state.learning_rate()})
-        self._save()
-
-    def _save(self) -> None:
-        self._run_dir.flush()  # what a resumed training does not make again
-        self._checkpoints.save(self._state.step)
-        self._saved = time.perf_counter()
+        return describe_figures(self.figures, self.weights, self.decoder.parent) if self.figures else ""
 
 
-class _Scalars(keras.callbacks.TensorBoard):
-    """Keras' own, which says what the disk says."""
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        with writing(Path(self.log_dir)):
-            super().on_epoch_end(epoch, logs)
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        with writing(Path(self.log_dir)):
-            super().on_train_end(logs)
+def prepare(settings: Settings, network: Network) -> None:
+    """Checks the run directory and finds the images, and starts the conversion."""
+    if Share.from_environment().is_chief:  # the other workers find here what the first has begun
+        directory = RunDirectory(settings.run_folder())
+        directory.check(flagfiles.text(settings), resume=settings.resume, overwrite=settings.overwrite)
+    _find_images(settings)
+    network.prepare(settings.layers)
 
 
-class _Shown(keras.callbacks.Callback):
-    """Held-out pictures and what is decoded of them, for TensorBoard."""
+def run(settings: Settings, network: Network) -> TrainedDecoder:
+    """Trains a decoder, or resumes its training, and leaves decoder.keras, decoder.onnx and their figures.
 
-    def __init__(self, run_dir: RunDirectory, held: _Held):
-        super().__init__()
-        self._held, self._folder = held, run_dir.tensorboard / "pictures"
-        with writing(self._folder):
-            self._writer = tf.summary.create_file_writer(str(self._folder))
-        self._write("held out", 0)
+    Workers other than the first write nothing. A decoder whose loss becomes NaN or infinite keeps the best before that.
+    """
+    import numpy as np
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self._write("decoded", epoch)
+    from tfinvert.decoders.batches import TrainingData
+    from tfinvert.decoders.cluster import join_cluster
+    from tfinvert.decoders.evaluation import build_encode, measure_scale, tile_images
+    from tfinvert.decoders.feature_cache import cached_features
+    from tfinvert.decoders.image_set import ImageSet
+    from tfinvert.decoders.model import build_decoder
+    from tfinvert.decoders.session import fit_and_record, measure_best
+    from tfinvert.decoders.training import Training
+    from tfinvert.optimization import precision
+    from tfinvert.reports import charts, sheet
+    from tfinvert.runs import provenance
 
-    def on_train_end(self, logs: dict | None = None) -> None:
-        with writing(self._folder):
-            self._writer.close()
-
-    def _write(self, name: str, step: int) -> None:
-        with writing(self._folder), self._writer.as_default(step=step):
-            tf.summary.image(name, self._held.shown[None])
-
-
-def _result(
-    config: DecoderConfig,
-    run_dir: RunDirectory,
-    encoder: Encoder,
-    encode: training.Encode,
-    pictures: Pictures,
-    held_out: np.ndarray,
-) -> dict[str, Any]:
-    """The figures of the best decoder on the held-out pictures; writes its picture and its ONNX."""
-    decoder = decoders.load_model(run_dir.decoder)
-    found = _decoded(_decoding(decoder, encode), held_out)
-    images.save(run_dir.final, _together(found))
-    some = [pictures.drawn(number, config.seed, augment=config.augment)[1] for number in range(MEASURED_PICTURES)]
-    mean = np.mean(np.stack(some), axis=0, dtype=np.float32) / np.float32(255)
-    errors, similarities = [], []
-    for one, other in zip(found, held_out / np.float32(255), strict=True):
-        wanted = encode(tf.constant(other[None])).numpy()
-        errors.append(metrics.normalized_feature_error(encode(tf.constant(one[None])).numpy(), wanted))
-        similarities.append(metrics.ssim(one, other))
-    psnr = _mean_psnr(found, held_out)
-    of_mean = _mean_psnr(np.broadcast_to(mean, found.shape), held_out)
-    return {
-        "psnr": psnr,
-        "ssim": float(
-            np.mean([metrics.ssim(one, other / np.float32(255)) for one, other in zip(found, held_out, strict=True)])
-        ),
-        "normalized_feature_error": float(np.mean(errors)),
-        "psnr_mean_picture": of_mean,
-        "psnr_gain": psnr - of_mean,
-        "parameters": decoder.count_params(),
-        "onnx_difference": decoders.export(decoder, encoder, run_dir.decoder_onnx),
-        "peak_memory_mb": provenance.peak_memory_mb(),
-    }
-
-
-def _shares(
-    config: DecoderConfig, encode: training.Encode, pictures: Pictures, rate: float, features: np.ndarray | None
-) -> dict[str, float]:
-    """Images per second of the input pipeline alone and of the encoder alone, and the encoder's share of a step."""
-    size = config.batch_size
-    numbers = np.arange(10**4 * size)
-    batches = training.dataset(pictures, numbers, batch_size=size, seed=config.seed, augment=config.augment, features=features)
-    source = iter(batches)
-    _, batch = next(source)
-    encoding = _rate(lambda: encode(batch).numpy()) * size
-    return {
-        "pipeline_images_per_second": _rate(lambda: next(source)) * size,
-        "encoder_images_per_second": encoding,
-        "encoder_share": 0.0 if features is not None else rate / encoding,
-    }
+    directory = RunDirectory(settings.run_folder())
+    if settings.resume and directory.flags.exists() and directory.is_finished(flagfiles.text(settings)):
+        info = directory.read_info()
+        return TrainedDecoder(directory.decoder, tuple(directory.read_metrics()), info["result"], str(info.get("weights")))
+    precision.let_weights_change()
+    cluster = join_cluster()
+    chief = cluster.share.is_chief
+    with cluster.strategy.scope():
+        model = network.cut(settings.layers)
+    encoder = describe_encoder(settings, network.layer(settings.layers[0]), network.size, network.request)
+    split = _find_images(settings)
+    image_set = ImageSet(split.train, network.size)
+    held_out = ImageSet(split.test, network.size).centers(corners=split.corners)
+    with directory.locked() if chief else contextlib.nullcontext():
+        if chief:
+            info = provenance.describe(settings, network, held_out)
+            info |= {"image": f"held out of {settings.data}", "encoder": dataclasses.asdict(encoder)}
+            info["images"] = {"trained_on": len(image_set), "tested_with": len(held_out), "classes": list(split.classes)}
+            info["images"]["skipped"] = [str(path) for path, _ in image_set.broken]
+            directory.create(flagfiles.text(settings), info, resume=settings.resume)
+            image_files.save(directory.target, tile_images(held_out / np.float32(255)))
+        encode = build_encode(model, encoder.layer)
+        features = cached_features(encoder, encode, image_set) if settings.cache_features else None
+        data = TrainingData(image_set, settings.seed, settings.augment, features)
+        with cluster.strategy.scope():
+            decoder = build_decoder(
+                encoder.shape,
+                encoder.size,
+                upsampling=settings.upsampling,
+                width=settings.width,
+                scale=measure_scale(encode, image_set),
+                precision=settings.precision,
+                seed=settings.seed,
+            )
+        recipe = _choose_recipe(settings, len(image_set))
+        training = Training(recipe, cluster, decoder, encode, from_features=features is not None)
+        outcome = fit_and_record(
+            training,
+            data,
+            encoder,
+            held_out,
+            directory,
+            resume=settings.resume,
+            patience=settings.patience,
+            tensorboard=settings.tensorboard,
+        )
+        figures: dict[str, Any] = {}
+        if chief and directory.decoder.exists():
+            figures = measure_best(training, data, encoder, held_out, directory, outcome)
+            info = {name: value for name, value in directory.read_info().items() if name not in ("result", "stopped")}
+            info |= {**({"stopped": outcome.stopped} if outcome.stopped else {}), "result": figures}
+            sheet.write(directory, info)
+            charts.write_curves(directory)
+            directory.write_info(info)  # comes last: it says that the training is finished
+        outcome.raise_if_any()
+    return TrainedDecoder(directory.decoder, tuple(directory.read_metrics()), figures, network.weights)
 
 
-def _rate(action: Callable[[], Any]) -> float:
-    """How often a second, over one second or the first 1000 times."""
-    action()
-    count, started = 0, time.perf_counter()
-    while count < 1000 and time.perf_counter() - started < SECONDS_PER_MEASUREMENT:
-        action()
-        count += 1
-    return count / (time.perf_counter() - started)
+def _find_images(settings: Settings) -> data_files.Split:
+    return data_files.find(settings.data, class_count=settings.class_count, held_out=settings.held_out, seed=settings.seed)
+
+
+def _choose_recipe(settings: Settings, image_count: int) -> Recipe:
+    from tfinvert.decoders.training import Recipe
+
+    epoch_images = settings.epoch_pictures or max(image_count, SHORTEST_EPOCH)
+    return Recipe(
+        epochs=settings.epochs,
+        steps_per_epoch=max(epoch_images // settings.batch_size, 1),
+        batch_size=settings.batch_size,
+        image_loss=settings.picture_loss,
+        feature_weight=settings.feature_weight,
+        learning_rate=settings.learning_rate,
+        halve_every=settings.halve_every,
+        beta_1=settings.beta_1,
+        beta_2=settings.beta_2,
+        weight_decay=settings.weight_decay,
+    )

@@ -1,8 +1,9 @@
-"""Pictures in and out: files to `Image` arrays and back."""
+"""Reading and writing image files, and the colors of images. Arrays are float32, RGB in [0, 1]."""
 
+import contextlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +15,24 @@ from tfinvert.system.files import regular, replacing
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 MEAN_COLOR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
-COLOR_DEVIATION = (0.229, 0.224, 0.225)  # likewise
+COLOR_DEVIATION = (0.229, 0.224, 0.225)  # their standard deviation
 # How the colors of photographs vary together: the symmetric square root of the covariance of logit(RGB) over all pixels
-# of `SAMPLES` at 224x224, each with equal weight, divided by its largest singular value. tests/test_parameterizations.py
+# of `SAMPLES` at 224x224, each with equal weight, divided by its largest singular value. tests/images/test_parameterizations.py
 # measures it again. (Olah, Mordvintsev & Schubert 2017, "Feature Visualization".)
 COLOR_CORRELATION = ((0.555, 0.296, 0.165), (0.296, 0.395, 0.314), (0.165, 0.314, 0.498))
-# Of the files in a folder of pictures.
+# The images in a folder are the files with these suffixes.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
-# Pillow reads more, some of it with the help of other programs: PostScript is a program itself.
+# Pillow reads more formats, some of them with the help of other programs. PostScript is a program itself.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000")
-SMALLEST = 8
-LARGEST = 64_000_000
-LONGEST = 65_535  # of a side, as in JPEG: Pillow's time for some formats grows with the square of a row
+SMALLEST = 8  # pixels of a side
+LARGEST = 64_000_000  # pixels
+LONGEST = 65_535  # pixels of a side, as in JPEG: Pillow's time for some formats grows with the square of a row
 
 
 def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """A picture as the homework reads it: resized to `size` whatever its proportions.
+    """Reads an image as the homework does: it is resized to `size`, whatever its proportions.
 
-    Grey, palette and 16-bit pictures become RGB, transparency is laid over white, EXIF rotation is applied.
+    Gray, palette and 16-bit images become RGB, transparency is laid over white, EXIF rotation is applied.
 
     Args:
       source: a file, or the name of a sample photograph of scikit-image (`SAMPLES`).
@@ -41,7 +42,13 @@ def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
       float32 [1, height, width, 3], RGB in [0, 1].
 
     Raises:
-      InputError: no such file, no picture, or a side of fewer than 8 or more than 65,535, or more than 64 million pixels.
+      InputError: there is no such file, it is no image, a side has fewer than 8 or more than 65,535 pixels, or there are more
+        than 64 million.
+
+    Example:
+      >>> from tfinvert import images
+      >>> images.load("astronaut", (24, 32)).shape
+      (1, 24, 32, 3)
     """
     height, width = size
     resized = read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
@@ -49,7 +56,7 @@ def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def proportional_size(source: str | Path, side: int) -> tuple[int, int]:
-    """(height, width) of a picture whose shorter side becomes `side` and whose proportions are kept, as the course does.
+    """The (height, width) of an image when its shorter side becomes `side` and its proportions are kept, as in CS231n.
 
     The longer side is rounded down. Raises InputError as `load` does.
     """
@@ -58,28 +65,28 @@ def proportional_size(source: str | Path, side: int) -> tuple[int, int]:
 
 
 def normalized(image: np.ndarray) -> np.ndarray:
-    """[..., 3] in [0, 1], RGB, in units of ImageNet's deviation from its mean: what the course's networks are given."""
+    """An image [..., 3] in units of ImageNet's standard deviation from its mean, as the networks of CS231n read it."""
     return (image - np.asarray(MEAN_COLOR, np.float32)) / np.asarray(COLOR_DEVIATION, np.float32)
 
 
 def blurred(image: np.ndarray, deviation: float) -> np.ndarray:
-    """[batch, H, W, 3] under a Gaussian of a deviation in pixels, reflected at the border."""
+    """Blurs images [batch, H, W, 3] with a Gaussian of a standard deviation in pixels; they are reflected at the border."""
     from scipy.ndimage import gaussian_filter  # takes a second to import
 
     return gaussian_filter(image, (0, deviation, deviation, 0)).astype(np.float32)
 
 
-# NTSC's luminance and two color differences (ITU-R BT.470); greys have the latter 0.
+# From RGB to NTSC's luminance and two color differences (ITU-R BT.470), which are 0 for grays.
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
 
 
 def luminance(image: np.ndarray) -> np.ndarray:
-    """The picture in greys of its luminance Y, of its own shape."""
+    """An image [..., 3] in grays of its luminance Y, of the same shape."""
     return np.repeat(image @ TO_YIQ[:1].T, 3, axis=-1)
 
 
 def with_color_of(image: np.ndarray, colored: np.ndarray) -> np.ndarray:
-    """The luminance of one picture with the color differences of another (Gatys et al. 2016, arXiv 1606.05897, section 5.2).
+    """Joins the luminance of one image and the color differences of another (Gatys et al. 2016, arXiv 1606.05897, section 5.2).
 
     Args:
       image, colored: [..., 3] of one shape.
@@ -92,60 +99,91 @@ def with_color_of(image: np.ndarray, colored: np.ndarray) -> np.ndarray:
 
 
 def with_statistics_of(image: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The picture with the mean and deviation of another, over all its values (the same paper, section 5.2)."""
+    """Gives an image the mean and standard deviation of another, over all values (the same paper, section 5.2)."""
     return (image - image.mean()) * (other.std() / max(float(image.std()), 1e-6)) + other.mean()
 
 
 def load_same_size(sources: Sequence[str], size: tuple[int, int]) -> np.ndarray:
-    """Several pictures as `load` reads them, [len(sources), height, width, 3]."""
+    """Reads several images as `load` does, [len(sources), height, width, 3]."""
     return np.concatenate([load(source, size) for source in sources])
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """A map [H, W] as colors from black over red and yellow to white, [H, W, 3].
+    """Colors a map [H, W] from black over red and yellow to white, [H, W, 3].
 
-    Every map has a scale of its own, from 0 to its 99.9th percentile, so that a few pixels do not darken all the others;
-    two maps can be compared in their shape only.
+    Every map has a scale of its own, from 0 to its 99.9th percentile, so that a few pixels do not darken all the others.
+    The brightness of two maps cannot be compared.
     """
     scaled = np.clip(values / max(float(np.percentile(values, 99.9)), 1e-12), 0, 1)[..., None]
     return np.clip(3 * scaled - np.arange(3), 0, 1).astype(np.float32)
 
 
-def overlay(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The heat of a map [H, W] over the picture [H, W, 3] made grey, [H, W, 3]."""
-    grey = np.mean(picture, axis=-1, keepdims=True)
-    return np.clip(0.45 * grey + 0.75 * heat(values), 0, 1)
+def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Lays the heat of a map [H, W] over an image [H, W, 3] in grays, [H, W, 3]."""
+    gray = np.mean(image, axis=-1, keepdims=True)
+    return np.clip(0.45 * gray + 0.75 * heat(values), 0, 1)
 
 
 def check(source: str | Path) -> None:
-    """Raises InputError, as `load` would, for a picture that cannot be read."""
+    """Raises InputError, as `load` would, for an image that cannot be read."""
     read(source)
 
 
+def check_header(source: str | Path) -> None:
+    """Raises InputError for what is no image, is too small or too large. Damage in the pixels is left to `check`."""
+    with _opened(source) as (path, image):
+        check_size(path, *image.size)
+
+
 def read(source: str | Path) -> PillowImage.Image:
-    """A picture at its own size, RGB of 8 bits, as `load` reads it; raises InputError as `load` does."""
-    path = sample(str(source)) if str(source) in SAMPLES and not os.path.exists(source) else Path(source)
+    """Reads an image at its own size, RGB of 8 bits. Raises InputError as `load` does."""
+    with _opened(source) as (path, image):
+        return _upright_rgb(image, path)
+
+
+@contextlib.contextmanager
+def _opened(source: str | Path) -> Iterator[tuple[Path, PillowImage.Image]]:
+    """The path and the image of a source, whose pixels are not read yet."""
+    path = sample(str(source)) if str(source) in SAMPLES and not os.path.exists(source) else Path(os.path.expanduser(source))
     try:
-        with warnings.catch_warnings():
+        with _decoding(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(regular(path), formats=FORMATS) as opened:
-                _check_size(path, *opened.size)
-                return _to_rgb(ImageOps.exif_transpose(opened))
+            with PillowImage.open(regular(path), formats=FORMATS) as image:
+                yield path, image
     except FileNotFoundError:
-        raise InputError(f"there is no picture {str(source)!r}; give a file, or one of {', '.join(SAMPLES)}") from None
-    except UnidentifiedImageError:
-        raise InputError(f"{path} is not a picture in a format that is known ({', '.join(FORMATS)})") from None
-    except InputError:
+        raise InputError(f"there is no image {str(source)!r}; give a file, or one of {', '.join(SAMPLES)}") from None
+
+
+def to_rgb(image: PillowImage.Image, name: object) -> PillowImage.Image:
+    """Makes RGB of 8 bits from a Pillow image of any mode, in the way that files are read.
+
+    Gray, palette and 16-bit images become RGB, transparency is laid over white, EXIF rotation is applied.
+
+    Raises:
+      InputError: the image, called `name`, is too small, too large or damaged.
+    """
+    with _decoding(name):
+        return _upright_rgb(image, name)
+
+
+@contextlib.contextmanager
+def _decoding(name: object) -> Iterator[None]:
+    """Turns every exception of Pillow's into an InputError of one line; a FileNotFoundError passes."""
+    try:
+        yield
+    except (InputError, FileNotFoundError):
         raise
+    except UnidentifiedImageError:
+        raise InputError(f"{name} is no image in a known format ({', '.join(FORMATS)})") from None
     except PillowImage.DecompressionBombError:
-        raise InputError(f"{path} is far too large a picture; expected at most {LARGEST // 10**6} million pixels") from None
+        raise InputError(f"{name} is far too large; expected at most {LARGEST // 10**6} million pixels") from None
     except Exception as error:  # decoders raise SyntaxError, struct.error, EOFError and more on damaged files
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"cannot read the picture {path}: {reason}") from None
+        raise InputError(f"cannot read the image {name}: {reason}") from None
 
 
 def sample(name: str) -> Path:
-    """The file of a sample photograph that comes with scikit-image."""
+    """Finds the file of a sample photograph, which comes with scikit-image."""
     import skimage  # the package is lazy: this does not import SciPy
 
     folder = Path(skimage.__file__).parent / "data"
@@ -153,10 +191,10 @@ def sample(name: str) -> Path:
 
 
 def save(path: Path, image: np.ndarray) -> None:
-    """Writes one image as it is: clipped to [0, 1], never stretched.
+    """Writes an image, clipped to [0, 1] and never rescaled.
 
     Args:
-      path: the file, whose suffix names the format; it appears whole or not at all.
+      path: the file, whose suffix names the format. It appears whole or not at all.
       image: float [height, width, 3] or [1, height, width, 3], RGB.
     """
     with replacing(path) as part:
@@ -164,30 +202,34 @@ def save(path: Path, image: np.ndarray) -> None:
 
 
 def to_pillow(image: np.ndarray) -> PillowImage.Image:
-    """One image, clipped to [0, 1] and rounded to 8 bits."""
+    """A Pillow image from an array [height, width, 3] or [1, height, width, 3], clipped to [0, 1], rounded to 8 bits."""
     array = np.asarray(image, np.float32).reshape(image.shape[-3:])
     return PillowImage.fromarray(np.rint(np.clip(np.nan_to_num(array), 0, 1) * 255).astype(np.uint8))
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def check_size(name: object, width: int, height: int) -> None:
+    """Raises InputError for an image, called `name`, that is too small or too large."""
     if min(width, height) < SMALLEST:
-        raise InputError(f"{path} is {width}x{height} pixels; expected at least {SMALLEST}x{SMALLEST}")
+        raise InputError(f"{name} is {width}x{height} pixels; expected at least {SMALLEST}x{SMALLEST}")
     if max(width, height) > LONGEST:
-        raise InputError(f"{path} is {width}x{height} pixels; expected at most {LONGEST} on a side: cut it first")
+        raise InputError(f"{name} is {width}x{height} pixels; expected at most {LONGEST} on a side: cut it first")
     if width * height > LARGEST:
-        raise InputError(f"{path} is {width}x{height} pixels; expected at most {LARGEST // 10**6} million: shrink it first")
+        raise InputError(f"{name} is {width}x{height} pixels; expected at most {LARGEST // 10**6} million: shrink it first")
 
 
-def _to_rgb(picture: PillowImage.Image) -> PillowImage.Image:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        # Pillow clips 16-bit greys to 255 instead of scaling them.
-        values = np.asarray(picture, np.float64)
+def _upright_rgb(image: PillowImage.Image, name: object) -> PillowImage.Image:
+    check_size(name, *image.size)
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        # Pillow clips 16-bit grays to 255 instead of scaling them.
+        values = np.asarray(image, np.float64)
         top = 65535 if values.max(initial=0) > 255 else 255
-        if picture.mode == "F" and values.max(initial=0) <= 1:
+        if image.mode == "F" and values.max(initial=0) <= 1:
             top = 1
-        picture = PillowImage.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8))
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = PillowImage.new("RGBA", picture.size, "white")
-        picture = PillowImage.alpha_composite(white, picture)
-    return picture.convert("RGB")
+        image = PillowImage.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8))
+    if image.mode == "La":  # Pillow converts it to LA alone
+        image = image.convert("LA")
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = PillowImage.alpha_composite(PillowImage.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")

@@ -1,23 +1,24 @@
-"""The image as a function of what is optimized, and where it starts."""
+"""The image as a function of what is optimized.
+
+One function for each parameterization; `PARAMETERIZATIONS` has them by name.
+"""
+
+from __future__ import annotations
 
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.images import files as images
-from tfinvert.images.files import COLOR_CORRELATION, MEAN_COLOR
-from tfinvert.settings.config import SIGMA
+from tfinvert.images import generator, pixels
+from tfinvert.images.files import COLOR_CORRELATION, COLOR_DEVIATION, MEAN_COLOR
+from tfinvert.images.files import normalized as in_deviations
 
 NORMALIZED_BOUND = 1.5
-SIGMOID_MARGIN = 1e-3  # an image file's 0 and 1 would be infinitely far out
-BOUND = 160 / 255  # Mahendran & Vedaldi 2016: twice B = 80 grey levels
-PYRAMID_RISE = 0.5  # of the weights from one level of a pyramid to the next coarser one, as a power of two
-PRIOR_INPUT = 16  # channels of noise that the deep image prior starts from
-PRIOR_CHANNELS = (64, 64, 48, 32, 16)  # of its stages, from the coarsest, each half the size of the next
+SIGMOID_MARGIN = 1e-3  # the logits of 0 and 1 would be infinite
+PYRAMID_RISE = 0.5  # from the weight of one level of a pyramid to that of the next coarser one, as a power of two
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Parameterization:
     """How variables make an image.
 
     Attributes:
-      start: image [batch, H, W, 3] in [0, 1] -> the variables' values. Those with one value for each picture of the batch
-        have it first.
-      image: variables -> image.
-      project: what is done to the variables after each step, or None.
-      box: (lowest, highest) value that variables may have, for optimizers that know of constraints, or None.
+      start: image [batch, H, W, 3] in [0, 1] -> the values of the variables. Variables with one value for each image have
+        the batch as their first axis.
+      image: variables -> image [batch, H, W, 3].
+      project: variables -> their values after each step, or None to leave them.
+      box: the lowest and the highest value that variables may have, for optimizers with constraints, or None.
     """
 
     start: Callable[[np.ndarray], list[np.ndarray]]
@@ -41,85 +42,87 @@ class Parameterization:
 def parameterization(name: str, size: tuple[int, int], seed: int = 0, levels: int = 3) -> Parameterization:
     """A parameterization by its name.
 
-    - free: the pixels themselves, unconstrained, as in the homework; only pictures that are written are clipped;
-    - clip: the pixels, clipped to [0, 1] after each step;
-    - bounded: the pixels, each color drawn back into a ball around the mean color (`bounded`);
-    - sigmoid: logits of the pixels;
-    - pyramid: the sum of images of falling resolution, their colors decorrelated, clipped to [0, 1] (`pyramid`);
-    - sigmoid_pyramid: likewise, with a sigmoid in place of the clipping;
-    - fourier: the spectrum of the logits, its colors decorrelated (`fourier`);
-    - deep_prior: the weights of a convolutional generator (`deep_image_prior`).
-
     Args:
-      name: one of these.
+      name: a key of `PARAMETERIZATIONS`.
       size: (height, width) of the image.
-      seed: of the deep image prior's weights and noise.
-      levels: of the pyramid below the full resolution.
+      seed: the seed of the deep image prior's weights and noise.
+      levels: the number of a pyramid's levels below the full resolution.
+
+    Example:
+      >>> from tfinvert.images.parameterizations import parameterization
+      >>> parameterization("clip", (24, 32)).box
+      (0.0, 1.0)
     """
-    if name in ("pyramid", "sigmoid_pyramid"):
-        return pyramid(size, levels, soft=name == "sigmoid_pyramid")
-    if name == "fourier":
-        return fourier(size)
-    if name == "deep_prior":
-        return deep_image_prior(size, seed)
-    return {
-        "free": Parameterization(lambda image: [image], lambda pixels: tf.identity(pixels[0])),
-        "clip": Parameterization(
-            lambda image: [image],
-            lambda pixels: tf.identity(pixels[0]),
-            lambda pixels: [tf.clip_by_value(pixels[0], 0.0, 1.0)],
-            box=(0.0, 1.0),
-        ),
-        "bounded": Parameterization(
-            lambda image: [image],
-            lambda pixels: tf.identity(pixels[0]),
-            lambda pixels: [bounded(pixels[0])],  # on a line of its own: AutoGraph looks for it there
-        ),
-        "sigmoid": Parameterization(lambda image: [_logit(image)], lambda logits: tf.sigmoid(logits[0])),
-    }[name]
+    return PARAMETERIZATIONS[name](size, seed, levels)
+
+
+def free() -> Parameterization:
+    """The pixels, unconstrained, as in the homework: only images that are written are clipped."""
+    return Parameterization(_as_they_are, _pixels)
+
+
+def clip() -> Parameterization:
+    """The pixels, clipped to [0, 1] after each step."""
+    # A lambda has a line to itself, where AutoGraph looks for its source.
+    return Parameterization(
+        _as_they_are,
+        _pixels,
+        lambda values: [tf.clip_by_value(values[0], 0.0, 1.0)],
+        box=(0.0, 1.0),
+    )
+
+
+def bounded() -> Parameterization:
+    """The pixels, each drawn back into a ball around the mean color after each step (`pixels.bound_colors`)."""
+    return Parameterization(
+        _as_they_are,
+        _pixels,
+        lambda values: [pixels.bound_colors(values[0])],
+    )
+
+
+def sigmoid() -> Parameterization:
+    """The logits of the pixels."""
+    return Parameterization(
+        lambda image: [_logit(image)],
+        lambda logits: tf.sigmoid(logits[0]),
+    )
 
 
 def normalized() -> Parameterization:
-    """CS231n's: the pixels in units of ImageNet's deviation from its mean, clamped to 1.5 there; black lies beyond."""
+    """The pixels in units of ImageNet's standard deviation from its mean, clamped to 1.5 of them, as CS231n does.
+
+    Black and white lie beyond.
+    """
     return Parameterization(
-        lambda image: [images.normalized(image)],
-        lambda pixels: pixels[0] * images.COLOR_DEVIATION + MEAN_COLOR,
-        lambda pixels: [tf.clip_by_value(pixels[0], -NORMALIZED_BOUND, NORMALIZED_BOUND)],
+        lambda image: [in_deviations(image)],
+        lambda values: values[0] * COLOR_DEVIATION + MEAN_COLOR,
+        lambda values: [tf.clip_by_value(values[0], -NORMALIZED_BOUND, NORMALIZED_BOUND)],
         box=(-NORMALIZED_BOUND, NORMALIZED_BOUND),
     )
 
 
-def bounded(image: tf.Tensor, bound: float = BOUND) -> tf.Tensor:
-    """Each pixel's distance from the mean color, as a vector of RGB, is cut to `bound` (Mahendran & Vedaldi 2016).
-
-    Args:
-      image: [batch, H, W, 3] in [0, 1].
-    """
-    difference = image - MEAN_COLOR
-    length = tf.sqrt(tf.reduce_sum(tf.square(difference), axis=-1, keepdims=True))
-    return MEAN_COLOR + difference * tf.minimum(bound / tf.maximum(length, 1e-12), 1.0)
-
-
 def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parameterization:
-    """A sum of images, each half the size of the one before, enlarged linearly; their colors are decorrelated.
+    """A sum of images, each of half the size of the one before and enlarged linearly, in decorrelated colors.
 
-    image = inside(1/2 + C (w_0 z_0 + enlarge(w_1 z_1 + enlarge(w_2 z_2 + ...)))), with w_l rising as 2^(l/2) and 2 in all, and
-    C the square root of the covariance of natural colors (`COLOR_CORRELATION`). An optimizer that moves every value by
-    about as much, as Adam does, moves large and neutral things first, and leaves to single pixels what the coarser levels
-    cannot say. Unlike a spectrum (`fourier`), every value has a place, so that the optimizer's moments are those of that place.
+    image = inside(1/2 + C (w_0 z_0 + enlarge(w_1 z_1 + enlarge(w_2 z_2 + ...)))), where the weights w_l rise as 2^(l/2) and sum
+    to 2, and C is the square root of the covariance of natural colors (`COLOR_CORRELATION`). An optimizer that moves every
+    value by about as much, as Adam does, moves large and neutral things first, and leaves to single pixels what the coarser
+    levels cannot say. Unlike in a spectrum (`fourier`), every value has a place, and the optimizer's moments belong to it.
 
     inside(x) clips to [0, 1]; its gradient is 0 only where descending would lead further out, so that no value is stuck
-    outside. With `soft` it is the sigmoid with the slope of the identity at 1/2: slower towards black and white, which a
-    clipped picture reaches too early where the features say little about single pixels. docs/quality.md measures both.
+    outside. With `soft` it is the sigmoid with the slope of the identity at 1/2. That is slower towards black and white, which
+    a clipped image reaches too early where the features say little about single pixels. docs/quality.md measures both.
 
     Args:
       size: (height, width).
-      levels: below the full resolution; 0 is the image itself in decorrelated colors. Levels below one pixel are left out.
+      levels: the number of levels below the full resolution; levels below one pixel are left out. With 0 it is the image
+        itself in decorrelated colors.
       soft: a sigmoid instead of clipping.
     """
     sizes = [(-(-size[0] // 2**level), -(-size[1] // 2**level)) for level in range(levels + 1) if 2**level < 2 * max(size)]
     enlarge = [
-        tuple(_linear_interpolation(full, part) for full, part in zip(large, small, strict=True))
+        tuple(pixels.linear_interpolation(full, part) for full, part in zip(large, small, strict=True))
         for large, small in itertools.pairwise(sizes)
     ]
     weights = 2 ** (PYRAMID_RISE * np.arange(len(sizes)))
@@ -140,43 +143,21 @@ def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parame
             total = tf.einsum("hi,bijc->bhjc", down * (weights[number + 1] / weights[number]), total)
             total = tf.einsum("wj,bhjc->bhwc", across, total) + tf.convert_to_tensor(variables[number])
         around = total @ (weights[0] * correlation.T)
-        return tf.sigmoid(4 * around) if soft else _clipped(0.5 + around)
+        return tf.sigmoid(4 * around) if soft else pixels.clip_softly(0.5 + around)
 
     return Parameterization(start, image)
 
 
-@tf.function(autograph=False)  # as in terms.py: a custom gradient is kept, with the graph around it
-@tf.custom_gradient
-def _clipped(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Clipped to [0, 1], with the gradient of the identity wherever descending it does not lead further out."""
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        outwards = ((image < 0) & (upstream > 0)) | ((image > 1) & (upstream < 0))
-        return tf.where(outwards, 0.0, upstream)
-
-    return tf.clip_by_value(image, 0.0, 1.0), gradient
-
-
-def _linear_interpolation(full: int, part: int) -> np.ndarray:
-    """The matrix [full, part] that enlarges a row of pixels linearly, the border repeated."""
-    places = (np.arange(full) + 0.5) * part / full - 0.5
-    before = np.floor(places).astype(int)
-    matrix = np.zeros((full, part), np.float32)
-    for offset, share in ((0, 1 - (places - before)), (1, places - before)):
-        np.add.at(matrix, (np.arange(full), np.clip(before + offset, 0, part - 1)), share)
-    return matrix
-
-
 def fourier(size: tuple[int, int], decay: float = 1.0) -> Parameterization:
-    """The spectrum of an image whose colors are decorrelated (Olah, Mordvintsev & Schubert 2017).
+    """The spectrum of the logits, in decorrelated colors (Olah, Mordvintsev & Schubert 2017, "Feature Visualization").
 
-    image = sigmoid(C irfft2(s / max(f, 1 / max(H, W))^decay)), with f in cycles per pixel and C the square root of the
-    covariance of natural colors: a step of gradient descent changes all frequencies by as much as natural pictures have
-    of them, instead of the high ones first.
+    image = sigmoid(C irfft2(s / max(f, 1 / max(H, W))^decay)), where f is the frequency in cycles per pixel and C the square
+    root of the covariance of natural colors (`COLOR_CORRELATION`). A step of gradient descent changes every frequency by as
+    much as natural images have of it, instead of the high ones first.
 
     Args:
       size: (height, width).
-      decay: power of the frequency by which amplitudes fall.
+      decay: the power of the frequency by which amplitudes fall.
     """
     height, width = size
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
@@ -199,75 +180,47 @@ def fourier(size: tuple[int, int], decay: float = 1.0) -> Parameterization:
 
 
 def deep_image_prior(size: tuple[int, int], seed: int) -> Parameterization:
-    """A small convolutional generator whose weights are optimized; its input is fixed noise (Ulyanov et al. 2018).
+    """The weights of a small convolutional generator, whose input is fixed noise (Ulyanov et al. 2018; `generator`).
 
-    Five stages of 3x3 convolution, instance normalization and leaky ReLU, from 1/16 of the size up by bilinear doubling,
-    then a 1x1 convolution to RGB and a sigmoid. It has no start but its seed: the image that it is given is not used, and a
-    batch has one picture.
+    It starts from its seed alone: the image that `start` gets is not used. A batch has one image.
 
     Args:
       size: (height, width).
-      seed: of the noise and of the weights.
+      seed: the seed of the noise; the weights have the next one.
     """
-    rng = np.random.default_rng(seed)
-    sizes = [tuple(max(1, -(-side // 2**n)) for side in size) for n in reversed(range(len(PRIOR_CHANNELS)))]
-    noise = rng.uniform(0, 0.1, (1, *sizes[0], PRIOR_INPUT)).astype(np.float32)
+    noise = generator.input_noise(size, seed)
 
     def start(image: np.ndarray) -> list[np.ndarray]:
         if len(image) != 1:
-            raise ValueError(f"a deep image prior makes one picture, not a batch of {len(image)}")
-        weights = np.random.default_rng(seed + 1)
-        inputs = PRIOR_INPUT
-        made = []
-        for channels in PRIOR_CHANNELS:
-            made.append((weights.standard_normal((3, 3, inputs, channels)) * np.sqrt(2 / (9 * inputs))).astype(np.float32))
-            made += [np.ones(channels, np.float32), np.zeros(channels, np.float32)]
-            inputs = channels
-        made.append((weights.standard_normal((1, 1, inputs, 3)) * np.sqrt(1 / inputs)).astype(np.float32))
-        return [*made, np.zeros(3, np.float32)]
+            raise ValueError(f"a deep image prior makes one image, not a batch of {len(image)}")
+        return generator.initial_weights(seed + 1)
 
     def image(variables: Sequence[tf.Tensor]) -> tf.Tensor:
-        value = tf.constant(noise)
-        for number, stage_size in enumerate(sizes):
-            if number:
-                value = tf.image.resize(value, stage_size)
-            kernel, scale, offset = variables[3 * number : 3 * number + 3]
-            value = tf.nn.conv2d(value, kernel, 1, "SAME")
-            mean, variance = tf.nn.moments(value, [1, 2], keepdims=True)
-            value = tf.nn.leaky_relu(scale * (value - mean) * tf.math.rsqrt(variance + 1e-5) + offset)
-        return tf.sigmoid(tf.nn.conv2d(value, variables[-2], 1, "SAME") + variables[-1])
+        return generator.generate(noise, size, variables)
 
     return Parameterization(start, image)
 
 
-def initial_image(init: str, size: tuple[int, int], seed: int) -> np.ndarray:
-    """The image that the optimization starts from.
+# Name, as --parameterization has it -> (height and width, seed, levels of a pyramid) -> Parameterization. The settings, which
+# do not import TensorFlow, have the same names.
+PARAMETERIZATIONS: dict[str, Callable[[tuple[int, int], int, int], Parameterization]] = {
+    "free": lambda size, seed, levels: free(),
+    "clip": lambda size, seed, levels: clip(),
+    "bounded": lambda size, seed, levels: bounded(),
+    "sigmoid": lambda size, seed, levels: sigmoid(),
+    "pyramid": lambda size, seed, levels: pyramid(size, levels),
+    "sigmoid_pyramid": lambda size, seed, levels: pyramid(size, levels, soft=True),
+    "fourier": lambda size, seed, levels: fourier(size),
+    "deep_prior": lambda size, seed, levels: deep_image_prior(size, seed),
+}
 
-    Args:
-      init: "noise" for the homework's sigmoid(u), u ~ Uniform(-3, 3); "grey" for 0.5 with normal noise of deviation
-        0.01, from which no structure of the start is left in the picture; "mv2015" for the mean color with
-        normal noise of the norm of a photograph (Mahendran & Vedaldi 2015); "mv2016" for the mean color with uniform noise
-        whose 95 % quantile is B / sqrt(3) = 46 grey levels (Mahendran & Vedaldi 2016); else an image file.
-      size: (height, width).
-      seed: of the noise. NumPy's generator, so that another framework can start from the same bytes.
 
-    Returns:
-      float32 [1, height, width, 3]; in [0, 1] but for the papers' starts.
-    """
-    shape = (1, *size, 3)
-    rng = np.random.default_rng(seed)
-    if init == "noise":
-        uniform = rng.uniform(-3.0, 3.0, shape)
-        return (1.0 / (1.0 + np.exp(-uniform))).astype(np.float32)
-    if init == "grey":
-        return np.clip(0.5 + 0.01 * rng.standard_normal(shape), 0, 1).astype(np.float32)
-    if init == "mv2015":
-        normal = rng.standard_normal(shape)
-        return (MEAN_COLOR + normal / np.linalg.norm(normal) * SIGMA / 255).astype(np.float32)
-    if init == "mv2016":
-        uniform = rng.uniform(-1.0, 1.0, shape)
-        return (MEAN_COLOR + uniform / np.quantile(uniform, 0.95) * (80 / 255) / np.sqrt(3)).astype(np.float32)
-    return images.load(Path(init) if Path(init).exists() else init, size)
+def _as_they_are(image: np.ndarray) -> list[np.ndarray]:
+    return [image]
+
+
+def _pixels(variables: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.identity(variables[0])
 
 
 def _logit(image: np.ndarray) -> np.ndarray:

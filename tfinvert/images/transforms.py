@@ -8,8 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.settings.config import Config
-
 
 def random_offsets(seed: int, step: tf.Tensor, lowest: int, highest: int) -> tf.Tensor:
     """Two whole numbers from `lowest` to `highest`, int32 [2]: always the same ones for a seed and a step."""
@@ -46,25 +44,26 @@ def jitter_offset(pixels: int, seed: int, step: tf.Tensor) -> tf.Tensor:
     return random_offsets(seed, step, -((pixels - 1) // 2), pixels // 2)
 
 
-def run_transform(config: Config) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
-    """The transform of a run: (image, number of updates) -> image as the network sees it, or None for none."""
-    if config.jitter <= 1:
-        return None
-    steps = config.jitter_steps or config.steps
+def jittering(pixels: int, seed: int, steps: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """(image, number of updates so far) -> image, moved by `jitter` in the first `steps` steps and as it is from then on."""
 
     def transform(image: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        return tf.cond(step < steps, lambda: jitter(image, config.jitter, config.seed, step), lambda: image)
+        return tf.cond(step < steps, lambda: jitter(image, pixels, seed, step), lambda: image)
 
     return transform
 
 
-def run_offsets(config: Config) -> np.ndarray | None:
-    """How far `run_transform` moves the image in each step and at the end, [steps + 1, 2]; None for not at all."""
-    if config.jitter <= 1:
-        return None
-    offsets = np.zeros((config.steps + 1, 2), np.int64)
-    for step in range(min(config.jitter_steps or config.steps, config.steps)):
-        offsets[step] = jitter_offset(config.jitter, config.seed, tf.constant(step))
+def jitter_offsets(pixels: int, seed: int, jittered: int, steps: int) -> np.ndarray:
+    """How far `jittering` moves the image in each of `steps` steps and after them, int64 [steps + 1, 2], (down, right).
+
+    Args:
+      pixels, seed: as for `jitter`.
+      jittered: number of steps in which it moves; 0 in the others.
+      steps: number of steps.
+    """
+    offsets = np.zeros((steps + 1, 2), np.int64)
+    for step in range(min(jittered, steps)):
+        offsets[step] = jitter_offset(pixels, seed, tf.constant(step))
     return offsets
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfinvert.errors import InputError
@@ -73,6 +74,14 @@ def find(text: str) -> int:
 def name(index: int, count: int) -> str:
     """What a class is called: its first name, or `class 5` of a network whose outputs are not the 1000 of ImageNet."""
     return classes()[index].names[0] if count == len(classes()) else f"class {index}"
+
+
+def indices(names: Sequence[str], count: int) -> list[int]:
+    """The classes that a user names; raises InputError for a class that a network with `count` outputs does not have."""
+    numbers = [find(text) for text in names]
+    for index in numbers:
+        check(index, count)
+    return numbers
 
 
 def check(index: int, count: int) -> None:

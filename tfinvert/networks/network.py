@@ -1,97 +1,277 @@
-"""A converted network as a Keras model with named features."""
+"""A network: its named layers, and what it makes of images. Nothing here imports TensorFlow before it is needed."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
-import keras
-import tensorflow as tf
+import numpy as np
 
-from tfinvert.networks.conversion.convert import Converted, Layer
-from tfinvert.system import quiet
+from tfinvert.errors import InputError
+from tfinvert.images import as_images
+from tfinvert.networks import imagenet
+from tfinvert.networks.conversion.cache import Converted
+from tfinvert.networks.layer import Layer
+from tfinvert.networks.names import SCORES
+from tfinvert.networks.onnx_files import OnnxFile
+from tfinvert.system.tensorflow import import_tensorflow
 
-GUIDED_RELU = "TfinvertGuidedRelu"
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from tfinvert.networks.conversion.request import Request
 
 
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A network cut to the layers that are needed.
+class Source(Protocol):
+    """What a network is made from: an .onnx file (`OnnxFile`), a PyTorch module, or a Keras model (`KerasModel`).
 
     Attributes:
-      name: of the zoo model or file.
-      model: keras.Model from an image, float32 [batch, height, width, 3], RGB in [0, 1], to {layer name: features};
-        preprocessing is inside. Its weights are not trainable.
-      layers: layer name -> Layer (tensor, shape, stride, receptive field, error against onnxruntime).
-      size: (height, width) of the image.
-      weights_origin: where the weights came from, in words.
+      name: of the network.
+      size: (height, width) of its images.
+      weights: where they came from, in words.
+      preprocessing: key of `preprocessing.PREPROCESSING`.
+      layers: every layer with a name of its own, in the order of the network.
     """
 
     name: str
-    model: keras.Model
-    layers: dict[str, Layer]
-    size: tuple[int, int]
-    weights_origin: str
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def weights(self) -> str: ...
+    @property
+    def preprocessing(self) -> str: ...
+    @property
+    def layers(self) -> Mapping[str, Layer]: ...
+
+    def layer(self, name: str) -> Layer:
+        """A layer as it was measured after conversion; the name may be `scores`, `last`, or a tensor of an .onnx file."""
+
+    def prepare(self, layers: tuple[str, ...]) -> None:
+        """Starts what `build` waits for; raises InputError for an unknown layer."""
+
+    def build(self, layers: tuple[str, ...]) -> keras.Model:
+        """A new model from an image to {layer name: features}."""
+
+    def provenance(self) -> dict[str, Any]:
+        """What run.json says about the network."""
+
+    def at_size(self, size: tuple[int, int]) -> Source:
+        """The same for images of another size."""
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of a run that stand for the network."""
+
+    @property
+    def request(self) -> Request:
+        """What the network is converted from."""
 
 
-def load(converted: Converted, name: str) -> Network:
-    """The network of a finished conversion."""
-    height, width = converted.size
-    image = keras.Input((height, width, 3), name="image")
-    layer = keras.layers.TFSMLayer(str(converted.folder), call_endpoint="serving_default", trainable=False, name="onnx")
-    # One name for each layer that was asked for; SavedModel signatures return them in no particular order.
-    outputs = layer(image)
-    model = keras.Model(image, {one.name: outputs[one.name] for one in converted.layers}, name="features")
-    return Network(name, model, {one.name: one for one in converted.layers}, converted.size, converted.weights_origin)
+class Network:
+    """A network that `tfinvert.networks.load` gave. It is converted once for a set of layers, and then used for many calls.
 
+    Attributes:
+      name: of the zoo model, file, Keras model or class of a PyTorch module.
+      kept: what callers compute once for this network and use again, by a key of their own.
 
-def guided(converted: Converted) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """The network with guided backpropagation (Springenberg et al. 2015, arXiv 1412.6806): image -> {layer name: features}.
-
-    The values are those of the network; on the way back a ReLU also stops gradients that are negative.
+    Example:
+      >>> network = load("squeezenet1.1", weights="random")
+      >>> network.layers["fire4"].shape
+      (28, 28, 256)
+      >>> network.features("chelsea", "fire4")["fire4"].shape
+      TensorShape([1, 28, 28, 256])
     """
-    graph, image, outputs = _frozen(converted)
-    for node in graph.node:
-        if node.op == "Relu":
-            node.attr["_gradient_op_type"].s = GUIDED_RELU.encode()
 
-    @tf.function
-    def features(value: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = tf.graph_util.import_graph_def(graph, {image: value}, list(outputs.values()), name="guided")
-        return dict(zip(outputs, found, strict=True))
+    def __init__(self, source: Source):
+        self.name = source.name
+        self.kept: dict[Any, Any] = {}
+        self._source = source
+        self._cuts: dict[frozenset[str], keras.Model] = {}
+        self._sizes: dict[tuple[int, int], Network] = {}
 
-    return features
+    @classmethod
+    def of(cls, converted: Converted, name: str) -> Network:
+        """The network of a finished conversion, whose layers are those of the conversion."""
+        return cls(OnnxFile.of(converted, name))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the images, in pixels."""
+        return self._source.size
+
+    @property
+    def weights(self) -> str:
+        """Where the weights came from, in words. For a network of the zoo, this downloads its file."""
+        return self._source.weights
+
+    @property
+    def preprocessing(self) -> str:
+        """How images are prepared for the network, a key of `preprocessing.PREPROCESSING`."""
+        return self._source.preprocessing
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        """Layer name -> Layer, for every layer that has a name of its own and fits images of this size.
+
+        Nothing is converted or downloaded for it; so `Layer.error` is None where the network was not converted yet.
+        """
+        return self._source.layers
+
+    def layer(self, name: str) -> Layer:
+        """A layer with its measured difference from onnxruntime; converts the network to this layer if it was not yet.
+
+        Args:
+          name: a key of `layers`, `scores`, `last`, or the name of a tensor in an .onnx file.
+
+        Raises:
+          InputError: there is no such layer, or the network cannot be converted.
+        """
+        return self._source.layer(name)
+
+    def prepare(self, layers: str | Iterable[str]) -> None:
+        """Starts converting the network, cut to these layers, in a process of its own, and returns at once.
+
+        TensorFlow is not imported for it, so that the caller can import it in the meantime.
+
+        Args:
+          layers: names as for `layer`, one or several.
+
+        Raises:
+          InputError: there is no such layer, or the network cannot be used.
+        """
+        self._source.prepare(_names(layers))
+
+    def cut(self, layers: str | Iterable[str]) -> keras.Model:
+        """The network as a Keras model that computes these layers and nothing else.
+
+        Args:
+          layers: names as for `layer`, one or several.
+
+        Returns:
+          A model from images, float32 [batch, height, width, 3], RGB in [0, 1], to {layer name: features [batch, ...]}.
+          Preprocessing is inside, and no weight is trainable. The same set of layers gives the same model again.
+
+        Raises:
+          InputError: there is no such layer, the network cannot be converted, or Keras does not use TensorFlow.
+        """
+        names = _names(layers)
+        if frozenset(names) not in self._cuts:
+            check_backend()
+            self._source.prepare(names)
+            self._cuts[frozenset(names)] = self._source.build(names)
+        return self._cuts[frozenset(names)]
+
+    @property
+    def model(self) -> keras.Model:
+        """The network as a Keras model with every layer of `layers` as an output; otherwise as `cut` gives it."""
+        return self.cut(self.layers)
+
+    def features(self, image: Any, layers: str | Iterable[str]) -> dict[str, tf.Tensor]:
+        """The features of images.
+
+        Args:
+          image: a file or the name of a sample photograph, or an array [height, width, 3] in [0, 1]; or several, as a list
+            or as an array [n, height, width, 3].
+          layers: names as for `layer`, one or several.
+
+        Returns:
+          Layer name -> features, float32 [n, height, width, channels] or [n, channels].
+
+        Raises:
+          InputError: an image, a layer or the network cannot be used.
+        """
+        names = _names(layers)
+        images = as_images(image, self.size)
+        model = self.cut(names)
+        import tensorflow as tf  # after `cut`, which imports it without its notes on standard error
+
+        values = model(tf.constant(images), training=False)
+        return {name: values[name] for name in names}
+
+    def classify(self, image: Any, top: int = 5) -> list[Any]:
+        """What the network sees in images.
+
+        Args:
+          image: as for `features`.
+          top: how many classes to list.
+
+        Returns:
+          (name, probability) of the most probable classes, the most probable first; for several images a list of such lists.
+
+        Raises:
+          InputError: the network has no class scores, or an image cannot be used.
+
+        Example:
+          >>> load("squeezenet1.1").classify("chelsea", top=1)  # doctest: +SKIP
+          [('tabby', 0.53)]
+        """
+        from tfinvert.networks import classifier
+
+        if not isinstance(top, int | np.integer) or top < 1:
+            raise InputError(f"top is {top!r}; expected the number of classes to list, at least 1")
+        images = as_images(image, self.size)
+        rows = classifier.probabilities(self.cut(SCORES), images)
+        lists = [
+            [(imagenet.name(int(index), len(row)), float(row[index])) for index in np.argsort(-row, kind="stable")[:top]]
+            for row in rows
+        ]
+        several = isinstance(image, list | tuple) or getattr(image, "ndim", 3) == 4
+        return lists if several else lists[0]
+
+    def guided(self, layers: str | Iterable[str]) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+        """A function from images to {layer name: features}, whose gradient is that of guided backpropagation."""
+        from tfinvert.networks import backpropagation
+
+        return backpropagation.guided(self.cut(layers))
+
+    def head(self, layer: str, output: str) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A function from the features of `layer` to the features of `output`, a layer above it."""
+        from tfinvert.networks import backpropagation
+
+        return backpropagation.head(self.cut((layer, output)), layer, output)
+
+    def provenance(self) -> dict[str, Any]:
+        """What run.json says about the network: network, weights, onnx_sha256, preprocessing, pool, size."""
+        return self._source.provenance()
+
+    def at_size(self, size: tuple[int, int]) -> Network:
+        """The same network for images of another size, (height, width) in pixels."""
+        if size == self.size:
+            return self
+        if size not in self._sizes:
+            self._sizes[size] = Network(self._source.at_size(size))
+        return self._sizes[size]
+
+    @property
+    def request(self) -> Request:
+        """What the network is converted from. Raises InputError for a Keras model, which is not converted."""
+        return self._source.request
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that stand for this network in the flagfile of a run."""
+        return self._source.settings()
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.size))
+        return f"<Network {self.name}: {len(self.layers)} layers, images of {size}, preprocessing {self.preprocessing}>"
 
 
-def head(converted: Converted, layer: str, output: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The part of the network above a layer: features of `layer` -> features of `output`, both among its layers."""
-    graph, image, outputs = _frozen(converted)
-    height, width = converted.size
-
-    @tf.function
-    def above(value: tf.Tensor) -> tf.Tensor:
-        given = {image: tf.zeros((1, height, width, 3)), outputs[layer]: value}
-        return tf.graph_util.import_graph_def(graph, given, [outputs[output]], name="head")[0]
-
-    return above
-
-
-def _frozen(converted: Converted) -> tuple[tf.compat.v1.GraphDef, str, dict[str, str]]:
-    """The network as one flat graph without functions, the name of its image, and layer name -> name of its tensor."""
-    # Functions inside a SavedModel cannot be taken apart; this inlines them, and no public function does.
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    loaded = tf.saved_model.load(str(converted.folder))
-    with quiet.standard_error_held_back():
-        flat = convert_variables_to_constants_v2(loaded.signatures["serving_default"])
-    outputs = {}
-    for name, tensor in zip(sorted(layer.name for layer in converted.layers), flat.outputs, strict=True):
-        while tensor.op.type == "Identity":  # behind it is the tensor that the layers above read
-            tensor = tensor.op.inputs[0]
-        outputs[name] = tensor.name
-    return flat.graph.as_graph_def(), flat.inputs[0].name, outputs
+def check_backend() -> None:
+    """Raises InputError where Keras does not run on TensorFlow in this process."""
+    import_tensorflow()
+    needed = "tfinvert needs TensorFlow: set the environment variable KERAS_BACKEND=tensorflow before keras is imported"
+    try:
+        import keras
+    except ImportError as error:
+        raise InputError(f"Keras cannot be imported ({error}); {needed}") from None
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise InputError(f"Keras runs on {backend} in this process; {needed}")
 
 
-@tf.RegisterGradient(GUIDED_RELU)
-def _guided_relu_gradient(operation: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
-    return tf.where((operation.outputs[0] > 0) & (gradient > 0), gradient, tf.zeros_like(gradient))
+def _names(layers: str | Iterable[str]) -> tuple[str, ...]:
+    """The names of layers without repetitions; raises InputError for what is no name."""
+    names = (layers,) if isinstance(layers, str) else tuple(layers) if isinstance(layers, Iterable) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"layers is {layers!r}; expected the name of a layer, or several, such as ['conv3_1', 'pool3']")
+    return tuple(dict.fromkeys(names))

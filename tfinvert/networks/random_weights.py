@@ -1,14 +1,15 @@
 """Seeded random weights for any graph, with statistics calibrated on photographs.
 
-Random convolutional networks keep enough of a picture to invert them (He, Wang & Hopcroft 2016, arXiv 1606.04801),
+Random convolutional networks keep enough of an image to invert them (He, Wang & Hopcroft 2016, arXiv 1606.04801),
 provided that activations neither vanish nor blow up with depth. Kernels are drawn from He's normal distribution,
-N(0, 2 / fan_in) (He et al. 2015, arXiv 1502.01852); then, layer by layer, the batch norms take the mean and variance
+N(0, 2 / fan_in) (He et al. 2015, arXiv 1502.01852). Then, layer by layer, the batch norms take the mean and variance
 that the photographs give them, and layers without batch norm are scaled and shifted to mean 0 and variance 1 per
 channel (the data-dependent initialization of Krähenbühl et al. 2016, arXiv 1511.06856).
 """
 
 import dataclasses
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -16,19 +17,21 @@ import onnxruntime
 from onnx import helper
 
 from tfinvert.errors import InputError
-from tfinvert.networks.onnx.graph import Graph, attributes
+from tfinvert.networks.onnx import Graph, attributes
 
 LEARNED = frozenset(("Conv", "Gemm", "MatMul"))
 
 
 def filled(graph: Graph, inputs: np.ndarray, seed: int = 0) -> Graph:
-    """The graph with every convolution, dense layer and batch norm drawn and calibrated.
+    """Returns the graph with the weights of every convolution, dense layer and batch norm drawn and calibrated.
+
+    A layer's weights depend on the seed, on the name of its weight in the file and on the layers before it, not on
+    where the graph is cut.
 
     Args:
-      graph: cut to what is needed; a layer's weights depend on the seed, its name and the layers before it, not on
-        where the graph was cut.
-      inputs: [n, 3, H, W], preprocessed photographs at the graph's size.
-      seed: of the weights.
+      graph: a tidied graph, cut to what is needed.
+      inputs: photographs as the network takes them, preprocessed, [n, 3, H, W] at the graph's size.
+      seed: seed of the weights.
 
     Raises:
       InputError: onnxruntime cannot run a node.
@@ -36,48 +39,62 @@ def filled(graph: Graph, inputs: np.ndarray, seed: int = 0) -> Graph:
     weights = dict(graph.weights)
     values = {graph.image: np.ascontiguousarray(inputs, np.float32)}
     readers = {name: len(nodes) for name, nodes in graph.consumers().items()}
-    followed = {n.input[0] for n in graph.nodes if n.op_type == "BatchNormalization"}
+    before_norms = {n.input[0] for n in graph.nodes if n.op_type == "BatchNormalization"}
     for node in graph.nodes:
         learned = node.op_type in LEARNED and node.input[1] in weights
         if learned:
-            name = node.input[1]
-            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-            shape = weights[name].shape
-            transposed = node.op_type == "Conv" or attributes(node).get("transB", 0)
-            fan_in = np.prod(shape[1:]) if transposed else shape[0]
-            kernel = rng.standard_normal(shape, np.float32)
-            kernel *= np.float32(np.sqrt(2.0 / fan_in))
-            weights[name] = kernel
-            for bias in weights.keys() & node.input[2:]:
-                weights[bias] = np.zeros(weights[bias].shape, np.float32)
-        if node.op_type == "BatchNormalization":
-            mean, deviation = _statistics(values[node.input[0]])
-            scale, offset, running_mean, running_variance = node.input[1:5]
-            weights[scale] = np.ones_like(mean)
-            weights[offset] = np.zeros_like(mean)
-            weights[running_mean] = mean
-            weights[running_variance] = deviation**2
+            weights |= _draw(node, weights, seed)
+        elif node.op_type == "BatchNormalization":
+            weights |= _fit_batch_norm(node, values[node.input[0]])
         value = _run(node, values, weights, graph.opset)
-        if learned and node.output[0] not in followed and weights.keys() & node.input[2:]:
-            mean, deviation = _statistics(value)
-            across = (-1,) + (1,) * (value.ndim - 2)
-            value = (value - mean.reshape(across)) / deviation.reshape(across)
-            over = (-1,) + (1,) * (kernel.ndim - 1) if transposed else (1, -1)
-            weights[name] = kernel / deviation.reshape(over)
-            weights[node.input[2]] = -mean / deviation
+        if learned and node.output[0] not in before_norms and weights.keys() & node.input[2:]:
+            value, new_weights = _normalize(node, value, weights[node.input[1]])
+            weights |= new_weights
         values[node.output[0]] = value
-        for used in node.input:
-            if used in readers:
-                readers[used] -= 1
-                if not readers[used]:
-                    values.pop(used, None)
+        for name in node.input:
+            if name in readers:
+                readers[name] -= 1
+                if not readers[name]:  # nothing reads it any more
+                    values.pop(name, None)
     return dataclasses.replace(graph, weights=weights)
 
 
-def _statistics(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel of [n, channels, ...].
+def _draw(node: onnx.NodeProto, weights: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Draws a convolution's or dense layer's kernel from N(0, 2 / fan_in); its bias is 0."""
+    name = node.input[1]
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    shape = weights[name].shape
+    fan_in = np.prod(shape[1:]) if _outputs_first(node) else shape[0]
+    kernel = rng.standard_normal(shape, np.float32)
+    kernel *= np.float32(np.sqrt(2.0 / fan_in))
+    biases = {bias: np.zeros(weights[bias].shape, np.float32) for bias in weights.keys() & node.input[2:]}
+    return {name: kernel, **biases}
 
-    A dense layer has one value per picture and unit, too few for a deviation of its own: all units share one.
+
+def _fit_batch_norm(node: onnx.NodeProto, value: np.ndarray) -> dict[str, np.ndarray]:
+    """Makes the weights of a batch norm that brings `value`, [n, channels, ...], to mean 0 and variance 1 per channel."""
+    mean, deviation = _statistics(value)
+    return dict(zip(node.input[1:5], (np.ones_like(mean), np.zeros_like(mean), mean, deviation**2), strict=True))
+
+
+def _normalize(node: onnx.NodeProto, value: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Brings a layer's output, [n, channels, ...], to mean 0 and variance 1 per channel, with the weights that do so."""
+    mean, deviation = _statistics(value)
+    per_channel = (-1,) + (1,) * (value.ndim - 2)
+    value = (value - mean.reshape(per_channel)) / deviation.reshape(per_channel)
+    per_output = (-1,) + (1,) * (kernel.ndim - 1) if _outputs_first(node) else (1, -1)
+    return value, {node.input[1]: kernel / deviation.reshape(per_output), node.input[2]: -mean / deviation}
+
+
+def _outputs_first(node: onnx.NodeProto) -> bool:
+    """Whether the first side of a layer's kernel is that of its outputs, [out, in, ...] instead of [in, out]."""
+    return bool(node.op_type == "Conv" or attributes(node).get("transB", 0))
+
+
+def _statistics(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes mean and standard deviation per channel of [n, channels, ...], [channels] each.
+
+    A dense layer has one value per image and unit, too few for a deviation of each unit: all units share both.
     """
     axes = (0, *range(2, value.ndim))
     mean = value.mean(axes, dtype=np.float64)
@@ -88,7 +105,7 @@ def _statistics(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _run(node: onnx.NodeProto, values: dict, weights: dict, opset: int) -> np.ndarray:
-    """The first output of one node, by onnxruntime."""
+    """Computes the first output of a node with onnxruntime."""
     feeds = {name: values[name] if name in values else np.ascontiguousarray(weights[name]) for name in node.input if name}
     inputs = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)

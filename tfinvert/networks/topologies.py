@@ -1,16 +1,19 @@
 """The graphs of the ONNX model zoo's networks without their weights, node for node as the zoo's exporters wrote them.
 
-Weights are placeholders that take no memory (zero-stride arrays) until `random_weights` fills those that are needed.
+The weights are placeholders that take no memory (zero-stride arrays). `random_weights` fills those that are needed.
 """
 
 import numpy as np
 from onnx import helper
 
-from tfinvert.networks.onnx.graph import Graph
+from tfinvert.networks.onnx import Graph
 
 
 def vgg16_bn() -> Graph:
-    """vgg16-bn-7: thirteen 3x3 convolutions with bias, each with batch norm and ReLU; five pools; three dense layers."""
+    """Builds vgg16-bn-7 (Simonyan & Zisserman 2014, arXiv 1409.1556).
+
+    It has thirteen 3x3 convolutions with bias, each with batch norm and ReLU, five pools and three dense layers.
+    """
     build = _Builder("data", "vgg0")
     value, channels = "data", 3
     convolution = 0
@@ -35,7 +38,10 @@ def vgg16_bn() -> Graph:
 
 
 def resnet18() -> Graph:
-    """resnet18-v1-7: a 7x7 stride-2 stem, a max pool, eight residual blocks of two 3x3 convolutions, a dense layer."""
+    """Builds resnet18-v1-7 (He et al. 2015, arXiv 1512.03385).
+
+    It has a 7x7 stem of stride 2, a max pool, eight residual blocks of two 3x3 convolutions and a dense layer.
+    """
     build = _Builder("data", "resnetv15")
     value = build.convolution("data", "conv0", 3, 64, 7, stride=2, pad=3, bias=False)
     value = build.batch_norm(value, "batchnorm0", 64)
@@ -71,7 +77,10 @@ def resnet18() -> Graph:
 
 
 def squeezenet1_1() -> Graph:
-    """squeezenet1.1-7: a 3x3 stride-2 stem, eight fire modules with three pools between, a 1x1 classifier."""
+    """Builds squeezenet1.1-7 (Iandola et al. 2016, arXiv 1602.07360).
+
+    It has a 3x3 stem of stride 2, eight fire modules with three pools between them and a 1x1 classifier.
+    """
     build = _Builder("data", "squeezenet0")
     counter = 0
 
@@ -103,7 +112,10 @@ def squeezenet1_1() -> Graph:
 
 
 def alexnet() -> Graph:
-    """bvlcalexnet-12: the Caffe model, with grouped convolutions and local response normalization."""
+    """Builds bvlcalexnet-12 (Krizhevsky, Sutskever & Hinton 2012), in which Caffe's grouped convolutions are kept.
+
+    It has five convolutions, two local response normalizations, three max pools and three dense layers.
+    """
     build = _Builder("data_0", "")
     value = "data_0"
     counter = 0
@@ -149,7 +161,7 @@ def alexnet() -> Graph:
 
 
 class _Builder:
-    """Nodes and placeholder weights under one name prefix, in MXNet's spelling."""
+    """Collects nodes and placeholder weights under a common name prefix, in MXNet's spelling."""
 
     def __init__(self, image: str, prefix: str):
         self.image = image

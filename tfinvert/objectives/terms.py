@@ -1,22 +1,30 @@
-"""The terms of the loss: what the optimization lowers.
+"""The terms of the loss: what an optimization lowers. All of them are minimized; a term that is to grow is negated inside.
 
-Every function here takes batches and gives one number per picture, [batch], so that the pictures of a batch do not
-disturb each other; the optimization lowers their sum. All of them are minimized: a term that is to grow negates inside.
+A term is a function of the image and its features, with a name and a weight. Own terms are plain functions or a `Term`:
+
+    def contrast(image, features):                     # [batch, H, W, 3] -> [batch]
+        return -tf.math.reduce_std(image, axis=[1, 2, 3])
+
+    terms = [match(features), total_variation(0.1), contrast, Term("calm", 0.01, lambda image, features: ...)]
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tfinvert.images.files import MEAN_COLOR
-from tfinvert.settings.config import Config
+from tfinvert.errors import InputError
+from tfinvert.objectives import regularizers
+from tfinvert.objectives.features import mean_square, mean_squared_error, normalized_squared_error, require_same_shape
 
-FLAT = 1e-12  # squared differences below this, a thousandth of a grey level, count as none
+LOSSES = ("mse", "normalized")
+Features = Mapping[str, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,211 +32,183 @@ class Term:
     """One summand of the loss.
 
     Attributes:
-      name: as it is logged.
-      weight: its factor in the loss, or that by step (a TensorFlow function of the number of updates so far).
-      value: (image [batch, H, W, 3], features by layer name) -> [batch], without the weight.
-      layers: the layers it reads.
-      final_weight: the factor by which the best image is chosen, where `weight` changes.
-      squares: of a term that is a sum of squares, features by layer name -> (d [batch, ...], s) where the value is s times the
-        sum of d^2, and d is the features of its one layer minus something constant: then 2 s d is its gradient with respect
-        to them, which the step need not find by differentiating.
+      name: the name under which it is logged.
+      weight: its factor in the loss: a number, or a function of the step that gives one, such as a Keras
+        LearningRateSchedule. The step is an int64 scalar: the number of updates so far.
+      value: (image [batch, H, W, 3] in [0, 1], features by layer name) -> [batch], without the weight.
+      layers: the layers that `value` reads.
+      final_weight: the factor with which the best image is chosen, where `weight` is a function. Default: the weight of
+        the step, so that losses of different steps are compared as they are.
+      squares: for a term that is a sum of squares, features -> (d [batch, ...], s) with the value s sum(d^2), where d is the
+        features of the one layer minus a constant. Its gradient with respect to the features is then 2 s d, which the
+        optimization uses instead of differentiating.
+      target: for a term of `match`, the variable with its target features; `retarget` exchanges them.
+
+    Raises:
+      InputError: the weight is no finite number and no function, or the value is no function.
     """
 
     name: str
     weight: float | Callable[[tf.Tensor], tf.Tensor]
-    value: Callable[[tf.Tensor, Mapping[str, tf.Tensor]], tf.Tensor]
+    value: Callable[[tf.Tensor, Features], tf.Tensor]
     layers: tuple[str, ...] = ()
     final_weight: float | None = None
-    squares: Callable[[Mapping[str, tf.Tensor]], tuple[tf.Tensor, tf.Tensor]] | None = None
+    squares: Callable[[Features], tuple[tf.Tensor, tf.Tensor]] | None = None
+    target: tf.Variable | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.value):
+            raise InputError(f"the value of term {self.name!r} is {self.value!r}; expected a function of (image, features)")
+        if not callable(self.weight):
+            object.__setattr__(self, "weight", _number(f"the weight of term {self.name!r}", self.weight))
 
 
-def mean_squared_error(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """mean((phi(x) - phi0)^2), the homework's loss of one layer.
+def match(
+    features: Mapping[str, Any],
+    weight: float = 1.0,
+    loss: str = "normalized",
+    layer_weights: Mapping[str, float] | Sequence[float] | None = None,
+) -> list[Term]:
+    """Terms that draw features to targets: weight mean_l(w_l E(phi_l(x), phi0_l)), one term for each layer l, named like it.
 
     Args:
-      features: [batch, ...].
-      target: [1, ...] or [batch, ...], otherwise of the same shape.
-
-    Returns:
-      [batch].
+      features: layer name -> target features phi0 [1, ...], or [batch, ...] for a target of each image of the batch. Arrays
+        or tensors.
+      weight: the factor of all of them.
+      loss: the error E: "mse" for `mean_squared_error`, "normalized" for `normalized_squared_error`.
+      layer_weights: w_l, by layer name or in the order of `features`. Default: 1 for each.
 
     Raises:
-      ValueError: the shapes differ in more than the batch: nothing is broadcast silently.
+      InputError: there are no features, the weights do not fit them, or the loss is unknown.
+
+    Example:
+      >>> terms = match({"res2": tf.zeros([1, 28, 28, 128]), "res4": tf.zeros([1, 14, 14, 256])}, layer_weights=[1, 3])
+      >>> [(term.name, term.weight) for term in terms]
+      [('res2', 0.5), ('res4', 1.5)]
     """
-    _same_shape(features, target)
-    return tf.reduce_mean(tf.math.squared_difference(features, target), axis=_all_but_batch(features))
-
-
-def normalized_squared_error(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """||phi(x) - phi0||^2 / ||phi0||^2 (Mahendran & Vedaldi 2015, eq. 6 with its normalization), [batch].
-
-    1 for features that are all zero, whatever the network and layer. Arguments as in `mean_squared_error`; a target
-    that is all zero is taken as it is, with a norm of 1e-12.
-    """
-    return mean_squared_error(features, target) / _mean_square(target)
-
-
-def sum_of_squares(values: tf.Tensor) -> tf.Tensor:
-    """Of each picture of [batch, ...], [batch]; of a single one in one pass."""
-    if values.shape[0] == 1:
-        return 2 * tf.reshape(tf.nn.l2_loss(values), [1])
-    return tf.reduce_sum(tf.square(values), axis=_all_but_batch(values))
-
-
-def total_variation(image: tf.Tensor, kind: str = "l1", reduction: str = "sum", beta: float = 2.0) -> tf.Tensor:
-    """Differences between neighboring pixels, below and to the right.
-
-    Args:
-      image: [batch, H, W, channels].
-      kind: "l1" for absolute differences, `tf.image.total_variation`, as in the homework's diffs; "l2" for squared
-        ones, as in its text and in CS231n; "beta" for (down^2 + right^2)^(beta / 2) (Mahendran & Vedaldi 2015, eq. 4),
-        which with beta = 2 is "l2".
-      reduction: "sum", or "mean" for the sum divided by H W channels.
-      beta: of kind "beta"; flat places have no gradient, whatever it is.
-
-    Returns:
-      [batch]; 0 for a flat image.
-    """
-    if kind == "l1":
-        value = _absolute_variation(tf.convert_to_tensor(image))
-    elif kind == "l2":
-        down = tf.reduce_sum(tf.square(image[:, 1:] - image[:, :-1]), axis=[1, 2, 3])
-        right = tf.reduce_sum(tf.square(image[:, :, 1:] - image[:, :, :-1]), axis=[1, 2, 3])
-        value = down + right
-    elif kind == "beta":
-        down = tf.pad(image[:, 1:] - image[:, :-1], [[0, 0], [0, 1], [0, 0], [0, 0]])
-        right = tf.pad(image[:, :, 1:] - image[:, :, :-1], [[0, 0], [0, 0], [0, 1], [0, 0]])
-        squares = tf.square(down) + tf.square(right)
-        # Where a power has no finite derivative, at 0, neither branch may be evaluated there.
-        flat = squares < FLAT
-        value = tf.reduce_sum(tf.where(flat, 0.0, tf.where(flat, 1.0, squares) ** (beta / 2)), axis=[1, 2, 3])
-    else:
-        raise ValueError(f"kind is {kind!r}; expected 'l1', 'l2' or 'beta'")
-    return _reduced(value, image, reduction)
-
-
-@tf.function(autograph=False)  # traced once per shape: TensorFlow keeps every custom gradient, and the graph around it
-@tf.custom_gradient
-def _absolute_variation(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """tf.image.total_variation, [batch], with its gradient by hand: TensorFlow's, through slices, takes four times as long."""
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        down, right = tf.sign(image[:, 1:] - image[:, :-1]), tf.sign(image[:, :, 1:] - image[:, :, :-1])
-        below, above = tf.pad(down, [[0, 0], [1, 0], [0, 0], [0, 0]]), tf.pad(down, [[0, 0], [0, 1], [0, 0], [0, 0]])
-        after, before = tf.pad(right, [[0, 0], [0, 0], [1, 0], [0, 0]]), tf.pad(right, [[0, 0], [0, 0], [0, 1], [0, 0]])
-        return upstream[:, None, None, None] * (below - above + after - before)
-
-    return tf.image.total_variation(image), gradient
-
-
-def alpha_norm(image: tf.Tensor, alpha: float = 6.0, kind: str = "values", reduction: str = "sum") -> tf.Tensor:
-    """How far the image is from the mean color, to a power that tolerates all but very bright and dark places.
-
-    Args:
-      image: [batch, H, W, 3] in [0, 1].
-      alpha: the power.
-      kind: "values" for the sum of |x|^alpha over pixels and channels (Mahendran & Vedaldi 2015, eq. 3); "pixels" for the
-        sum of ||x||^alpha over pixels, with the length of the color's difference (Mahendran & Vedaldi 2016).
-      reduction: "sum", or "mean" for the sum divided by H W channels.
-
-    Returns:
-      [batch]; 0 for an image of the mean color.
-    """
-    squares = tf.square(image - MEAN_COLOR)
-    if kind == "pixels":
-        squares = tf.reduce_sum(squares, axis=-1)
-    elif kind != "values":
-        raise ValueError(f"kind is {kind!r}; expected 'values' or 'pixels'")
-    at_mean = squares < FLAT
-    powers = tf.where(at_mean, 0.0, tf.where(at_mean, 1.0, squares) ** (alpha / 2))
-    return _reduced(tf.reduce_sum(powers, axis=_all_but_batch(powers)), image, reduction)
-
-
-def _reduced(value: tf.Tensor, image: tf.Tensor, reduction: str) -> tf.Tensor:
-    if reduction == "mean":
-        return value / tf.cast(tf.reduce_prod(tf.shape(image)[1:]), value.dtype)
-    if reduction != "sum":
-        raise ValueError(f"reduction is {reduction!r}; expected 'sum' or 'mean'")
-    return value
-
-
-def content_loss(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """sum((F - P)^2), CS231n's content loss without its weight: half of it is Gatys et al. 2016, eq. 1.
-
-    Args:
-      features: [batch, ...], of the picture.
-      target: [1, ...] or [batch, ...], of the content.
-
-    Returns:
-      [batch].
-
-    Raises:
-      ValueError: the shapes differ in more than the batch.
-    """
-    features, target = tf.convert_to_tensor(features), tf.convert_to_tensor(target)
-    _same_shape(features, target)
-    return tf.reduce_sum(tf.math.squared_difference(features, target), axis=_all_but_batch(features))
-
-
-def gram_matrix(features: tf.Tensor, *, normalize: bool = True) -> tf.Tensor:
-    """G_ij = sum over positions of F_i F_j (Gatys et al. 2016, eq. 3), divided by H W C as CS231n does.
-
-    Args:
-      features: [batch, H, W, C].
-      normalize: False for the sum itself.
-
-    Returns:
-      [batch, C, C].
-    """
-    features = tf.convert_to_tensor(features)
-    gram = tf.einsum("bhwi,bhwj->bij", features, features)
-    return gram / tf.cast(tf.reduce_prod(tf.shape(features)[1:]), gram.dtype) if normalize else gram
-
-
-def style_loss(features: Sequence[tf.Tensor], grams: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.Tensor:
-    """sum over layers of w_l sum((G_l - A_l)^2), CS231n's style loss.
-
-    Args:
-      features: of each layer, [batch, H, W, C].
-      grams: of each layer, the style's Gram matrix [1, C, C] or [batch, C, C].
-      weights: of each layer.
-
-    Returns:
-      [batch].
-
-    Raises:
-      ValueError: not as many of each, or a Gram matrix of another layer's shape.
-    """
-    losses = [
-        weight * content_loss(gram_matrix(layer), gram) for layer, gram, weight in zip(features, grams, weights, strict=True)
+    if not isinstance(features, Mapping) or not features:
+        raise InputError(f"the features to match are {features!r}; expected a dictionary from layer names to arrays")
+    regularizers.require_choices(("loss", loss, LOSSES))
+    shares = _layer_weights(layer_weights, list(features))
+    weight = _number("the weight of the features to match", weight)
+    return [
+        _match_layer(layer, target, weight * share / len(features), loss)
+        for (layer, target), share in zip(features.items(), shares, strict=True)
     ]
-    return tf.add_n(losses)
 
 
-def feature_term(layer: str, target: tf.Tensor, weight: float = 1.0, loss: str = "mse") -> Term:
-    """The term that draws a layer's features to a target; `loss` is "mse" or "normalized"."""
-    function = {"mse": mean_squared_error, "normalized": normalized_squared_error}[loss]
+def retarget(terms: Iterable[Term], features: Mapping[str, Any]) -> None:
+    """Gives terms of `match` other target features of the same shape, in place. What was traced with them stays valid.
 
-    def squares(features: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        _same_shape(features[layer], target)
-        difference = features[layer] - target
-        return difference, 1 / (math.prod(target.shape[1:]) * (_mean_square(target)[0] if loss == "normalized" else 1.0))
+    Args:
+      terms: those without target features are left as they are.
+      features: layer name -> target features.
 
-    one = target.shape[0] == 1  # of several targets each has a factor of its own
-    return Term(
-        layer, weight, lambda image, features: function(features[layer], target), (layer,), squares=squares if one else None
+    Raises:
+      InputError: a layer has no features, or they have another shape than those before.
+
+    Example:
+      >>> (term,) = match({"fc": [[1.0, 2.0]]}, loss="mse")
+      >>> retarget([term], {"fc": [[3.0, 2.0]]})
+      >>> float(term.value(None, {"fc": tf.constant([[1.0, 2.0]])})[0])
+      2.0
+    """
+    for term in terms:
+        if term.target is None:
+            continue
+        (layer,) = term.layers
+        if layer not in features:
+            raise InputError(f"there are no features of {layer!r}; expected those of each layer that is matched")
+        values = tf.cast(tf.convert_to_tensor(features[layer]), tf.float32)
+        if values.shape != term.target.shape:
+            raise InputError(f"the features of {layer!r} have the shape {values.shape}; expected {term.target.shape}")
+        term.target.assign(values)
+
+
+def total_variation(weight: float, kind: str = "l1", reduction: str = "mean", beta: float = 2.0) -> Term:
+    """The term `tv`, which smooths the image: weight TV(x). The arguments are those of `regularizers.total_variation`.
+
+    Example:
+      >>> float(total_variation(0.1, "l2").value(tf.ones([1, 8, 8, 3]), {})[0])
+      0.0
+    """
+    regularizers.require_choices(
+        ("kind", kind, regularizers.VARIATION_KINDS), ("reduction", reduction, regularizers.REDUCTIONS)
     )
+    return Term("tv", weight, lambda image, features: regularizers.total_variation(image, kind, reduction, beta))
 
 
-def total_variation_term(weight: float, kind: str = "l1", reduction: str = "sum", beta: float = 2.0) -> Term:
-    """The term that smooths the image, named `tv`."""
-    return Term("tv", weight, lambda image, features: total_variation(image, kind, reduction, beta))
+def alpha_norm(weight: float, alpha: float = 6.0, kind: str = "values", reduction: str = "mean") -> Term:
+    """The term `alpha_norm`, which draws the image to the mean color. The arguments are those of `regularizers.alpha_norm`.
+
+    Example:
+      >>> alpha_norm(2.0, kind="pixels").weight
+      2.0
+    """
+    regularizers.require_choices(("kind", kind, regularizers.ALPHA_KINDS), ("reduction", reduction, regularizers.REDUCTIONS))
+    return Term("alpha_norm", weight, lambda image, features: regularizers.alpha_norm(image, alpha, kind, reduction))
+
+
+def score(layer: str, index: int | Sequence[int], weight: float = 1.0, *, neuron: bool = False) -> Term:
+    """The term `score`, which makes a class score or a channel large: minus its value, averaged over the positions.
+
+    Args:
+      layer: a layer [batch, classes] or [batch, H, W, channels].
+      index: the class or channel, or one for each image of the batch.
+      weight: the factor.
+      neuron: only the position in the middle of the image counts.
+
+    Raises:
+      InputError: an index is no whole number from 0 on.
+
+    Example:
+      >>> float(score("scores", 1).value(None, {"scores": tf.constant([[3.0, 5.0]])})[0])
+      -5.0
+    """
+    indices = np.asarray(index)
+    if indices.ndim > 1 or indices.dtype.kind not in "iu" or not indices.size or indices.min() < 0:
+        raise InputError(f"the index of {layer!r} is {index!r}; expected a whole number from 0 on, or one for each image")
+
+    def value(image: tf.Tensor, features: Features) -> tf.Tensor:
+        channels = features[layer]
+        if indices.max() >= channels.shape[-1]:
+            raise ValueError(f"the index {indices.max()} is beyond {layer!r}; expected 0 to {channels.shape[-1] - 1}")
+        if channels.shape.rank == 4:
+            if neuron:
+                channels = channels[:, channels.shape[1] // 2, channels.shape[2] // 2]
+            else:
+                channels = tf.reduce_mean(channels, axis=[1, 2])
+        own = np.broadcast_to(indices, channels.shape[0]).astype(np.int32)
+        return -tf.gather(channels, tf.constant(own), axis=1, batch_dims=1)
+
+    return Term("score", weight, value, (layer,))
 
 
 def annealed(term: Term, steps: int, final: float) -> Term:
-    """The term with its weight falling geometrically to `final` times it at step `steps`."""
+    """The term with its weight w falling geometrically: w final^(step / steps), and w final from step `steps` on.
+
+    The best image is chosen with the last weight.
+
+    Args:
+      term: a term whose weight is a number.
+      steps: the step from which on the weight stays.
+      final: the part of the weight that is left then, above 0.
+
+    Raises:
+      InputError: the weight changes already, or an argument is out of its range.
+
+    Example:
+      >>> falling = annealed(total_variation(1.0), steps=100, final=0.01)
+      >>> round(float(falling.weight(tf.constant(50))), 3), falling.final_weight
+      (0.1, 0.01)
+    """
     weight = term.weight
-    assert isinstance(weight, float)
+    if callable(weight):
+        raise InputError(f"the weight of term {term.name!r} changes already; expected one whose weight is a number")
+    if not (steps >= 1 and final > 0):
+        raise InputError(
+            f"term {term.name!r} is annealed to {final} in {steps} steps; expected a part above 0, in 1 step or more"
+        )
 
     def at(step: tf.Tensor) -> tf.Tensor:
         return weight * final ** tf.minimum(tf.cast(step, tf.float32) / steps, 1.0)
@@ -236,34 +216,38 @@ def annealed(term: Term, steps: int, final: float) -> Term:
     return dataclasses.replace(term, weight=at, final_weight=weight * final)
 
 
-def run_terms(config: Config, targets: Mapping[str, tf.Tensor]) -> list[Term]:
-    """The terms of a run: each layer's features, drawn to its target, and the regularizers that have a weight."""
-    weights = config.layer_weights or (1.0,) * len(config.layers)
-    # The homework's loss is the mean over the layers.
-    made = [
-        feature_term(layer, targets[layer], weight / len(config.layers), config.feature_loss)
-        for layer, weight in zip(config.layers, weights, strict=True)
-    ]
-    regularizers = []
-    if config.tv_weight:
-        regularizers.append(total_variation_term(config.tv_weight, config.tv_kind, config.tv_reduction, config.tv_beta))
-    if config.alpha_weight:
-        value = functools.partial(alpha_norm, alpha=config.alpha, kind=config.alpha_kind, reduction=config.alpha_reduction)
-        regularizers.append(Term("alpha_norm", config.alpha_weight, lambda image, features: value(image)))
-    if config.regularizer_final != 1:
-        regularizers = [annealed(term, config.steps, config.regularizer_final) for term in regularizers]
-    return made + regularizers
+def _match_layer(layer: str, target: Any, weight: float, loss: str) -> Term:
+    error = {"mse": mean_squared_error, "normalized": normalized_squared_error}[loss]
+    phi0 = tf.Variable(tf.cast(tf.convert_to_tensor(target), tf.float32), trainable=False, name="target")
+
+    def squares(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+        require_same_shape(features[layer], phi0)
+        difference = features[layer] - phi0
+        return difference, 1 / (math.prod(phi0.shape[1:]) * (mean_square(phi0)[0] if loss == "normalized" else 1.0))
+
+    return Term(
+        layer,
+        weight,
+        lambda image, features: error(features[layer], phi0),
+        (layer,),
+        squares=squares if phi0.shape[0] == 1 else None,  # several targets have different factors s
+        target=phi0,
+    )
 
 
-def _mean_square(target: tf.Tensor) -> tf.Tensor:
-    """[batch]; not below 1e-12."""
-    return tf.maximum(tf.reduce_mean(tf.square(target), axis=_all_but_batch(target)), 1e-12)
+def _layer_weights(weights: Mapping[str, float] | Sequence[float] | None, layers: list[str]) -> list[float]:
+    if weights is None:
+        return [1.0] * len(layers)
+    if isinstance(weights, Mapping):
+        if set(weights) != set(layers):
+            raise InputError(f"layer_weights are for {', '.join(weights)}; expected one for each of {', '.join(layers)}")
+        weights = [weights[layer] for layer in layers]
+    if len(weights) != len(layers):
+        raise InputError(f"layer_weights has {len(weights)} numbers for {len(layers)} layers; expected one for each")
+    return [_number("a number of layer_weights", weight) for weight in weights]
 
 
-def _same_shape(features: tf.Tensor, target: tf.Tensor) -> None:
-    if features.shape[1:] != target.shape[1:] or target.shape[0] not in (1, features.shape[0]):
-        raise ValueError(f"features of shape {features.shape} have a target of shape {target.shape}; expected the same")
-
-
-def _all_but_batch(tensor: tf.Tensor) -> list[int]:
-    return list(range(1, tensor.shape.rank))
+def _number(what: str, value: Any) -> float:
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise InputError(f"{what} is {value!r}; expected a finite number")
+    return float(value)

@@ -1,17 +1,30 @@
-"""The optimizers: Keras' own, the rules of Mahendran & Vedaldi, and what is needed to call SciPy's L-BFGS."""
+"""The optimizers: Keras' own and any of the user's, the rules of Mahendran & Vedaldi, and the settings of SciPy's L-BFGS."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfinvert.optimization.schedules import schedule
-from tfinvert.settings.config import Config
+from tfinvert.errors import InputError
+from tfinvert.optimization.schedules import build_schedule
+from tfinvert.settings.inversion import Resolved
 
-GREY_LEVEL = 1 / 255
+GRAY_LEVEL = 1 / 255
+# What Keras' `apply` does beside the update rule.
+EXTRAS = (
+    "weight_decay",
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "loss_scale_factor",
+    "gradient_accumulation_steps",
+)
 
 
 class Adam(keras.optimizers.Adam):
@@ -39,14 +52,14 @@ class MomentumSGD(keras.optimizers.SGD):
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
         velocity = self.momentums[self._get_variable_index(variable)]
-        velocity.assign(velocity * _unless_changed(self))
+        velocity.assign(velocity * _unless_changed(self._learning_rate, self.iterations))
         super().update_step(gradient, variable, learning_rate)
 
 
 class NormalizedMomentum(keras.optimizers.Optimizer):
     """The update rule of Mahendran & Vedaldi 2016, like AdaGrad with a memory that fades.
 
-    G <- decay G + g^2; d <- decay d - g / (1 / rate + sqrt(G)); x <- x + d, in grey levels: x, d and 1/g there are 255 times
+    G <- decay G + g^2; d <- decay d - g / (1 / rate + sqrt(G)); x <- x + d, in gray levels: x, d and 1/g there are 255 times
     what they are here, so that the rate is 255^2 times that of an image in [0, 1]. d is zeroed when the rate changes.
 
     Args:
@@ -69,40 +82,107 @@ class NormalizedMomentum(keras.optimizers.Optimizer):
         index = self._get_variable_index(variable)
         squares, velocity = self._squares[index], self._velocities[index]
         squares.assign(self.decay * squares + tf.square(gradient))
-        step = gradient / (1 / learning_rate + tf.sqrt(squares) / GREY_LEVEL)
-        velocity.assign(self.decay * velocity * _unless_changed(self) - step)
+        step = gradient / (1 / learning_rate + tf.sqrt(squares) / GRAY_LEVEL)
+        velocity.assign(self.decay * velocity * _unless_changed(self._learning_rate, self.iterations) - step)
         variable.assign(variable + velocity)
 
 
-def _unless_changed(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | float:
+def _unless_changed(rate: Any, iterations: Any) -> tf.Tensor | float:
     """1, or 0 at a step whose learning rate is another than that of the step before."""
-    rate = optimizer._learning_rate
     if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return 1.0
-    now = tf.convert_to_tensor(optimizer.iterations)
+    now = tf.convert_to_tensor(iterations)
     return tf.cast(tf.equal(rate(now), rate(tf.maximum(now - 1, 0))), tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class Lbfgs:
-    """L-BFGS with box constraints, SciPy's (Byrd, Lu, Nocedal & Zhu 1995). It chooses its steps by itself.
+    """L-BFGS with box constraints, SciPy's (Byrd, Lu, Nocedal & Zhu 1995). It chooses the lengths of its steps by itself.
 
     Attributes:
-      memory: gradients that the curvature is estimated from.
-      restart: iterations after which that memory is emptied: there a run can be stopped and resumed.
+      memory: number of gradients that the curvature is estimated from.
+      restart: iterations after which that memory is emptied. There a run can be stopped and resumed.
     """
 
     memory: int = 20
     restart: int = 20
 
 
-def optimizer(config: Config) -> keras.optimizers.Optimizer | Lbfgs:
-    """The optimizer that a config names, with its schedule."""
-    if config.optimizer == "lbfgs":
+def build_optimizer(
+    settings: Resolved, optimizer: Any = None, schedule: Any = None
+) -> Callable[[], keras.optimizers.Optimizer] | Lbfgs:
+    """The optimizer of an inversion, as `Problem.optimizer` has it.
+
+    Args:
+      settings: `optimizer` is adam, sgd, mv2016 or lbfgs. They use `learning_rate` and the schedule, `epsilon` (adam),
+        `momentum` and `momentum_reset` (sgd).
+      optimizer: any Keras optimizer, which has a learning rate of its own, or `Lbfgs`, instead of the named one.
+      schedule: any Keras LearningRateSchedule instead of the named one.
+
+    Raises:
+      InputError: an object is no Keras optimizer or schedule, or the optimizer cannot be copied.
+    """
+    if isinstance(optimizer, Lbfgs):
+        return optimizer
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        return copies(optimizer)
+    if optimizer is not None:
+        raise InputError(f"the optimizer is {optimizer!r}; expected a name, or a keras.optimizers.Optimizer")
+    if settings.optimizer == "lbfgs":
         return Lbfgs()
-    rate = schedule(config)
-    if config.optimizer == "adam":
-        return Adam(rate, epsilon=config.epsilon)
-    if config.optimizer == "mv2016":
-        return NormalizedMomentum(rate)
-    return (MomentumSGD if config.momentum_reset else keras.optimizers.SGD)(rate, momentum=config.momentum)
+    rate = build_schedule(settings) if schedule is None else schedule
+    if schedule is not None and not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        raise InputError(f"the schedule is {schedule!r}; expected a name, or a keras.optimizers.schedules.LearningRateSchedule")
+    sgd = MomentumSGD if settings.momentum_reset else keras.optimizers.SGD
+    factories = {
+        "adam": functools.partial(Adam, rate, epsilon=settings.epsilon),
+        "sgd": functools.partial(sgd, rate, momentum=settings.momentum),
+        "mv2016": functools.partial(NormalizedMomentum, rate),
+    }
+    return factories[settings.optimizer]
+
+
+def copies(optimizer: keras.optimizers.Optimizer) -> Callable[[], keras.optimizers.Optimizer]:
+    """A function that makes new optimizers with the settings of this one, which itself is never used.
+
+    Raises:
+      InputError: it cannot be copied.
+
+    Example:
+      >>> float(copies(keras.optimizers.SGD(0.5))().learning_rate)
+      0.5
+    """
+
+    def copied() -> keras.optimizers.Optimizer:
+        try:
+            return type(optimizer).from_config(optimizer.get_config())
+        except (NotImplementedError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"the optimizer {type(optimizer).__name__} cannot be copied ({reason}): its get_config and its schedule's must "
+                "name all arguments, and classes of your own need keras.saving.register_keras_serializable"
+            ) from error
+
+    copied()
+    return copied
+
+
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable], rate: tf.Tensor
+) -> None:
+    """One update of the variables, in a function that TensorFlow traces.
+
+    Args:
+      optimizer: built for the variables.
+      gradients: one for each variable.
+      variables: what is updated.
+      rate: the optimizer's learning rate in this step.
+    """
+    if type(optimizer).apply is keras.optimizers.Optimizer.apply and not any(getattr(optimizer, name) for name in EXTRAS):
+        for gradient, variable in zip(gradients, variables, strict=True):
+            optimizer.update_step(gradient, variable, rate)
+        optimizer.iterations.assign_add(1)
+        return
+    # TensorFlow keeps the graph that Keras' `apply` is traced in for as long as the process lives: a small one, not the step's.
+    scaled = [optimizer.scale_loss(gradient) for gradient in gradients]
+    tf.function(lambda gradients: optimizer.apply(gradients, variables))(scaled)

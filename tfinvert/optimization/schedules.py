@@ -1,43 +1,40 @@
 """Learning rates over the steps, as Keras schedules."""
 
+from __future__ import annotations
+
 import keras
 
-from tfinvert.settings.config import Config, DecoderConfig
+from tfinvert.settings.inversion import Resolved
 
 
-def schedule(config: Config) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """The schedule that a config names, `auto` being resolved (`presets.at_depth`); step 0 is the first update.
+def build_schedule(settings: Resolved) -> keras.optimizers.schedules.LearningRateSchedule | float:
+    """The learning rate by step that settings name; step 0 is the first update.
 
-    - constant: `learning_rate`;
-    - exponential: times `decay_rate` every `decay_steps` steps (default: the whole run), continuously;
-    - piecewise: times `decay_factors[i]` after `decay_boundaries[i]` steps;
-    - cosine: down to `final_fraction` of it by the last step (Loshchilov & Hutter 2017, arXiv 1608.03983, one cycle);
-    - warmup_cosine: from 0 up over `warmup_steps`, then cosine.
+    - constant: `learning_rate`, as a number;
+    - exponential: it is multiplied by `decay_rate` every `decay_steps` steps (default: the whole run), continuously;
+    - piecewise: it is multiplied by `decay_factors[i]` after `decay_boundaries[i]` steps;
+    - cosine: it falls to `final_fraction` of it by the last step (Loshchilov & Hutter 2017, arXiv 1608.03983, one cycle);
+    - warmup_cosine: it rises from 0 over `warmup_steps`, then falls along a cosine.
+
+    Args:
+      settings: `schedule` is one of these names; `presets.resolve` has chosen one where none was given.
     """
     schedules = keras.optimizers.schedules
-    rate = config.learning_rate
-    if config.schedule == "constant":
+    schedule, rate = settings.schedule, settings.learning_rate
+    if schedule == "constant":
         return rate
-    if config.schedule == "exponential":
-        return schedules.ExponentialDecay(rate, config.decay_steps or config.steps, config.decay_rate)
-    if config.schedule == "piecewise":
+    if schedule == "exponential":
+        return schedules.ExponentialDecay(rate, settings.decay_steps or settings.steps, settings.decay_rate)
+    if schedule == "piecewise":
         # Keras' boundaries are inclusive: a boundary of 1000 changes the rate at step 1001.
-        boundaries = [boundary - 1 for boundary in config.decay_boundaries]
-        return schedules.PiecewiseConstantDecay(boundaries, [rate, *(rate * factor for factor in config.decay_factors)])
-    if config.schedule == "cosine":
-        return schedules.CosineDecay(rate, config.steps, alpha=config.final_fraction)
+        boundaries = [boundary - 1 for boundary in settings.decay_boundaries]
+        return schedules.PiecewiseConstantDecay(boundaries, [rate, *(rate * factor for factor in settings.decay_factors)])
+    if schedule == "cosine":
+        return schedules.CosineDecay(rate, settings.steps, alpha=settings.final_fraction)
     return schedules.CosineDecay(
         0.0,
-        config.steps - config.warmup_steps,
-        alpha=config.final_fraction,
+        settings.steps - settings.warmup_steps,
+        alpha=settings.final_fraction,
         warmup_target=rate,
-        warmup_steps=config.warmup_steps,
+        warmup_steps=settings.warmup_steps,
     )
-
-
-def decoder_rate(config: DecoderConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Halved every `halve_every` epochs, as the published decoders were trained; where that is 0, down a cosine to 0."""
-    if config.halve_every:
-        steps = config.halve_every * steps_per_epoch
-        return keras.optimizers.schedules.ExponentialDecay(config.learning_rate, steps, 0.5, staircase=True)
-    return keras.optimizers.schedules.CosineDecay(config.learning_rate, config.epochs * steps_per_epoch)

@@ -1,1 +1,1 @@
-"""A finished run directory -> pictures to look at. Reads files only."""
+"""Makes sheets, charts and a page to look at from run directories. Reads files only."""

@@ -1,4 +1,4 @@
-"""Charts: the curves of a run as a picture, and lines and bars as SVG for the report page."""
+"""Charts: the curves of a run as an image, and lines and bars as SVG for the report page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.system.files import replacing
 
-# Okabe & Ito's colors, told apart by color-blind readers, without the two that vanish on white or on black.
+# Okabe & Ito's colors, which color-blind readers can tell apart, without the two that vanish on white or on black.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LONGEST_LABEL = 80
-MOST_TERMS = 30  # curves that can be told apart in one chart, and more
-INK = "#808081"  # replaced by the page's own text color; a color that nothing else uses
+MOST_TERMS = 30  # curves in one chart; a reader can tell fewer apart
+INK = "#808081"  # nothing else has this color; the page puts its own text color in its place
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tfinvert",  # the same figures give the same file
@@ -30,7 +30,7 @@ STYLE: dict[Any, Any] = {
 
 
 def write_curves(run: RunDirectory) -> None:
-    """Writes curves.png from metrics.jsonl: loss and terms, PSNR, learning rate; nothing where there is no line yet."""
+    """Writes curves.png from metrics.jsonl: the loss and its terms, the PSNR, the learning rate. Without lines: nothing."""
     lines = [line for line in run.read_metrics() if "loss" in line]
     if not lines:
         return
@@ -60,7 +60,12 @@ def write_curves(run: RunDirectory) -> None:
 
 
 def write_two_curves(path: Path, losses: Mapping[str, Sequence[float]]) -> None:
-    """Writes the loss curves of two runs of the same thing, and below them how far they are apart, relative to the second."""
+    """Writes the loss curves of two runs that should agree, and below them their relative gap.
+
+    Args:
+      path: the file to write.
+      losses: label -> the loss of each step, of two runs with equally many steps. The gap is relative to the second.
+    """
     figure = Figure(figsize=(8, 6.4), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True)
@@ -82,12 +87,18 @@ def write_two_curves(path: Path, losses: Mapping[str, Sequence[float]]) -> None:
         figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
 
 
-def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, *, log: bool = False) -> str:
-    """Curves over the steps as SVG; `series` is label -> (steps, values), values that are not finite left out."""
+def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, *, log: bool = False) -> str:
+    """Draws curves over the steps as SVG.
+
+    Args:
+      curves: label -> (steps, values). Values that are not finite are left out.
+      ylabel: the label of the vertical axis.
+      log: whether that axis is logarithmic, which leaves out values that are not positive.
+    """
     with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
         axes = figure.subplots()
-        for index, (label, (steps, values)) in enumerate(series.items()):
+        for index, (label, (steps, values)) in enumerate(curves.items()):
             points = [(x, y) for x, y in zip(steps, values, strict=True) if math.isfinite(y) and (y > 0 or not log)]
             style = ("-", "--", "-.", ":")[(index // len(COLORS)) % 4]
             color = COLORS[index % len(COLORS)]
@@ -96,13 +107,13 @@ def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel:
             axes.set_yscale("log")
         axes.set_xlabel("step")
         axes.set_ylabel(ylabel)
-        if len(series) > 1:
+        if len(curves) > 1:
             axes.legend(frameon=False)
         return _svg(figure, axes)
 
 
 def bars(values: Mapping[str, float], xlabel: str) -> str:
-    """One bar for each label as SVG, from the top down, its value written at its end."""
+    """Draws one bar for each label as SVG, from the top down, with its value at its end."""
     with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 1.0 + 0.3 * len(values)), layout="constrained")
         axes = figure.subplots()
@@ -115,7 +126,7 @@ def bars(values: Mapping[str, float], xlabel: str) -> str:
 
 
 def _plain(label: str) -> str:
-    """A label that is drawn as it is: between dollars Matplotlib reads TeX."""
+    """Escapes a label, so that it is drawn as it is: Matplotlib reads TeX between dollars."""
     return label[:LONGEST_LABEL].replace("$", r"\$")
 
 

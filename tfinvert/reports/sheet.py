@@ -1,7 +1,8 @@
-"""The contact sheet: the target, the way there, the result, at the pictures' own size and range."""
+"""The contact sheet: the target, images from the steps, and the result, at their own size and range."""
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,20 +13,28 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
-from tfinvert.runs.directory import RunDirectory, is_number
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.runs.reading import is_number
 
-COLUMNS = 4
+COLUMNS, LONGEST_ROW = 4, 8
+SNAPSHOTS = 6
 MARGIN = 16
 CAPTION = 26
 HEADER = 30
+LONGEST_TEXT = 4000  # characters
 BACKGROUND, INK, FAINT = "white", "#1a1a1a", "#6a6a6a"
 
 
 def write(run: RunDirectory, info: Mapping[str, Any]) -> None:
-    """Writes sheet.png from the files of a run, finished or not; `info` is what run.json holds, or is going to hold."""
+    """Writes sheet.png from the files of a run, finished or not.
+
+    Args:
+      run: where the files are.
+      info: what run.json holds, or is going to hold.
+    """
     psnr = {line["step"]: line.get("psnr") for line in run.read_metrics()}
     cells = [(run.target, "target")]
-    for step, path in spread(list(run.pictures().items()), 6):
+    for step, path in spread(list(run.step_images().items()), SNAPSHOTS):
         cells.append((path, f"step {step}" + (f", {psnr[step]:.1f} dB" if psnr.get(step) is not None else "")))
     if run.final.exists():
         result = info.get("result", {})
@@ -39,7 +48,13 @@ def write(run: RunDirectory, info: Mapping[str, Any]) -> None:
 
 
 def write_depth(path: Path, title: str, runs: Sequence[RunDirectory]) -> None:
-    """Writes the papers' figure: the photograph and what each layer keeps of it, by depth, with the errors."""
+    """Writes the papers' figure: the photograph and what each layer keeps of it, by depth, with the errors.
+
+    Args:
+      path: the file.
+      title: the first line.
+      runs: finished inversions of one image, the shallowest layer first.
+    """
     cells = [(runs[0].target, "target")]
     weights = ""
     for run in runs:
@@ -48,42 +63,53 @@ def write_depth(path: Path, title: str, runs: Sequence[RunDirectory]) -> None:
         result = info["result"]
         caption = f"{', '.join(info['layers'])}: {result['psnr']:.1f} dB, error {result['normalized_feature_error']:.2g}"
         cells.append((run.final, caption))
-    second = f"weights: {weights}; PSNR and normalized feature error below each picture"
-    columns = -(-len(cells) // -(-len(cells) // 8))  # rows of equal length, of eight at the most
+    second = f"weights: {weights}; PSNR and normalized feature error below each image"
+    rows = -(-len(cells) // LONGEST_ROW)
+    columns = -(-len(cells) // rows)  # rows of equal length
     images.save(path, _compose([title, second], cells, columns))
 
 
 def write_side_by_side(path: Path, lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int | None = None) -> None:
-    """Writes captioned pictures under a title, in one row or in rows of `columns`."""
+    """Writes images with captions under a title.
+
+    Args:
+      path: the file to write.
+      lines: the title and what stands below it.
+      cells: pairs of an image file and its caption. Files that cannot be read are left out.
+      columns: images in a row; by default all of them.
+
+    Raises:
+      InputError: none of the images can be read.
+    """
     images.save(path, _compose(lines, cells, columns or len(cells)))
 
 
 def _compose(lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int) -> np.ndarray:
-    """A page of captioned pictures under a title, [height, width, 3] in [0, 1]; those that cannot be read are left out."""
-    pictures = []
+    """A sheet of images with captions under a title, [height, width, 3] in [0, 1]."""
+    captioned = []
     for path, caption in cells:
         with contextlib.suppress(InputError):
-            pictures.append((images.read(path), caption))
-    if not pictures:
-        raise InputError(f"none of the pictures of {cells[0][0].parent} can be read")
-    width = max(picture.width for picture, _ in pictures)
-    height = max(picture.height for picture, _ in pictures)
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
+            captioned.append((images.read(path), caption))
+    if not captioned:
+        raise InputError(f"none of the images in {cells[0][0].parent} can be read")
+    width = max(image.width for image, _ in captioned)
+    height = max(image.height for image, _ in captioned)
+    columns = min(columns, len(captioned))
+    rows = -(-len(captioned) // columns)
     top = MARGIN + HEADER * len(lines)
     size = (max(MARGIN + columns * (width + MARGIN), 720), top + rows * (height + CAPTION + MARGIN))
     sheet = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for row, line in enumerate(lines):
         font = ImageFont.load_default(19 if row == 0 else 14)
-        text = _fitting(draw, line, font, sheet.width - 2 * MARGIN)
+        text = _shorten(draw, line, font, sheet.width - 2 * MARGIN)
         draw.text((MARGIN, MARGIN + row * HEADER - 4), text, INK if row == 0 else FAINT, font)
-    for index, (picture, caption) in enumerate(pictures):
+    for index, (image, caption) in enumerate(captioned):
         left = MARGIN + (index % columns) * (width + MARGIN)
         above = top + (index // columns) * (height + CAPTION + MARGIN)
-        sheet.paste(picture, (left, above))
+        sheet.paste(image, (left, above))
         font = ImageFont.load_default(14)
-        draw.text((left, above + height + 4), _fitting(draw, caption, font, width + MARGIN - 4), INK, font)
+        draw.text((left, above + height + 4), _shorten(draw, caption, font, width + MARGIN - 4), INK, font)
     return np.asarray(sheet, np.float32) / 255
 
 
@@ -96,16 +122,17 @@ def _header(info: Mapping[str, Any]) -> list[str]:
 
 
 def spread(items: Sequence[Any], count: int) -> list[Any]:
-    """Up to `count` items from the first to the last, nearer together at the start, where most happens."""
+    """Chooses up to `count` items from the first to the last, closer together at the beginning, where most happens."""
     if len(items) <= count:
         return list(items)
     last = len(items) - 1
     return [items[place] for place in sorted({round(last * (i / (count - 1)) ** 2) for i in range(count)})]
 
 
-def _fitting(draw: ImageDraw.ImageDraw, text: str, font, width: float) -> str:
+def _shorten(draw: ImageDraw.ImageDraw, text: str, font, width: float) -> str:
+    """The text in one line, or as much of its beginning as fits into `width` pixels."""
+    text = " ".join(text.split())[:LONGEST_TEXT]
     if draw.textlength(text, font) <= width:
         return text
-    while text and draw.textlength(text + "...", font) > width:
-        text = text[:-1]
-    return text + "..."
+    fitting = bisect.bisect(range(len(text)), width, key=lambda count: draw.textlength(f"{text[:count]}...", font))
+    return f"{text[: max(fitting - 1, 0)]}..."

@@ -1,95 +1,112 @@
-"""Many runs, one after the other, in processes of their own: finished ones are skipped, interrupted ones continued."""
+"""Many runs, one after the other, each in a process of its own. Finished runs are skipped and interrupted ones continued."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
-import tempfile
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tfinvert.errors import InputError
-from tfinvert.runs.directory import RunDirectory, differing_flags
-from tfinvert.settings.config import Config, flag_text, flagfile
-from tfinvert.system import signals as interruption
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.runs.flags import differing_flags
+from tfinvert.runs.summary import describe_inversion
+from tfinvert.settings import flagfiles
+from tfinvert.settings.fields import flag_text
+from tfinvert.system import signals
+from tfinvert.system.child import Child
 from tfinvert.system.files import read_text
+from tfinvert.system.notebook import is_watched
 
-PROGRAM = (sys.executable, "-m", "tfinvert.cli")
-STOP_AT_EOF = "TFINVERT_STOP_AT_EOF"  # in the environment of a run that ends when its parent does
+PROGRAM = "tfinvert.cli"  # the module that runs in the processes
 POLL_SECONDS = 0.2
+CHECKPOINT_SECONDS = 10.0  # A process that is asked to end writes its checkpoint within this time.
 USUAL_STEPS = 400
+
+
+Job = Mapping[str, Any]  # the name of each run -> its settings
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `error` is None for a finished one, else the program's own line."""
+    """How a run ended.
+
+    Attributes:
+      name: the name of the run in its job.
+      folder: its run directory.
+      error: None if it is finished, else the line that the program printed.
+    """
 
     name: str
     folder: Path
     error: str | None
 
 
-def check(jobs: Sequence[Mapping[str, Config]]) -> None:
-    """Refuses folders that hold other runs, before any work; raises InputError."""
-    for config in (config for job in jobs for config in job.values()):
-        run = RunDirectory(config.run_folder())
-        if not config.overwrite and run.flags.exists():
-            changed = differing_flags(read_text(run.flags), flagfile(config))
+def check(jobs: Sequence[Job]) -> None:
+    """Refuses run directories that hold other runs, before any work; raises InputError."""
+    for settings in (settings for job in jobs for settings in job.values()):
+        run = RunDirectory(settings.run_folder())
+        if not settings.overwrite and run.flags.exists():
+            changed = differing_flags(read_text(run.flags), flagfiles.text(settings))
             if changed:
                 raise InputError(
                     f"{run.path} holds a run with other settings ({'; '.join(changed[:4])}); "
                     "give --overwrite to run everything again, or another --output_dir"
                 )
         else:
-            run.check(flagfile(config), resume=False, overwrite=config.overwrite)
+            run.check(flagfiles.text(settings), resume=False, overwrite=settings.overwrite)
 
 
-def run_all(jobs: Sequence[Mapping[str, Config]]) -> Iterator[Outcome]:
-    """Runs each config into its own folder, with one progress line for all of them, and gives how each ended.
+def run_all(jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """Runs each settings into its own run directory, with one progress line for all of them.
 
     Args:
-      jobs: what one process does: name -> config, several where they differ in nothing but their picture and
-        are one of `Config.each`; these are inverted together.
+      jobs: what one process does: name -> settings. A job of several runs inverts their images together; they differ in
+        nothing but their image, and come from the settings' `each`.
+
+    Yields:
+      How each run ended, in order.
 
     Raises:
-      Interrupted: a signal asked to end; the runs under way have left a checkpoint.
+      Interrupted: a signal asked to end. The runs under way have left a checkpoint.
     """
     count = sum(map(len, jobs))
-    total = sum(_steps(*job.values()) for job in jobs)
-    quiet = not sys.stderr.isatty()
+    total = sum(map(_steps, jobs))
     with (
-        interruption.held_back() as stop,
-        tqdm(total=total, unit=" steps", dynamic_ncols=True, disable=quiet) as bar,
+        signals.held_back() as interruption,
+        tqdm(total=total, unit=" steps", dynamic_ncols=True, disable=not is_watched()) as bar,
     ):
-        before, number = 0, 0
+        done, number = 0, 0
         for job in jobs:
             more = f" and {len(job) - 1} more" if len(job) > 1 else ""
             bar.set_description(f"{next(iter(job))}{more} ({number + len(job)}/{count})")
-            errors = _run(job, bar, before, stop)
-            stop.raise_if_any()
-            before += _steps(*job.values())
-            bar.update(before - bar.n)
-            for name, config in job.items():
+            errors = _run(job, functools.partial(_show, bar, done, _steps(job)), interruption)
+            interruption.raise_if_any()
+            _show(bar, done, _steps(job), 1.0)
+            done += _steps(job)
+            for name, settings in job.items():
                 number += 1
-                run = RunDirectory(config.run_folder())
+                run = RunDirectory(settings.run_folder())
                 error = errors.get(name)
+                line = describe_inversion(run.read_info()).partition("\n")[0] if error is None else error
                 with tqdm.external_write_mode():
-                    figures = run.summary().partition("\n")[0] if error is None else error
-                    print(f"{name} ({number}/{count}): {figures}", flush=True)
+                    print(f"{name} ({number}/{count}): {line}", flush=True)
                 yield Outcome(name, run.path, error)
 
 
-def run_with_report(jobs: Sequence[Mapping[str, Config]], write_report: Callable[[dict[str, Outcome]], Path]) -> int:
-    """`run_all`, then the report of what there is, after an interruption too; gives 1 if a run failed, else 0.
+def run_with_report(jobs: Sequence[Job], write_report: Callable[[dict[str, Outcome]], Path]) -> tuple[Path, dict[str, str]]:
+    """Runs everything as `run_all` does, then writes the report of what there is, also after an interruption.
 
     Args:
-      jobs: as of `run_all`.
-      write_report: writes the report of the outcomes by name, and gives its path.
+      jobs: as in `run_all`.
+      write_report: takes the outcomes by name, writes their report and returns its path.
+
+    Returns:
+      The path of the report, and the error of each run that failed.
     """
     outcomes: dict[str, Outcome] = {}
     try:
@@ -97,62 +114,55 @@ def run_with_report(jobs: Sequence[Mapping[str, Config]], write_report: Callable
             outcomes[outcome.name] = outcome
     finally:
         path = write_report(outcomes)
-    failed = [name for name, outcome in outcomes.items() if outcome.error]
-    print(f"report: {path}" + (f"; failed: {', '.join(failed)}" if failed else ""))
-    return 1 if failed else 0
+    return path, {name: outcome.error for name, outcome in outcomes.items() if outcome.error is not None}
 
 
-def _steps(*configs: Config) -> int:
-    """Their share of the progress line: how many steps a preset makes is known only where its layers are."""
-    return sum(config.steps or USUAL_STEPS for config in configs)
+def _steps(job: Job) -> int:
+    """The job's share of the progress line. A preset chooses its steps only when it knows the layers."""
+    return sum(settings.steps or USUAL_STEPS for settings in job.values())
 
 
-def _run(job: Mapping[str, Config], bar: tqdm, before: int, stop: interruption.Interruption) -> dict[str, str]:
-    """What is not finished of a job; gives the errors of those that failed. `before` is where it starts on the bar."""
-    runs = {name: RunDirectory(config.run_folder()) for name, config in job.items()}
-    left = {
-        name: config
-        for name, config in job.items()
-        if config.overwrite or not (runs[name].flags.exists() and runs[name].is_finished(flagfile(config)))
-    }
+def _show(bar: tqdm, done: int, steps: int, fraction: float) -> None:
+    """Moves the progress line to a fraction of a job's steps, after those that were done before it."""
+    bar.update(done + round(fraction * steps) - bar.n)
+
+
+def _run(job: Job, show: Callable[[float], None], interruption: signals.Interruption) -> dict[str, str]:
+    """Runs what is not finished of a job, and returns the errors of the runs that failed, by name."""
+    left = {name: settings for name, settings in job.items() if settings.overwrite or not _is_finished(settings)}
     if not left:
         return {}
-    first = next(iter(left))
-    resumed = any(runs[name].flags.exists() for name in left)
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            [*PROGRAM, *_flags(tuple(left.values()), resumed)],
-            stdin=subprocess.PIPE,  # closed when this process ends, however it does
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            env={**os.environ, STOP_AT_EOF: "1"},
-            start_new_session=True,
-        )
-        assert process.stdin is not None
-        while process.poll() is None:
-            if stop and not process.stdin.closed:
-                process.stdin.close()
-            steps = runs[first].read_metrics()[-1:]
-            if steps:
-                bar.update(before + round(min(steps[0]["step"] / _steps(left[first]), 1) * _steps(*job.values())) - bar.n)
+    first = next(iter(left.values()))
+    with Child(PROGRAM, *_flags(tuple(left.values())), answers=False, grace=CHECKPOINT_SECONDS) as child:
+        while child.poll() is None:
+            if interruption:
+                child.ask_to_end()
+            lines = RunDirectory(first.run_folder()).read_metrics()[-1:]
+            if lines:
+                show(min(lines[0]["step"] / (first.steps or USUAL_STEPS), 1.0))
             time.sleep(POLL_SECONDS)
-        process.stdin.close()
-        if process.returncode == 0:
-            return {}
-        said.seek(0)
-        last = said.read().decode(errors="replace").strip().splitlines()[-1:]
-        why = last[0].removeprefix("tfinvert: ") if last else f"ended with exit code {process.returncode}"
-        if len(left) == 1:
-            return {first: why}
-        unfinished = [name for name, config in left.items() if not runs[name].is_finished(flagfile(config))]
-        return {name: runs[name].read_info().get("stopped", why) for name in unfinished}
+        code = child.wait()
+        error = child.last_line().removeprefix("tfinvert: ") or f"ended with exit code {code}"
+    if code == 0:
+        return {}
+    if len(left) == 1:
+        return dict.fromkeys(left, error)
+    unfinished = {name: RunDirectory(settings.run_folder()) for name, settings in left.items() if not _is_finished(settings)}
+    return {name: run.read_info().get("stopped", error) for name, run in unfinished.items()}
 
 
-def _flags(configs: Sequence[Config], resumed: bool) -> list[str]:
-    """What a process that runs these is told."""
-    first = configs[0]
+def _is_finished(settings: Any) -> bool:
+    run = RunDirectory(settings.run_folder())
+    return run.flags.exists() and run.is_finished(flagfiles.text(settings))
+
+
+def _flags(runs: Sequence[Any]) -> list[str]:
+    """The command line of a process that runs these."""
+    first = runs[0]
     place = [f"--output_dir={first.run_folder()}"]
-    if len(configs) > 1:
-        pictures = flag_text("pictures", tuple(config.image for config in configs))
-        place = [f"--pictures={pictures}", f"--output_dir={first.run_folder().parents[1]}"]
-    return [*flagfile(first).splitlines(), *place, *(["--overwrite"] if first.overwrite else ["--resume"] * resumed)]
+    if len(runs) > 1:
+        images = flag_text(tuple(image for settings in runs for image in settings.image))
+        place = [f"--image={images}", f"--output_dir={first.run_folder().parents[1]}"]
+    resumed = any(RunDirectory(settings.run_folder()).flags.exists() for settings in runs)
+    settings = [line for line in flagfiles.text(first).splitlines() if line.startswith("--")]
+    return [*settings, *place, *(["--overwrite"] if first.overwrite else ["--resume"] * resumed)]

@@ -1,4 +1,4 @@
-"""What a run was made from, as run.json keeps it, and what it needed."""
+"""What run.json keeps about the origin of a run: network, weights, image, versions; and the memory that it needed."""
 
 from __future__ import annotations
 
@@ -13,33 +13,37 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.networks.conversion.convert import Request
 from tfinvert.networks.network import Network
-from tfinvert.settings.config import RunConfig
+from tfinvert.settings.fields import Settings
 
 PACKAGES = ("tfinvert", "tensorflow", "keras", "onnx", "onnx2tf", "onnxruntime", "numpy", "pillow")
 
 
-def describe(config: RunConfig, network: Network, request: Request, image: np.ndarray) -> dict[str, Any]:
-    """The start of run.json: the network, its weights and layers, the picture [batch, H, W, 3], versions, devices."""
+def describe(settings: Settings, network: Network | None, images: np.ndarray | None) -> dict[str, Any]:
+    """Describes what a run is made from: the first part of run.json.
+
+    Args:
+      settings: the settings of the run.
+      network: the network, converted to `settings.layers_needed()`.
+      images: the images that are optimized for, float32 [n, height, width, 3]; their pixels identify them.
+    """
+    info: dict[str, Any] = {"experiment": settings.experiment}
+    if network is not None:
+        layers = {name: dataclasses.asdict(network.layer(name)) for name in settings.layers_needed()}
+        info |= {**network.provenance(), "layers": layers}
+    if images is not None:
+        info["image_sha256"] = hashlib.sha256(images.tobytes()).hexdigest()
+    image = getattr(settings, "image", ())
     return {
-        "experiment": config.experiment,
-        "network": network.name,
-        "weights": network.weights_origin,
-        "onnx_sha256": request.sha256,
-        "preprocessing": request.preprocessing,
-        "pool": config.pool,
-        "image": config.image,
-        "image_sha256": hashlib.sha256(image.tobytes()).hexdigest(),  # of the pixels as they are optimized for
-        "size": list(network.size),
-        "seed": config.seed,
-        "layers": {name: dataclasses.asdict(layer) for name, layer in network.layers.items()},
+        **info,
+        **({"image": ", ".join(image)} if image else {}),
+        "seed": getattr(settings, "seed", None),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "devices": [device.name for device in tf.config.list_logical_devices()],
     }
 
 
 def peak_memory_mb() -> float:
-    """Of this process, or of the converting one if that needed more."""
+    """The largest resident memory in MB of this process, or of its converting process if that needed more."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / unit

@@ -1,4 +1,4 @@
-"""An optimization that writes what happens into a run directory, ends on a signal with a checkpoint, and goes on from one."""
+"""The record of an optimization: lines, images and checkpoints in a run directory; its end on a signal, its continuation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tfinvert.errors import NonFiniteLossError
-from tfinvert.optimization.step import Group, Optimization, Snapshot
+from tfinvert.optimization.snapshots import Snapshot
+from tfinvert.optimization.solver import Solver
+from tfinvert.optimization.state import State, checkpoint, forget_best
 from tfinvert.runs.checkpoints import Checkpoints
 from tfinvert.runs.directory import RunDirectory
-from tfinvert.system import signals as interruption
+from tfinvert.system import signals
 from tfinvert.system.signals import Interrupted
 
 CHECKPOINT_SECONDS = 10.0
@@ -29,7 +31,7 @@ class Outcome:
     """How an optimization ended.
 
     Attributes:
-      lines: one dictionary for each `save_every` steps, as metrics.jsonl has them, those before a resumption not included.
+      lines: one dictionary for every `save_every` steps, as in metrics.jsonl, without those before a resumption.
       seconds: since the last start.
       steps: updates since the last start.
       error: what ended it before its last step, if anything did.
@@ -46,146 +48,144 @@ class Outcome:
             raise self.error
 
 
-def drive(
-    optimization: Optimization,
-    steps: int,
-    save_every: int,
-    run_dir: RunDirectory | None = None,
-    *,
-    extra: Callable[[Snapshot], dict[str, Any]] = lambda snapshot: {},
-    log: Callable[[dict[str, Any], np.ndarray], None] = lambda line, image: None,
-    **settings: Any,
-) -> Outcome:
-    """`drive_together` of one optimization; the first, `run_dir`, `extra` and `log` are as in `Driven`."""
-    return drive_together([Driven(optimization, run_dir, extra, log)], steps, save_every, **settings)[0]
-
-
 @dataclasses.dataclass(frozen=True)
-class Driven:
-    """One of the optimizations that are driven together.
+class Recording:
+    """What is recorded of one of the states of a solver.
 
     Attributes:
-      optimization: freshly made; restored from a checkpoint with `resume`.
-      run_dir: where to write, created and locked; None to write nothing.
-      extra: what a line says beside step, loss, rate and terms.
-      log: takes each line and its pictures, [batch, H, W, 3], too.
+      run_dir: where lines, images and checkpoints are written, created and locked; None to write nothing.
+      measure: gives what a line says beside step, loss, rate and terms.
+      on_line: takes each line and its image, [batch, H, W, 3], too.
+      on_step: takes the snapshot of each line, which carries an image; True or "stop" ends the optimization as if it had no
+        more steps.
     """
 
-    optimization: Optimization
     run_dir: RunDirectory | None = None
-    extra: Callable[[Snapshot], dict[str, Any]] = lambda snapshot: {}
-    log: Callable[[dict[str, Any], np.ndarray], None] = lambda line, image: None
+    measure: Callable[[Snapshot], dict[str, Any]] = lambda snapshot: {}
+    on_line: Callable[[dict[str, Any], np.ndarray], None] = lambda line, image: None
+    on_step: Callable[[Snapshot], Any] = lambda snapshot: None
 
 
-def drive_together(
-    driven: Sequence[Driven],
+def record(
+    solver: Solver,
+    recordings: Sequence[Recording],
     steps: int,
     save_every: int,
     *,
     part: str = "",
     before: int = 0,
     resume: bool = False,
-    finishing: Callable[[int], bool] = lambda step: False,
+    change_precision: Callable[[int], bool] = lambda step: False,
     label: str = "",
+    progress: bool = True,
 ) -> list[Outcome]:
-    """Runs optimizations to their end, or until a loss is not finite or a signal asks to end; then a checkpoint is there.
+    """Runs a solver to its end, or until no loss is finite, a callback stops it, or a signal asks it to; then saves its states.
 
     Args:
-      driven: they step together, as `optimize.Group`; where the loss of one is not finite, the others go on.
-      steps: in all.
-      save_every: steps between lines of metrics and pictures.
-      part: of a run of several optimizations: where its checkpoints are.
-      before: steps of the parts before this one, added to those that are written.
-      resume: go on from the newest checkpoint of this part, if there is one; of several optimizations, from the newest step
-        of which each has one.
-      finishing: of `precision.arithmetic`: told the number of updates between two, it says whether losses are from here on
-        not comparable with those before.
-      label: of the progress bar.
+      solver: its states are at the start. Where the loss of one is not finite, the others continue.
+      recordings: one for each of its states.
+      steps: number of updates in all.
+      save_every: steps between lines of metrics and images.
+      part: where the checkpoints of this part are, in a run of several optimizations.
+      before: steps of the parts before this one, which are added to the steps that are written.
+      resume: continue from the newest checkpoint of this part, if there is one; several states continue from the newest step of
+        which each has one.
+      change_precision: a function of `precision.arithmetic`. It is called between two updates with their number, and says
+        whether losses are from here on not comparable with those before.
+      label: what the progress bar says.
+      progress: False for no progress bar. There is none either where standard error is no terminal and no notebook.
 
     Returns:
-      How each ended; `Outcome.raise_if_any` is the caller's to call, after it has written what it has to.
+      How each ended. The caller calls `Outcome.raise_if_any` after it has written what it has to.
 
     Raises:
       InputError: a checkpoint cannot be read.
       OSError: the disk is full, or the folder cannot be written.
     """
-    records = [_Record(one, part, before, save_every) for one in driven]
-    group = Group([one.optimization for one in driven])
+    records = [_Record(*pair, part, before, save_every) for pair in zip(solver.states, recordings, strict=True)]
     if resume:
         _restore(records)
-        if group.step == steps and all(one.goes_beyond(steps) for one in records):
-            return [Outcome((), 0.0, 0)] * len(driven)  # a later part has begun: this one is finished
-        for one in records:
-            one.rewind()
-    first = group.step
-    finishing(first)
+        if solver.step == steps and all(each.goes_beyond(steps) for each in records):
+            return [Outcome((), 0.0, 0)] * len(records)  # a later part has begun: this part is finished
+        for each in records:
+            each.rewind()
+    first = solver.step
+    change_precision(first)
     with contextlib.ExitStack() as stack:
-        for run_dir in (one.run_dir for one in driven if one.run_dir is not None):
+        for run_dir in (each.run_dir for each in recordings if each.run_dir is not None):
             stack.enter_context(run_dir)
-        stop = stack.enter_context(interruption.held_back())
-        quiet = not sys.stderr.isatty()
-        bar = stack.enter_context(
-            tqdm(total=steps, initial=first, unit=" steps", desc=label, dynamic_ncols=True, disable=quiet)
-        )
+        signal = stack.enter_context(signals.held_back())
+        bar = stack.enter_context(_progress_bar(steps, first, label, progress))
         started = saved = time.perf_counter()
-        for found in group.run(steps, save_every):
-            if finishing(group.step):
-                for member in group.members:
-                    member.forget_best()
-            lines = [line for one, snapshot in zip(records, found, strict=True) if (line := one.take(snapshot))]
+        for snapshots in solver.run(steps, save_every):
+            if change_precision(solver.step):
+                for state in solver.states:
+                    forget_best(state)
+            lines = [line for each, snapshot in zip(records, snapshots, strict=True) if (line := each.take(snapshot))]
             if lines:
                 bar.set_postfix(_means(lines), refresh=False)
-            step = next((one.step for one in found if isinstance(one, Snapshot)), None)
+            step = next((snapshot.step for snapshot in snapshots if isinstance(snapshot, Snapshot)), None)
             if step is None:
                 break
             bar.update(min(step + 1, steps) - bar.n)
-            if group.step > step + 1:
+            if solver.step > step + 1:
                 continue  # the updates of this snapshot and of the next were made at once
-            if stop:
+            if signal or any(each.stopped for each in records):
                 break
             if time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                for one in records:
-                    one.save()
+                for each in records:
+                    each.save()
                 saved = time.perf_counter()
         seconds = time.perf_counter() - started
-        for one in records:
-            one.save()
-    return [one.outcome(seconds, group.step - first, stop.number) for one in records]
+        for each in records:
+            each.save()
+    return [each.outcome(seconds, solver.step - first, signal.number) for each in records]
+
+
+def _progress_bar(steps: int, first: int, label: str, progress: bool) -> tqdm:
+    # With None, tqdm itself looks whether there is a terminal or a notebook.
+    hidden = None if progress and sys.stderr is not None else True
+    return tqdm(total=steps, initial=first, unit=" steps", desc=label, dynamic_ncols=True, disable=hidden)
 
 
 def _restore(records: Sequence[_Record]) -> None:
-    """Brings each to its newest checkpoint, or several to the newest step of which all have one."""
+    """Restores a state from its newest checkpoint, or several from the newest step of which all have one."""
     if len(records) == 1:
-        records[0].restore(records[0].whole())
+        records[0].restore(records[0].complete_steps())
         return
-    each = [list(one.whole()) for one in records]
+    each = [list(record.complete_steps()) for record in records]
     common = [step for step in each[0] if all(step in others for others in each)]
     if common:
-        for one in records:
-            one.restore(common)
+        for record in records:
+            record.restore(common)
     elif any(each):
-        log.warning("the pictures have no checkpoints of the same step: starting all of them from the beginning")
+        log.warning("the images have no checkpoints of the same step: starting all of them from the beginning")
 
 
 def _means(lines: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What is beside the progress bar."""
+    """The numbers beside the progress bar."""
     shown = {"loss": f"{np.mean([line['loss'] for line in lines]):.3g}"}
     return shown | ({"psnr": f"{np.mean([line['psnr'] for line in lines]):.1f} dB"} if "psnr" in lines[0] else {})
 
 
 class _Record:
-    """What is kept of one optimization, and written into its run directory, if it has one."""
+    """What has been recorded of one state.
 
-    def __init__(self, driven: Driven, part: str, before: int, save_every: int):
-        self._driven, self._before, self._save_every = driven, before, save_every
-        self._run_dir, self._checkpoints = driven.run_dir, None
-        if driven.run_dir is not None:
-            self._checkpoints = Checkpoints(driven.optimization.checkpoint, driven.run_dir.checkpoints / part)
+    Attributes:
+      stopped: whether its callback has asked to stop.
+    """
+
+    def __init__(self, state: State, recording: Recording, part: str, before: int, save_every: int):
+        self.stopped = False
+        self._state, self._recording, self._before, self._save_every = state, recording, before, save_every
+        self._run_dir, self._checkpoints = recording.run_dir, None
+        if recording.run_dir is not None:
+            self._checkpoints = Checkpoints(checkpoint(state), recording.run_dir.checkpoints / part)
         self._lines: list[dict[str, Any]] = []
         self._error: NonFiniteLossError | None = None
 
-    def whole(self) -> Iterable[int]:
-        """The steps that it can go on from, the newest first."""
+    def complete_steps(self) -> Iterable[int]:
+        """The steps from which it can continue, the newest first."""
         run_dir, before = self._run_dir, self._before
         if run_dir is None or self._checkpoints is None:
             return []
@@ -200,34 +200,38 @@ class _Record:
 
     def rewind(self) -> None:
         if self._run_dir is not None:
-            self._run_dir.rewind(self._before + self._driven.optimization.step)
+            self._run_dir.rewind(self._before + int(self._state.step))
 
-    def take(self, found: Snapshot | NonFiniteLossError) -> dict[str, Any] | None:
-        """Keeps what there is to say of a step; gives its line, where it has one."""
-        if isinstance(found, NonFiniteLossError):
-            self._error = found
+    def take(self, result: Snapshot | NonFiniteLossError) -> dict[str, Any] | None:
+        """Records a step; returns its line, where it has one."""
+        if isinstance(result, NonFiniteLossError):
+            self._error = result
             return None
-        if found.image is None:
+        if result.image is None:
             return None
-        line = {"step": self._before + found.step, "loss": found.loss, "learning_rate": found.learning_rate}
-        line |= {**found.terms, **self._driven.extra(found)}
+        line = {"step": self._before + result.step, "loss": result.loss, "learning_rate": result.learning_rate}
+        line |= {**result.terms, **self._recording.measure(result)}
         self._lines.append(line)
         if self._run_dir is not None:
             self._run_dir.append_metrics(line)
-            self._run_dir.save_picture(self._run_dir.picture_path(self._before + found.step), found.image[0])
-        self._driven.log(line, found.image)
+            self._run_dir.save_image(self._run_dir.image_path(self._before + result.step), result.image[0])
+        self._recording.on_line(line, result.image)
+        answer = self._recording.on_step(result)
+        # Nothing else: a callback that draws may well return what it has drawn.
+        if (isinstance(answer, bool | np.bool_) and answer) or (isinstance(answer, str) and answer == "stop"):
+            self.stopped = True
         return line
 
     def save(self) -> None:
         """Writes a checkpoint, unless the loss is not finite any more."""
         if self._run_dir is not None and self._checkpoints is not None and self._error is None:
             self._run_dir.flush()  # what a resumed run does not make again
-            self._checkpoints.save(self._driven.optimization.step)
+            self._checkpoints.save(int(self._state.step))
 
     def outcome(self, seconds: float, steps: int, signal: int | None) -> Outcome:
         error = self._error or (None if signal is None else Interrupted(signal))
         if error is not None and self._run_dir is not None:
-            step = self._before + self._driven.optimization.step
+            step = self._before + int(self._state.step)
             stopped = f"at step {step}" if isinstance(error, Interrupted) else str(error)
             self._run_dir.write_info({**self._run_dir.read_info(), "stopped": stopped})
         return Outcome(tuple(self._lines), seconds, steps, error)

@@ -1,4 +1,4 @@
-"""Files that appear whole under their name, or not at all, and values that are read back as they were written."""
+"""Files that appear whole under their name or not at all, and JSON files that carry their own checksum."""
 
 import contextlib
 import errno
@@ -15,7 +15,7 @@ LARGEST_TEXT = 2**26  # bytes
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` at the end; of what fails on the way nothing is left."""
+    """Yields a path to write to. At the end that file replaces `path`; if writing fails, nothing is left of it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
@@ -25,29 +25,29 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, in UTF-8."""
+    """Writes a text file in UTF-8, whole or not at all."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def reason(error: Exception) -> str:
-    """Why something could not be written, in the words of the system; TensorFlow's come with names of its own around them."""
-    said = (getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)).strip().partition("\n")[0]
-    return re.sub(r" \[Op:\w+\].*", "", " ".join(said.split())).rpartition("; ")[2][:200]
+    """Why a file could not be written, in the system's words. TensorFlow wraps names of its own around them."""
+    message = (getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)).strip().partition("\n")[0]
+    return re.sub(r" \[Op:\w+\].*", "", " ".join(message.split())).rpartition("; ")[2][:200]
 
 
 def regular(path: Path) -> Path:
-    """The path; raises OSError where something else than a file is there: a pipe or a device may never end."""
+    """Returns the path. Raises OSError for a directory, a pipe or a device: reading one of those may never end."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is a directory" if path.is_dir() else "it is no regular file", str(path))
     return path
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
-    """A text file, in UTF-8; what is none becomes replacement characters.
+    """Reads a text file in UTF-8. Bytes that are no UTF-8 become replacement characters.
 
     Raises:
-      OSError: it is not there, is no regular file, or has more than `largest` bytes.
+      OSError: the file does not exist, is no regular file, or has more than `largest` bytes.
     """
     size = regular(path).stat().st_size
     if size > largest:
@@ -56,16 +56,21 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
 
 
 def write_sealed(path: Path, value: Any) -> None:
-    """Writes a value as JSON with its checksum."""
+    """Writes a value as JSON together with its checksum."""
     write_text(path, json.dumps({"sha256": _digest(value), "value": value}, indent=1))
 
 
 def read_sealed(path: Path) -> Any:
-    """A value that `write_sealed` wrote; raises OSError or ValueError where it is not there or not as it was written."""
+    """Reads a value that `write_sealed` wrote.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: the file is not as it was written.
+    """
     try:
-        found = json.loads(read_text(path))
-        if found["sha256"] == _digest(found["value"]):
-            return found["value"]
+        content = json.loads(read_text(path))
+        if content["sha256"] == _digest(content["value"]):
+            return content["value"]
     except (KeyError, TypeError, RecursionError):
         pass
     raise ValueError(f"{path} is damaged")

@@ -13,15 +13,17 @@ import filelock
 from tfinvert.errors import InputError
 from tfinvert.system.files import write_text
 
-WAIT_SECONDS = 10.0  # a run that was told to end is gone by then
+WAIT_SECONDS = 10.0  # A run that was asked to end is gone by then.
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Within it, no other process has this folder, which is made if it is not there; the lock of a process that died is free.
+    """Within it, no other process holds this folder. The folder is made if it does not exist.
+
+    The operating system frees the lock of a process that dies.
 
     Raises:
-      InputError: another process has it, or it cannot be written.
+      InputError: another process holds the folder, or the folder cannot be written.
     """
     holder = folder / ".lock.holder"
     try:
@@ -29,14 +31,14 @@ def locked(folder: Path) -> Iterator[None]:
         lock = filelock.FileLock(folder / ".lock")
         lock.acquire(timeout=WAIT_SECONDS)
     except filelock.Timeout:
-        who = "another run"
+        name = "another run"
         with contextlib.suppress(OSError):
-            who = holder.read_text(encoding="utf-8", errors="replace")
-        raise InputError(f"{who} is writing into {folder}; wait for it, or choose another --output_dir") from None
+            name = holder.read_text(encoding="utf-8", errors="replace")
+        raise InputError(f"{name} is writing into {folder}; wait for it, or choose another --output_dir") from None
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
     try:
-        with contextlib.suppress(OSError):  # the lock holds without it
+        with contextlib.suppress(OSError):  # The lock holds without its holder's name.
             write_text(holder, f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:

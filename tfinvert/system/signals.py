@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, held back while an optimization has something to lose."""
+"""Ctrl-C and SIGTERM: raised at once, or held back while a run has something to lose."""
 
 from __future__ import annotations
 
@@ -7,20 +7,40 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(BaseException):
-    """A signal asked the program to end. The exit code is 128 plus its number."""
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM asked the program to end. In a notebook it ends the cell as any Ctrl-C does.
 
-    def __init__(self, number: int):
+    Attributes:
+      number: the signal's number. The exit code of the command line is 128 plus this number.
+      result: what was computed before the signal, such as a Result. Whoever has one sets it; otherwise it is None.
+
+    Example:
+      >>> try:
+      ...     result = tfinvert.invert("astronaut", "resnet18")
+      ... except KeyboardInterrupt as stopped:
+      ...     result = stopped.result
+    """
+
+    def __init__(self, number: int, result: Any = None):
         super().__init__(signal.Signals(number).name)
         self.number = number
+        self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.number,)
 
 
 class Interruption:
-    """The signal that came while it was held back, if one did."""
+    """The signal that came while signals were held back, if any.
+
+    Attributes:
+      number: the signal's number, or None.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -36,7 +56,7 @@ class Interruption:
 
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
-    """Within it, SIGINT and SIGTERM raise Interrupted at once, so that cleaning up happens."""
+    """Within it, SIGINT and SIGTERM raise Interrupted at once, so that the program cleans up before it ends."""
 
     def handler(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
@@ -47,10 +67,7 @@ def raising() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[Interruption]:
-    """Within it, the first SIGINT or SIGTERM is only noted; a second one raises Interrupted.
-
-    Outside the main thread, where Python delivers no signals, nothing is changed.
-    """
+    """Within it, the first SIGINT or SIGTERM is only noted in the Interruption; the second one raises Interrupted."""
     interruption = Interruption()
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -64,12 +81,17 @@ def held_back() -> Iterator[Interruption]:
 
 @contextlib.contextmanager
 def _handled_by(handler) -> Iterator[None]:
+    """Within it, `handler` handles SIGNALS. In other threads than the main one, where Python allows no handlers, nothing
+    changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = [(number, signal.signal(number, handler)) for number in SIGNALS]
+    # A handler that C code installed is None here. Python could not put it back, so it stays.
+    before = {number: old for number in SIGNALS if (old := signal.getsignal(number)) is not None}
     try:
+        for number in before:
+            signal.signal(number, handler)
         yield
     finally:
-        for number, old in before:
+        for number, old in before.items():
             signal.signal(number, old)

@@ -1,0 +1,1 @@
+"""What the command line computes, recorded: `python -m tests.golden`."""

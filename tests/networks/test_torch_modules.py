@@ -1,0 +1,107 @@
+"""PyTorch modules as networks: the same values as PyTorch's, and the module left as it was."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from tfinvert.errors import InputError
+from tfinvert.networks.load import load
+
+torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
+IMAGE = np.random.default_rng(1).uniform(0, 1, (2, 32, 32, 3)).astype(np.float32)
+
+
+class Small(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3, padding=1),
+            torch.nn.BatchNorm2d(4),
+            torch.nn.ReLU(),
+            torch.nn.MaxPool2d(2),
+            torch.nn.Conv2d(4, 8, 3),
+            torch.nn.ReLU(),
+            torch.nn.AdaptiveAvgPool2d(1),
+        )
+        self.classifier = torch.nn.Linear(8, 6)
+
+    def forward(self, image):
+        return self.classifier(torch.flatten(self.features(image), 1))
+
+
+@pytest.fixture(scope="module")
+def module():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = Small()
+        made.features[1].running_mean.normal_()
+        made.features[1].running_var.uniform_(0.5, 2)
+    made.train()
+    made.features[1].eval()  # frozen, as in fine-tuning
+    return made
+
+
+def test_the_features_are_those_of_the_module(module):
+    network = load(module, size=32, preprocessing="none")
+    assert (network.name, network.size) == ("Small", (32, 32))
+    names = ["conv1", "pool1", "conv2", "pool2", "fc3"]
+    assert list(network.layers) == names
+    features = network.features(IMAGE, [*names[:3], "scores"])
+    in_torch = {"conv1": module.features[:3], "pool1": module.features[:4], "conv2": module.features[:6]}
+    modes = [part.training for part in module.modules()]
+    module.eval()
+    with torch.no_grad():
+        value = torch.tensor(IMAGE.transpose(0, 3, 1, 2))
+        for name, part in in_torch.items():
+            np.testing.assert_allclose(features[name], part(value).permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(features["scores"], module(value), rtol=1e-5, atol=1e-5)
+    for part, training in zip(module.modules(), modes, strict=True):
+        part.training = training
+    assert network.layers["conv2"].receptive_field == (8, 8)
+    assert len(network.classify(IMAGE[0])) == 5
+
+
+def test_another_size_is_exported_again(module):
+    assert load(module).size == (224, 224)
+    network = load(module, size=32).at_size((48, 40))
+    assert (network.size, network.layers["conv2"].shape) == ((48, 40), (22, 18, 8))
+
+
+def test_the_module_and_the_process_are_left_as_they_were(module):
+    def state():
+        return {
+            "modes": [part.training for part in module.modules()],
+            "weights": [value.numpy().tobytes() for value in module.state_dict().values()],
+            "needs gradients": [value.requires_grad for value in module.parameters()],
+            "gradients": torch.is_grad_enabled(),
+            "generator": torch.random.get_rng_state().numpy().tolist(),
+            "warnings": list(warnings.filters),
+        }
+
+    before = state()
+    first = load(module, size=32)
+    assert state() == before
+    assert len({part.training for part in module.modules()}) == 2
+    second = load(module, size=32)
+    assert first.provenance() == second.provenance()
+    assert first.weights == f"Small.onnx (SHA-256 {first.provenance()['onnx_sha256'][:12]})"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.nn.Linear(5, 2), "the torch.nn.Module Linear cannot be exported for images of 64x64 pixels"),
+        (
+            lambda: torch.nn.Conv2d(3, 4, 3).half(),
+            r"the torch.nn.Module Conv2d has weights of torch.float16; .*module.float\(\)",
+        ),
+        (lambda: torch.nn.Softshrink(), "the torch.nn.Module Softshrink|the operator"),
+    ],
+)
+def test_a_module_that_cannot_be_used(make, message):
+    module = make()
+    with pytest.raises(InputError, match=message) as caught:
+        load(module, size=64)
+    assert "\n" not in str(caught.value)
+    assert module.training

@@ -1,0 +1,79 @@
+"""Flagfiles: they include one another, repeat a run, and are refused in one line where they are none."""
+
+import os
+
+import pytest
+
+from tfinvert.errors import InputError
+from tfinvert.experiments.invert import Settings
+from tfinvert.settings import flagfiles, flags
+
+
+def test_a_run_s_flagfile_holds_every_value_but_where_the_run_goes():
+    settings = Settings(layers=("a", "b"), size=(224, 320), decay_boundaries=(3, 4), output_dir="x", overwrite=True)
+    text = flagfiles.text(settings)
+    assert text.startswith("# tfinvert 0.2")
+    lines = text.splitlines()[1:]
+    assert lines[0] == "--experiment=invert"
+    assert {"--layers=a,b", "--size=224x320", "--decay_boundaries=3,4", "--pool=avg"} <= set(lines)
+    names = [line[2:].partition("=")[0] for line in lines]
+    for name in ("output_dir", "overwrite", "resume", "onnx", "steps", "tv_weight"):  # where it goes, and what is not given
+        assert name not in names
+
+
+def test_a_run_s_flagfile_gives_the_same_settings(tmp_path):
+    settings = Settings(
+        layers=("a", "b"), layer_weights=(1, 2), size=(64, 96), tensorboard=True, alpha_weight=0, image="x, y.png"
+    )
+    (tmp_path / "run.flags").write_text(flagfiles.text(settings))
+    assert Settings(**flags.values(Settings, flagfiles.expand([f"--flagfile={tmp_path / 'run.flags'}"]))) == settings
+
+
+def test_paths_of_files_are_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.png").touch()
+    assert f"--image={tmp_path}/photo.png,chelsea\n" in flagfiles.text(Settings(image=("photo.png", "chelsea")))
+
+
+def test_an_included_file_is_found_beside_the_including_one(tmp_path, monkeypatch):
+    (tmp_path / "flags").mkdir()
+    (tmp_path / "flags" / "a.flags").write_text("# One\n--steps=3\n")
+    (tmp_path / "flags" / "b.flags").write_text("// Two\n--flagfile=flags/a.flags\n\n  --seed=4  \n")
+    monkeypatch.chdir("/")
+    assert flagfiles.expand(["--pool=max", "--flagfile", str(tmp_path / "flags" / "b.flags")]) == [
+        "--pool=max",
+        "--steps=3",
+        "--seed=4",
+    ]
+
+
+def test_a_byte_order_mark_is_no_line(tmp_path):
+    (tmp_path / "a.flags").write_bytes(b"\xef\xbb\xbf--steps=3\r\n")
+    assert flagfiles.expand([f"--flagfile={tmp_path / 'a.flags'}"]) == ["--steps=3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"steps=3\n", "the line 'steps=3'; expected --flag=value"),
+        (b"\xff\xfe\x00", "is not text"),
+        (b"--flagfile=a.flags\n", "includes itself"),
+        (b"--flagfile=/dev/zero\n", "it is no regular file"),
+        (b"--flagfile=pipe\n", "it is no regular file"),
+        (b"--flagfile=.\n", "it is a directory"),
+        (b"--flagfile=missing.flags\n", "cannot read the flagfile missing.flags"),
+        (b"--flagfile\n", "needs a file"),
+    ],
+    ids=range(8),
+)
+def test_wrong_flagfiles(content, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.flags").write_bytes(content)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=message):
+        flagfiles.expand(["--flagfile=a.flags"])
+
+
+def test_a_flagfile_at_no_path_is_refused():
+    with pytest.raises(InputError, match="that is no path"):
+        flagfiles.expand(["--flagfile=a\0b"])

@@ -1,0 +1,30 @@
+"""What is made of TensorFlow's errors."""
+
+import pytest
+import tensorflow as tf
+
+from tests.conftest import run_program
+from tfinvert.errors import InputError
+from tfinvert.system.tensorflow import explain_errors
+
+
+def fail_with(message):
+    raise tf.errors.InvalidArgumentError(None, None, message)
+
+
+def test_missing_gradients_of_grouped_convolutions_are_explained():
+    with pytest.raises(InputError, match="set the environment variable TF_ENABLE_ONEDNN_OPTS=1"), explain_errors():
+        fail_with("Gradients for grouped convolutions are not supported on CPU. Please file a feature request")
+
+
+def test_other_errors_stay_as_they_are():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another"), explain_errors():
+        fail_with("another error")
+
+
+@pytest.mark.slow
+def test_a_run_without_them_ends_with_one_line(tmp_path):
+    flags = ("--model=alexnet", "--weights=random", "--layers=conv2", "--size=64", "--steps=2", f"--output_dir={tmp_path}")
+    done = run_program(*flags, TF_ENABLE_ONEDNN_OPTS="0")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "TF_ENABLE_ONEDNN_OPTS=1" in done.stderr

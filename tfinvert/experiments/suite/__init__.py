@@ -1,0 +1,87 @@
+"""Run the homework's questions into one folder, with their diffs and a page to look at."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tfinvert.errors import InputError
+from tfinvert.experiments.invert import Settings as InvertSettings
+from tfinvert.experiments.suite import questions as homework
+from tfinvert.settings.fields import define, flag_text, setting, spec
+from tfinvert.settings.groups import FolderSettings
+
+
+@define
+class Settings(InvertSettings):
+    """The questions"""
+
+    positional: ClassVar[tuple[str, ...]] = ("questions",)
+    has_run_directory = False
+    questions: tuple[str, ...] = setting(
+        default=("all",),
+        doc="all, a group (q2), names (q2.1,q3.2), or flagfiles. Other flags change all questions alike.",
+        placement=True,
+    )
+    changes: tuple[str, ...] = setting(default=(), doc="", placement=True)  # made by `complete` from what the user gave
+
+    @classmethod
+    def complete(cls, values: dict[str, Any]) -> dict[str, Any]:
+        fields = {field.name: field for field in dataclasses.fields(InvertSettings) if not spec(field).placement}
+        changes = tuple(
+            f"--{name}={flag_text(value, size=spec(fields[name]).size)}" for name, value in values.items() if name in fields
+        )
+        return {"changes": changes, **super().complete(values)}
+
+    def check(self) -> None:
+        super().check()
+        if not self.questions:
+            raise InputError("--questions is empty; expected all, q2, or names such as q2.1,q3.2")
+
+    def run_folder(self) -> Path:
+        return FolderSettings.run_folder(self)
+
+    def find_questions(self) -> list[homework.Question]:
+        """The questions, with their settings."""
+        return homework.find(self.questions, self.changes, self.run_folder(), overwrite=self.overwrite)
+
+
+@dataclasses.dataclass(frozen=True)
+class SuiteResult:
+    """A suite or a sweep: its page, and the runs that failed with their errors."""
+
+    path: Path
+    failed: dict[str, str]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a run failed, else 0."""
+        return 1 if self.failed else 0
+
+    def summary(self) -> str:
+        """Where the page is, and what failed."""
+        return f"report: {self.path}" + (f"; failed: {', '.join(self.failed)}" if self.failed else "")
+
+
+def run(settings: Settings) -> SuiteResult:
+    """Runs what is not finished yet, and then writes report.html and report.json."""
+    from tfinvert.reports import page
+    from tfinvert.runs import many
+    from tfinvert.system.files import write_text
+    from tfinvert.system.locks import locked
+
+    folder, baseline, selected = settings.run_folder(), homework.read_baseline(), settings.find_questions()
+    jobs = [{question.name: question.settings} for question in selected]
+    many.check(jobs)
+    diffs = {question.name: homework.diff(baseline, question) for question in selected if question.name != homework.BASELINE}
+
+    def write_page(outcomes: dict[str, many.Outcome]) -> Path:
+        errors = {name: outcome.error for name, outcome in outcomes.items()}
+        entries = [page.Entry(folder / q.name, q.name, q.sentence, diffs.get(q.name, ""), errors.get(q.name)) for q in selected]
+        return page.write(folder, "The homework, question by question", entries)
+
+    with locked(folder):
+        for name, text in diffs.items():
+            write_text(folder / f"{name}.diff", text)
+        return SuiteResult(*many.run_with_report(jobs, write_page))

@@ -1,0 +1,112 @@
+"""A conversion under way in a process of its own, or its result from the cache.
+
+The caller can import TensorFlow in the meantime, which takes about as long as the conversion.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+from tfinvert.errors import DiskError, InputError
+from tfinvert.networks.conversion import cache
+from tfinvert.networks.conversion.cache import Converted
+from tfinvert.networks.conversion.request import Request
+from tfinvert.system.child import Child
+from tfinvert.system.progress import progress_bar
+
+PROGRAM = "tfinvert.networks.conversion.work"
+STAGES = ("converting", "comparing with onnxruntime", "saving", "converted")  # what the process tells, after "accepted"
+ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",  # the GPU is the caller's; onnx2tf would hide it from itself anyway
+    "TF_USE_LEGACY_KERAS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+class Conversion:
+    """A conversion under way, or found in the cache. `result` waits for it; use it as a context manager.
+
+    Attributes:
+      request: the network.
+      cached: whether it was found in the cache.
+    """
+
+    def __init__(self, request: Request, *, progress: bool = True):
+        """Looks into the cache, else starts the converting process and waits until it has accepted the request.
+
+        Args:
+          request: the network.
+          progress: whether `result` shows a bar while it waits, on a terminal or in a notebook.
+
+        Raises:
+          InputError: the file is no usable network, or a layer is not in it.
+        """
+        self.request = request
+        self._progress = progress
+        self._folder = cache.entry_folder(request)
+        self._converted = cache.read_entry(self._folder, request)
+        self.cached = self._converted is not None
+        self._child: Child | None = None
+        if self.cached:
+            return
+        # The process makes this folder, and removes it when this process dies.
+        self._scratch = cache.prepare_scratch(self._folder)
+        self._child = Child(PROGRAM, environment=ENVIRONMENT)
+        try:
+            self._child.send(request=dataclasses.asdict(request), scratch=str(self._scratch))
+            self._expect(self._child, "accepted")
+        except BaseException:
+            self.close()
+            raise
+
+    def result(self) -> Converted:
+        """Waits for the converted network.
+
+        Raises:
+          InputError: an operator could not be converted, or a layer differs from onnxruntime by more than
+            `verify.TOLERANCE`.
+          DiskError: the converted network cannot be written to the cache.
+        """
+        if self._child is not None:
+            try:
+                name = self.request.model or self.request.file
+                with progress_bar(f"converting {name}", len(STAGES), show=self._progress) as bar:
+                    for stage in STAGES:
+                        self._expect(self._child, stage)
+                        bar.update()
+                        bar.set_postfix_str(stage)
+                cache.keep_entry(self._scratch / "entry", self._folder, self.request)
+            finally:
+                self.close()
+        if self._converted is None:
+            self._converted = cache.read_entry(self._folder, self.request)
+        if self._converted is None:
+            raise DiskError(f"the converted network in {self._folder} cannot be read back; is the disk full?")
+        return self._converted
+
+    def close(self) -> None:
+        """Ends the process if it still runs, and removes what it was writing."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def __enter__(self) -> Conversion:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _expect(self, child: Child, event: str) -> None:
+        """Waits until the process tells an event; raises the error that it tells instead."""
+        answer = child.receive()
+        if answer is not None and answer.get("event") == event:
+            return
+        if answer is not None and "error" in answer:
+            raise (DiskError if answer.get("disk") else InputError)(answer["error"])
+        code = child.wait()
+        raise InputError(
+            f"converting {self.request.file or self.request.model} failed (exit code {code}): "
+            f"{child.last_line()[:300] or 'no message'}"
+        )

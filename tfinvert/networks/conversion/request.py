@@ -1,0 +1,105 @@
+"""What determines a converted network, and the file that it is made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+from tfinvert.errors import InputError, choice_error
+from tfinvert.networks import zoo
+from tfinvert.networks.preprocessing import PREPROCESSING
+from tfinvert.system.cache import cache_folder, remembered_sha256
+
+PROJECT_MODELS = Path(__file__).resolve().parents[3] / "models"
+log = logging.getLogger("tfinvert")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What determines a converted network, and nothing else; its cache entry is named after it.
+
+    Attributes:
+      model: name of a zoo model; None where `file` alone says which network it is.
+      file: the .onnx file; None for the graph of a zoo model with random weights.
+      sha256: checksum of the file.
+      weights: "pretrained" for the weights of the file, "random" for seeded ones.
+      layers: names of layers or tensors; empty for every named layer.
+      size: (height, width) of the image; None for the size in the file.
+      pool: "max" or "avg".
+      preprocessing: key of `preprocessing.PREPROCESSING`.
+      pools_as_convolutions: whether average pools become convolutions, as in `graph.fold`.
+    """
+
+    model: str | None
+    file: str | None
+    sha256: str | None
+    weights: str
+    layers: tuple[str, ...]
+    size: tuple[int, int] | None
+    pool: str
+    preprocessing: str
+    pools_as_convolutions: bool = False
+
+
+def request(
+    *,
+    model: str,
+    onnx: str | None,
+    weights: str,
+    layers: tuple[str, ...],
+    size: tuple[int, int] | None,
+    pool: str,
+    preprocessing: str | None = None,
+    precision: str = "float32",
+    models_folder: Path | None = None,
+    progress: bool = True,
+) -> Request:
+    """Finds the file that a run needs, and downloads it where it is missing.
+
+    Args:
+      model: name of a zoo model; with `onnx` it says only how images are prepared, unless the file is one of the zoo's.
+      onnx: an .onnx file to use instead of the zoo's.
+      weights: "pretrained" takes those of the file or fails; "auto" takes them where the file is there or can be
+        downloaded, and random weights otherwise; "random" takes the graph alone.
+      layers, size, pool: as in Request.
+      preprocessing: key of `preprocessing.PREPROCESSING`; None for the model's own.
+      precision: the arithmetic that the network will be run in.
+      models_folder: the folder of downloaded files; None for models/ of the checkout, else the user's cache.
+      progress: whether a bar shows how much of a download has arrived.
+
+    Raises:
+      InputError: there is no such model or file, or there are no pretrained weights where they are required.
+    """
+    known = zoo.model(model)
+    if preprocessing is not None and preprocessing not in PREPROCESSING:
+        raise choice_error("--preprocessing", preprocessing, PREPROCESSING)
+    path = None
+    if onnx is not None:
+        path = Path(onnx)
+        if not path.is_file():
+            raise InputError(f"there is no .onnx file {onnx!r}")
+        weights = "pretrained" if weights == "auto" else weights
+        # A file of the zoo under another name takes its images as the zoo says.
+        known = next((m for m in zoo.MODELS.values() if m.sha256 == remembered_sha256(path)), known)
+    elif weights != "random":
+        folder = models_folder or (PROJECT_MODELS if PROJECT_MODELS.is_dir() else cache_folder() / "models")
+        try:
+            path = zoo.pretrained_file(known, folder, progress=progress)
+            weights = "pretrained"
+        except InputError as error:
+            if weights == "pretrained":
+                raise
+            log.warning("using seeded random weights for %s: %s", model, error)
+            weights = "random"
+    return Request(
+        model=None if onnx else model,
+        file=str(path.resolve()) if path else None,
+        sha256=remembered_sha256(path) if path else None,
+        weights=weights,
+        layers=tuple(dict.fromkeys(layers)),
+        size=size,
+        pool=pool,
+        preprocessing=preprocessing or known.preprocessing,
+        pools_as_convolutions=pool == "avg" and precision == "float32",
+    )

@@ -1,0 +1,58 @@
+"""The graph of a request: cut to its layers, with the weights that it runs with, in the form that runs fastest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tfinvert.images import files as images
+from tfinvert.networks import names, random_weights, zoo
+from tfinvert.networks import onnx as graphs
+from tfinvert.networks.conversion.request import Request
+from tfinvert.networks.onnx import Graph
+from tfinvert.networks.preprocessing import PREPROCESSING, Preprocessing, into_kernels, network_input
+
+# Photographs other than the default image, so that the statistics of random weights are not those of what is inverted.
+PHOTOGRAPHS = ("chelsea", "coffee")
+
+
+def cut_graph(request: Request) -> tuple[Graph, dict[str, str]]:
+    """The network of a request, cut to its layers and pooled, and layer name -> tensor. Random weights are not yet filled in.
+
+    Raises:
+      InputError: the file is no usable network, or a layer is not in it.
+    """
+    whole = graphs.tidy(_source(request))
+    layers = names.resolve_layers(whole, request.layers)
+    if request.size is not None:
+        whole = graphs.resized(whole, request.size)
+    return graphs.with_pooling(graphs.cut(whole, layers.values()), request.pool), layers
+
+
+def with_weights(request: Request, part: Graph) -> Graph:
+    """The cut graph of a request with the weights that it runs with."""
+    if request.weights != "random":
+        return part
+    return random_weights.filled(part, np.concatenate([example_input(request, part, name) for name in PHOTOGRAPHS]))
+
+
+def folded(request: Request, part: Graph, *, stems: bool = True, pools: bool = False) -> tuple[Graph, Preprocessing]:
+    """The cut graph of a request, with weights, in the form that runs fastest (`graph.fold`), and how images are prepared.
+
+    Where convolutions alone read the image, the order of its colors and their scale are in their kernels.
+    """
+    part, preprocessing = into_kernels(part, PREPROCESSING[request.preprocessing])
+    return graphs.fold(part, stems=stems, pools=pools), preprocessing
+
+
+def example_input(request: Request, part: Graph, photograph: str) -> np.ndarray:
+    """A photograph of scikit-image as the network's own input, [1, 3, H, W]."""
+    return network_input(images.load(photograph, part.size), PREPROCESSING[request.preprocessing])
+
+
+def _source(request: Request) -> Graph:
+    if request.file is None:
+        assert request.model is not None
+        return zoo.model(request.model).topology()
+    return graphs.read(Path(request.file))

@@ -1,0 +1,166 @@
+"""A network that is a Keras model already: in memory, or in a .keras file. Its layers are used as they are, and not changed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfinvert.errors import InputError
+from tfinvert.networks.keras_geometry import Place, places
+from tfinvert.networks.keras_graph import LayerGraph, Shape, layer_graph
+from tfinvert.networks.keras_outputs import Output, find_output
+from tfinvert.networks.keras_preprocessing import keras_preprocessing
+from tfinvert.networks.layer import Layer
+from tfinvert.networks.preprocessing import PREPROCESSING, Preprocessing
+
+
+def read_model(path: Path) -> keras.Model:
+    """The model of a .keras file; code in the file is not run.
+
+    Raises:
+      InputError: the file is no Keras model, or needs classes that are not registered.
+    """
+    state = random.getstate()  # Keras draws seeds for the weights before it reads them
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # anything from a ZipError to a TypeError, by what is wrong with the file
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"cannot read the Keras model {path}: {reason}") from None
+    finally:
+        random.setstate(state)
+
+
+class KerasModel:
+    """A Keras model as a network; the attributes and methods are those of `network.Source`."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        name: str,
+        *,
+        file: Path | None = None,
+        preprocessing: str | None = None,
+        size: tuple[int, int] | None = None,
+        pool: str = "max",
+    ):
+        """Reads the structure of the model.
+
+        Args:
+          model: functional, or built and sequential, from images [batch, height, width, 3].
+          name: of the network.
+          file: where the model was read from.
+          preprocessing: key of `preprocessing.PREPROCESSING`; None for what the model's layers and name say.
+          size: (height, width) of the images; None for the model's own, or 224x224.
+          pool: "max" for the model's pools, "avg" for average pools instead of its max pools.
+
+        Raises:
+          InputError: the layers of the model cannot be seen, or it is not a model of one image.
+        """
+        self.name = name
+        self._model = model
+        self._graph = layer_graph(model)
+        self._file = file
+        self._pool = pool
+        self.preprocessing = preprocessing or keras_preprocessing(self._graph)
+        height, width = self._graph.size
+        self.size = size or (height or 224, width or 224)
+
+    @property
+    def weights(self) -> str:
+        digest = hashlib.sha256()
+        for variable in self._model.weights:
+            digest.update(np.ascontiguousarray(variable).tobytes())
+        source = self._file.name if self._file else f"the keras.Model {self._model.name}"
+        return f"{source} (SHA-256 of its weights {digest.hexdigest()[:12]})"
+
+    @functools.cached_property
+    def layers(self) -> Mapping[str, Layer]:
+        """The layers that fit images of this size."""
+        return {name: self._described(name, key) for name, key in self._graph.layers.items() if key in self._shapes}
+
+    def layer(self, name: str) -> Layer:
+        return self._described(name, find_output(self._graph, name).key)
+
+    def prepare(self, layers: tuple[str, ...]) -> None:
+        for name in layers:
+            find_output(self._graph, name)
+
+    def build(self, layers: tuple[str, ...]) -> keras.Model:
+        outputs = {name: find_output(self._graph, name) for name in layers}
+        for name, output in outputs.items():
+            if output.key not in self._shapes:
+                size = "x".join(map(str, self.size))
+                raise InputError(f"the layer {name!r} of {self.name} does not fit images of {size} pixels; leave out the size")
+        image = keras.Input((*self.size, 3), name="image", dtype="float32")
+        shapes = {name: self._shapes[output.key] for name, output in outputs.items()}
+        cut = _Cut(self._graph, outputs, shapes, PREPROCESSING[self.preprocessing], self._pool)
+        return keras.Model(image, cut(image), name="features")
+
+    def provenance(self) -> dict[str, Any]:
+        return {
+            "network": self.name,
+            "weights": self.weights,
+            "onnx_sha256": None,
+            "preprocessing": self.preprocessing,
+            "pool": self._pool,
+            "size": list(self.size),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        return {"model": self.name, "preprocessing": self.preprocessing, "size": self.size, "pool": self._pool}
+
+    @property
+    def request(self) -> Any:
+        raise InputError(f"the Keras model {self.name} is not converted from an .onnx file, which is needed here")
+
+    def at_size(self, size: tuple[int, int]) -> KerasModel:
+        return KerasModel(self._model, self.name, file=self._file, preprocessing=self.preprocessing, size=size, pool=self._pool)
+
+    def _described(self, name: str, key: int) -> Layer:
+        place = self._places[key]
+        return Layer(name, name, self._shapes[key][1:], place.stride, place.receptive_field, None)
+
+    @functools.cached_property
+    def _shapes(self) -> dict[int, Shape]:
+        return self._graph.shapes_at(self.size)
+
+    @functools.cached_property
+    def _places(self) -> dict[int, Place]:
+        return places(self._graph, self._shapes)
+
+
+class _Cut(keras.layers.Layer):
+    """Preprocessing and the part of a model that some layers need, in inference mode.
+
+    The model's variables are not this layer's: so no weight is trainable here, and the model keeps its own settings.
+    """
+
+    def __init__(
+        self,
+        graph: LayerGraph,
+        outputs: Mapping[str, Output],
+        shapes: Mapping[str, Shape],
+        prepare: Preprocessing,
+        pool: str,
+    ):
+        super().__init__(name="layers", dtype="float32")
+        self._graph, self._outputs, self._shapes, self._prepare, self._pool = graph, outputs, shapes, prepare, pool
+
+    def call(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        prepare = self._prepare
+        if prepare.channels != (0, 1, 2):
+            image = tf.gather(image, prepare.channels, axis=-1)
+        image = image * tf.constant(prepare.scale) + tf.constant(prepare.shift)
+        values = self._graph.values(image, [output.source for output in self._outputs.values()], self._pool)
+        return {name: tf.cast(output.finish(values[output.source]), tf.float32) for name, output in self._outputs.items()}
+
+    def compute_output_spec(self, image: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
+        return {name: keras.KerasTensor(shape, "float32") for name, shape in self._shapes.items()}

@@ -1,0 +1,25 @@
+"""What is known of a named layer of a network."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A named layer.
+
+    Attributes:
+      name: the name that the user gave.
+      tensor: its name in the .onnx file.
+      shape: shape of one image's features, [height, width, channels] or [channels].
+      stride: distance between neighboring values in pixels of the image, (height, width); None where every value sees the
+        whole image.
+      receptive_field: pixels of the image that one value sees, (height, width); None where it sees the whole image.
+      error: max |keras - onnxruntime| / max |onnxruntime| on a photograph; None where that was not measured.
+    """
+
+    name: str
+    tensor: str
+    shape: tuple[int, ...]
+    stride: tuple[int, int] | None
+    receptive_field: tuple[int, int] | None
+    error: float | None = None

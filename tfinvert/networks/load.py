@@ -1,0 +1,118 @@
+"""From what a user has to a `Network`: a name, a file, a Keras model, a PyTorch module, or the settings of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfinvert.errors import InputError, choice_error
+from tfinvert.networks import zoo
+from tfinvert.networks.network import Network, check_backend
+from tfinvert.networks.onnx_files import OnnxFile
+from tfinvert.networks.preprocessing import PREPROCESSING
+from tfinvert.settings.fields import as_size
+from tfinvert.settings.groups import POOLS, WEIGHTS, NetworkSettings
+from tfinvert.settings.inversion import PRECISIONS
+
+OTHERS = ("an .onnx file", "a .keras file", "a keras.Model", "a torch.nn.Module")
+
+
+def load(
+    source: Any,
+    *,
+    weights: str = "auto",
+    preprocessing: str | None = None,
+    size: int | Sequence[int] | None = None,
+    pool: str = "max",
+    precision: str = "float32",
+) -> Network:
+    """The network that a user has, for many calls. Nothing is downloaded or converted until its features are needed.
+
+    Args:
+      source: the name of a network of the ONNX model zoo (vgg16-bn, resnet18, squeezenet1.1, alexnet), the path of an .onnx
+        or .keras file, a functional or sequential keras.Model, or a torch.nn.Module that takes [batch, 3, height, width].
+      weights: "pretrained" for those of the file, which is downloaded for a network of the zoo; "random" for seeded random
+        ones; "auto" for random ones only where the zoo cannot be reached. Keras models keep their own.
+      preprocessing: how the network expects its images, a key of `preprocessing.PREPROCESSING`. None: as is known of the
+        network (the zoo's, or a Keras model's by its layers and name), else as torch.
+      size: height and width of the images in pixels, one number or two; None for the network's own, or 224.
+      pool: "avg" makes average pools of all max pools, "max" leaves them.
+      precision: in which the network will be run: float32, tf32 or bfloat16.
+
+    Raises:
+      InputError: there is no such network, it cannot be read, or a setting is not possible.
+
+    Example:
+      >>> network = load("resnet18", weights="random")
+      >>> network.layers["res2"].shape, network.layers["res2"].stride
+      ((56, 56, 64), (4, 4))
+    """
+    chosen = (("weights", weights, WEIGHTS), ("pool", pool, POOLS), ("precision", precision, PRECISIONS))
+    for name, value, choices in chosen:
+        if value not in choices:
+            raise choice_error(name, str(value), choices)
+    if preprocessing is not None and preprocessing not in PREPROCESSING:
+        raise choice_error("preprocessing", str(preprocessing), PREPROCESSING)
+    pair = None if size is None else as_size("size", size)
+    # A file of unknown training is prepared for as the model that is named here, which is torch's way.
+    settings = {"model": "vgg16-bn", "onnx": None, "weights": weights, "preprocessing": preprocessing, "size": pair}
+    settings |= {"pool": pool, "precision": precision}
+    if "torch" in sys.modules and isinstance(source, sys.modules["torch"].nn.Module):
+        from tfinvert.networks.torch_modules import TorchModule
+
+        return _described(TorchModule(source, type(source).__name__, settings))
+    path = Path(source).expanduser() if isinstance(source, str | Path) else None
+    if isinstance(source, str) and source in zoo.MODELS:
+        return Network(OnnxFile(source, {**settings, "model": source}))
+    if path is not None and path.suffix == ".onnx":
+        return _described(OnnxFile(path.stem, {**settings, "onnx": str(_file(path))}))
+    is_model = "keras" in sys.modules and isinstance(source, sys.modules["keras"].Model)
+    if not is_model and (path is None or path.suffix != ".keras"):
+        raise _no_network(source, path)
+    if weights == "random":
+        raise InputError("weights is 'random'; a Keras model keeps its own weights: make it with weights=None instead")
+    check_backend()
+    from tfinvert.networks.keras_models import KerasModel, read_model
+
+    if path is None:
+        return Network(KerasModel(source, source.name, preprocessing=preprocessing, size=pair, pool=pool))
+    model = read_model(_file(path))
+    return Network(KerasModel(model, path.stem, file=path, preprocessing=preprocessing, size=pair, pool=pool))
+
+
+def from_settings(settings: NetworkSettings) -> Network:
+    """The network of a run. Nothing is read, downloaded or converted yet; raises InputError for an unknown model."""
+    zoo.model(settings.model)
+    values = {name: getattr(settings, name) for name in ("model", "onnx", "weights", "preprocessing", "size", "pool")}
+    return Network(OnnxFile(settings.network_name(), {**values, "precision": getattr(settings, "precision", "float32")}))
+
+
+def _described(file: OnnxFile) -> Network:
+    """The network of a file that can be read; raises InputError for another."""
+    _ = file.description
+    return Network(file)
+
+
+def _file(path: Path) -> Path:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected {_expected()}")
+    if not path.is_file():
+        raise InputError(f"there is no file {str(path)!r}; expected {_expected()}")
+    return path
+
+
+def _expected() -> str:
+    return f"one of: {', '.join((*zoo.MODELS, *OTHERS))}"
+
+
+def _no_network(source: Any, path: Path | None) -> InputError:
+    """The error for what cannot be loaded."""
+    if path is None:
+        kind = type(source)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        return InputError(f"a network cannot be loaded from a value of type {name}; expected {_expected()}")
+    if path.exists():
+        return InputError(f"{path} is {'a folder' if path.is_dir() else 'no .onnx or .keras file'}; expected {_expected()}")
+    return choice_error("network", str(source), (*zoo.MODELS, *OTHERS))

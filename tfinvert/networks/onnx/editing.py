@@ -1,0 +1,103 @@
+"""Graphs made from graphs: tidied, cut to some tensors, at another size, with other pools, under other names."""
+
+import dataclasses
+from collections.abc import Iterable
+
+from onnx import helper
+
+from tfinvert.errors import choice_error
+from tfinvert.networks.onnx.graph import Graph, attributes, remake
+from tfinvert.networks.onnx.operators import REMOVED
+
+
+def tidy(graph: Graph) -> Graph:
+    """Returns a graph with the same values under the same names, in fewer and plainer nodes.
+
+    Dropout and Identity disappear, and their names become aliases. A `Flatten` states its axis. A `Reshape` to [batch,
+    all the rest] becomes a `Flatten`, which holds for every batch size. A `Sum` of two values becomes an `Add`.
+    """
+    aliases: dict[str, str] = {}
+    ranks = {graph.image: 4}
+    nodes = []
+    for node in graph.nodes:
+        inputs = [aliases.get(i, i) for i in node.input]
+        if node.op_type in REMOVED:
+            aliases[node.output[0]] = inputs[0]
+            continue
+        node = remake(node, inputs=inputs)
+        if node.op_type == "Sum" and len(inputs) == 2:
+            node = helper.make_node("Add", inputs, list(node.output), name=node.name)
+        if node.op_type == "Reshape" and ranks.get(inputs[0]) == 4 and inputs[-1] in graph.weights:
+            shape = graph.weights[inputs[-1]].ravel().tolist()
+            if len(shape) == 2 and shape[0] in (0, 1, -1):
+                node = helper.make_node("Flatten", inputs[:1], list(node.output), name=node.name)
+        if node.op_type == "Flatten":
+            node = remake(node, axis=attributes(node).get("axis", 1))
+        # The rank matters only to a Reshape, which has to see a value of rank 4: everything before the first flattening.
+        ranks[node.output[0]] = 2 if node.op_type in ("Flatten", "Reshape", "Gemm", "MatMul") else ranks.get(inputs[0], 4)
+        nodes.append(node)
+    outputs = tuple(dict.fromkeys(aliases.get(o, o) for o in graph.outputs))
+    return dataclasses.replace(graph, nodes=tuple(nodes), outputs=outputs, aliases=aliases)
+
+
+def cut(graph: Graph, tensors: Iterable[str]) -> Graph:
+    """Returns the part of the graph that the tensors need; they become its outputs, in their order.
+
+    Raises:
+      InputError: the graph does not compute one of the tensors.
+    """
+    outputs = tuple(dict.fromkeys(graph.resolve(t) for t in tensors))
+    producers = graph.producers()
+    for tensor in outputs:
+        if tensor not in producers:
+            raise choice_error("tensor", tensor, producers)
+    needed = set(outputs)
+    nodes = []
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            nodes.append(node)
+    weights = {name: array for name, array in graph.weights.items() if name in needed}
+    return dataclasses.replace(graph, nodes=tuple(reversed(nodes)), weights=weights, outputs=outputs)
+
+
+def resized(graph: Graph, size: tuple[int, int]) -> Graph:
+    """Returns the graph for images of another size (height, width), in pixels."""
+    return dataclasses.replace(graph, size=size)
+
+
+def with_pooling(graph: Graph, pool: str) -> Graph:
+    """Returns the graph with average pools in place of its max pools (`pool="avg"`), or as it is (`pool="max"`).
+
+    The average pools count only values inside the image, not the padding, so that borders keep their brightness.
+    """
+    kinds = {node.op_type for node in graph.nodes}
+    if pool == "max" or "MaxPool" not in kinds:
+        return graph
+    nodes = []
+    for node in graph.nodes:
+        if node.op_type == "MaxPool":
+            options = {k: v for k, v in attributes(node).items() if k not in ("storage_order", "dilations")}
+            node = helper.make_node("AveragePool", list(node.input), [node.output[0]], name=node.name, **options)
+        nodes.append(node)
+    # AveragePool has a ceil_mode from opset 10 on.
+    return dataclasses.replace(graph, nodes=tuple(nodes), opset=max(graph.opset, 10))
+
+
+def numbered(graph: Graph) -> Graph:
+    """Returns the graph with its tensors renamed t0, t1, ...; the outputs keep their order."""
+    names = {name: f"t{i}" for i, name in enumerate((graph.image, *graph.weights, *graph.tensors()))}
+    nodes = []
+    for node in graph.nodes:
+        renamed = remake(node, inputs=[names.get(i, i) for i in node.input])
+        renamed.output[:] = [names.get(o, o) for o in node.output]
+        renamed.name = renamed.output[0]
+        nodes.append(renamed)
+    return dataclasses.replace(
+        graph,
+        nodes=tuple(nodes),
+        weights={names[name]: array for name, array in graph.weights.items()},
+        image=names[graph.image],
+        outputs=tuple(names[name] for name in graph.outputs),
+        aliases={},
+    )

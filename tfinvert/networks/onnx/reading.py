@@ -1,0 +1,76 @@
+"""From an .onnx file to a `Graph`, and back. Whatever can be wrong with a file is in `checks`."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from tfinvert.errors import InputError
+from tfinvert.networks.onnx import checks
+from tfinvert.networks.onnx.graph import Graph, attributes
+
+USUAL_SIDE = 224  # pixels of an image, where a file leaves its size open
+
+
+def read(path: Path) -> Graph:
+    """Reads an .onnx file, without changing it.
+
+    Raises:
+      InputError: the file is missing, is a Git LFS pointer, is truncated or no ONNX model, keeps weights outside its
+        own folder, has an operator that cannot be converted, or is not a network from one [N, 3, H, W] image.
+    """
+    return from_proto(checks.load(path), str(path), path.parent)
+
+
+def write(graph: Graph, path: Path) -> None:
+    """Writes a graph as an .onnx file for one image, from which `read` makes the same graph."""
+    path.write_bytes(graph.proto(batch=1).SerializeToString())
+
+
+def from_proto(model: onnx.ModelProto, name: str, folder: Path | None = None) -> Graph:
+    """Makes the graph of a model.
+
+    Args:
+      model: the model, whose nodes are changed: they lose empty inputs at their ends and the domain "ai.onnx".
+      name: of the model, for the errors.
+      folder: where external weights may lie; None for nowhere.
+
+    Raises:
+      InputError: as `read` does.
+    """
+    for node in model.graph.node:
+        while node.input and not node.input[-1]:  # an optional input that is left out
+            node.input.pop()
+        if node.domain == "ai.onnx":
+            node.domain = ""
+    opset, image = checks.check_model(model, name)
+    weights = {tensor.name: checks.read_tensor(tensor, name, folder) for tensor in model.graph.initializer}
+    made, nodes = [], []
+    for node in model.graph.node:
+        output = node.output[0]
+        if node.op_type == "Constant":
+            weights[output] = _constant(node, name, folder)
+        elif node.op_type == "ConstantOfShape":
+            weights[output] = checks.make_constant(node, weights.get(node.input[0]), name, folder)
+            made.append(weights[output])
+        elif node.op_type == "Identity" and node.input[0] in weights:  # a shared weight under a second name
+            weights[output] = weights[node.input[0]]
+        else:
+            checks.check_operator(node, weights, name)
+            nodes.append(node)
+    height, width = (d.dim_value if d.dim_value > 0 else USUAL_SIDE for d in image.type.tensor_type.shape.dim[2:])
+    outputs = tuple(o.name for o in model.graph.output)
+    graph = Graph(tuple(nodes), weights, image.name, (height, width), outputs, opset)
+    checks.check_graph(graph, made, name)
+    return graph
+
+
+def _constant(node: onnx.NodeProto, name: str, folder: Path | None) -> np.ndarray:
+    """Returns the value of a Constant node."""
+    types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    for key, value in attributes(node).items():
+        if key == "value":
+            return checks.read_tensor(value, name, folder)
+        if key in types:
+            return np.asarray(value, types[key])
+    raise InputError(f"{checks.describe_node(node, name)} is a constant of no numbers")

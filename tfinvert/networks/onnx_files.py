@@ -1,0 +1,191 @@
+"""A network of the zoo or of an .onnx file: described in this process, converted in another."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfinvert.errors import InputError, choice_error
+from tfinvert.networks import names as naming
+from tfinvert.networks import onnx as graphs
+from tfinvert.networks import zoo
+from tfinvert.networks.conversion.cache import Converted
+from tfinvert.networks.conversion.process import Conversion
+from tfinvert.networks.conversion.request import Request
+from tfinvert.networks.conversion.request import request as build_request
+from tfinvert.networks.layer import Layer
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What the graph of a network says without being run.
+
+    Attributes:
+      size: (height, width) of the images.
+      layers: every layer that has a name of its own.
+      tensors: the names of all tensors that are computed.
+    """
+
+    size: tuple[int, int]
+    layers: dict[str, Layer]
+    tensors: frozenset[str]
+
+
+class OnnxFile:
+    """A network of the zoo, or of an .onnx file; the attributes and methods are those of `network.Source`."""
+
+    def __init__(self, name: str, settings: Mapping[str, Any]):
+        """Looks at nothing yet.
+
+        Args:
+          name: of the network.
+          settings: the arguments of `conversion.request.request`, without the layers.
+        """
+        self.name = name
+        self._settings = settings
+        self._conversions: dict[frozenset[str], Conversion] = {}
+        self._converted: dict[frozenset[str], Converted] = {}
+
+    @classmethod
+    def of(cls, converted: Converted, name: str) -> OnnxFile:
+        """The file of a finished conversion; its layers are those of the conversion."""
+        request = converted.request
+        settings = {field: getattr(request, field) for field in ("weights", "size", "pool", "preprocessing")}
+        file = cls(name, {"model": request.model or "vgg16-bn", "onnx": None if request.model else request.file, **settings})
+        file.request = request
+        file.layers = {layer.name: layer for layer in converted.layers}
+        file._converted[frozenset(file.layers)] = converted
+        return file
+
+    @functools.cached_property
+    def request(self) -> Request:
+        """The request for every layer. For a network of the zoo, this downloads the file."""
+        return build_request(**self._settings, layers=())
+
+    @functools.cached_property
+    def description(self) -> Description:
+        """What the graph says; raises InputError where the file is no usable network."""
+        file = self._settings["onnx"]
+        graph = graphs.read(Path(file)) if file else zoo.model(self._settings["model"]).topology()
+        return describe(graph, self._settings["size"], self._settings["pool"])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        if self._settings["size"]:
+            return self._settings["size"]
+        if self._conversions:  # under way, so that its result costs less than to read the file here
+            self.convert(tuple(next(iter(self._conversions))))
+        converted = next(iter(self._converted.values()), None)
+        return converted.size if converted is not None else self.description.size
+
+    @functools.cached_property
+    def layers(self) -> Mapping[str, Layer]:
+        return self.description.layers
+
+    @property
+    def preprocessing(self) -> str:
+        if self._settings["onnx"]:
+            return self.request.preprocessing
+        return self._settings["preprocessing"] or zoo.model(self._settings["model"]).preprocessing
+
+    @functools.cached_property
+    def weights(self) -> str:
+        for converted in self._converted.values():
+            return converted.weights_origin
+        file = self.request.file
+        training = zoo.training(graphs.read(Path(file))) if file and self.request.weights != "random" else ""
+        return Converted(Path(), (), self.size, self.request, training).weights_origin
+
+    def layer(self, name: str) -> Layer:
+        key = next((key for key in (*self._converted, *self._conversions) if name in key), frozenset((name,)))
+        return next(layer for layer in self.convert(tuple(key)).layers if layer.name == name)
+
+    def prepare(self, layers: tuple[str, ...]) -> None:
+        key = frozenset(layers)
+        if key in self._converted or key in self._conversions:
+            return
+        if not self._settings["onnx"]:  # what is misspelt is said before the file is downloaded
+            for name in layers:
+                if name not in self.description.tensors | self.layers.keys() | {naming.SCORES, naming.LAST}:
+                    raise choice_error("layer", name, self.layers)
+        self._conversions[key] = conversion = Conversion(dataclasses.replace(self.request, layers=layers))
+        weakref.finalize(self, conversion.close)  # also when the interpreter ends
+
+    def convert(self, layers: tuple[str, ...]) -> Converted:
+        """The finished conversion to these layers; raises InputError as `Conversion` does."""
+        key = frozenset(layers)
+        if key not in self._converted:
+            self.prepare(layers)
+            self._converted[key] = self._conversions.pop(key).result()
+        return self._converted[key]
+
+    def build(self, layers: tuple[str, ...]) -> keras.Model:
+        return keras_model(self.convert(layers))
+
+    def provenance(self) -> dict[str, Any]:
+        return {
+            "network": self.name,
+            "weights": self.weights,
+            "onnx_sha256": self.request.sha256,
+            "preprocessing": self.preprocessing,
+            "pool": self.request.pool,
+            "size": list(self.size),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        names = ("model", "onnx", "weights", "preprocessing", "size", "pool")
+        return {name: self._settings[name] for name in names}
+
+    def at_size(self, size: tuple[int, int]) -> OnnxFile:
+        return OnnxFile(self.name, {**self._settings, "size": size})
+
+
+def describe(graph: graphs.Graph, size: tuple[int, int] | None, pool: str) -> Description:
+    """The layers of a network as it was read, without running it.
+
+    Args:
+      graph: as `graphs.read` gives it.
+      size: (height, width) of the images; None for the graph's own.
+      pool: "max" or "avg".
+
+    Raises:
+      InputError: no layer fits images of this size.
+    """
+    whole = graphs.tidy(graph)
+    whole = graphs.resized(whole, size or whole.size)
+    fitting = naming.layer_names(whole)
+    layers: dict[str, Layer] = {}
+    while fitting:
+        try:
+            places = graphs.geometry(graphs.with_pooling(graphs.cut(whole, fitting.values()), pool))
+        except InputError:  # the last layers, such as dense ones, do not fit images of every size
+            if len(fitting) == 1:
+                raise
+            fitting.popitem()
+            continue
+        for name, tensor in fitting.items():
+            place = places[tensor]
+            channels, *sides = place.shape[1:]
+            layers[name] = Layer(name, tensor, (*sides, channels), place.stride, place.receptive_field, None)
+        break
+    return Description(whole.size, layers, frozenset((*whole.tensors(), *whole.aliases)))
+
+
+def keras_model(converted: Converted) -> keras.Model:
+    """The model of a finished conversion: images float32 [batch, H, W, 3], RGB in [0, 1] -> {layer name: features}."""
+    import keras
+
+    image = keras.Input((*converted.size, 3), name="image", dtype="float32")
+    layer = keras.layers.TFSMLayer(
+        str(converted.folder), call_endpoint="serving_default", trainable=False, name="onnx", dtype="float32"
+    )
+    # Each requested layer has an output; SavedModel signatures return them in no particular order.
+    outputs = layer(image)
+    return keras.Model(image, {one.name: outputs[one.name] for one in converted.layers}, name="features")

@@ -1,0 +1,206 @@
+"""The one way from settings to a finished run: the command line and the library both go through here.
+
+The runner checks the folder and the images, starts the conversion of the network, imports TensorFlow in the meantime, makes the
+run directory, calls the experiment, and writes what it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfinvert import images
+from tfinvert.experiments import Experiment
+from tfinvert.networks.load import from_settings
+from tfinvert.networks.network import Network
+from tfinvert.runs.directory import RunDirectory
+from tfinvert.runs.summary import describe_figures
+from tfinvert.settings import flagfiles
+from tfinvert.settings.fields import Settings
+from tfinvert.settings.groups import ImageSettings
+from tfinvert.system.tensorflow import explain_errors, import_tensorflow
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a caller of the library hands over as objects; the command line names files instead.
+
+    Attributes:
+      network: a loaded network, or None for the one that the settings name.
+      images: whatever `images.as_images` takes, or None for the images that the settings name.
+      targets: target features by layer, [n, ...], instead of images.
+      on_step: called with each Snapshot that carries an image; the run ends early where it returns True.
+      progress: whether a progress bar is shown.
+    """
+
+    network: Network | None = None
+    images: Any = None
+    targets: Mapping[str, Any] | None = None
+    on_step: Callable[..., Any] | None = None
+    progress: bool = True
+
+
+@dataclasses.dataclass
+class Run:
+    """A run: its settings, its run directory (None to write nothing), and its result (None where it was finished before)."""
+
+    settings: Any
+    directory: RunDirectory | None = None
+    result: Any = None
+
+
+def execute(experiment: Experiment, settings: Settings, given: Given | None = None, *, write: bool = True) -> list[Run]:
+    """Runs an experiment.
+
+    The parameters of the experiment's function `run` say what it needs:
+
+    - `settings`;
+    - `network`: the Network that the settings name, converted for `settings.layers_needed()`;
+    - `images`: float32 [n, height, width, 3] in [0, 1], of the network's size; or None where there are `targets`;
+    - `targets`: target features by layer, or None;
+    - `directory`: its RunDirectory, made and locked, or None where nothing is to be written;
+    - `directories`: one for each of `settings.each()`, where every image is a run of its own;
+    - `on_step`, `progress`: as in `Given`.
+
+    Its module may have a function `check` with some of these parameters, which raises InputError before anything is written,
+    and a function `prepare(settings, network)`, which starts other conversions than that for `settings.layers_needed()`.
+
+    Args:
+      experiment: what to run.
+      settings: an instance of its settings.
+      given: objects of the caller's, whose process stays as it is. None for a process that has nothing else to do: its
+        TensorFlow is set up for the run, and a run that is finished is not run again.
+      write: whether run directories are made, for settings that have them.
+
+    Returns:
+      The runs: one, or one for each image. A result that has an `error` ended early.
+
+    Raises:
+      InputError: a setting, an image or the network cannot be used.
+    """
+    own_process, given = given is None, given or Given()
+    needs = set(inspect.signature(experiment.module.run).parameters)
+    runs = [Run(one) for one in (settings.each() if "directories" in needs else [settings])]
+    if write and settings.has_run_directory:
+        for run in runs:
+            run.directory = _checked_directory(run.settings)
+    left = [run for run in runs if not (own_process and _is_finished(run))]
+    if not left:
+        return runs
+    with contextlib.ExitStack() as stack:
+        named = _image_paths(left) if given.images is None and given.targets is None else []
+        for path in (*named, *settings.image_files()):
+            images.check(path)
+        network = None
+        if "network" in needs:
+            network = given.network or from_settings(settings)  # type: ignore[arg-type]
+            prepare = getattr(experiment.module, "prepare", _prepare)
+            network = prepare(settings, network) or network  # the same for images of another size, where it returns one
+        if network is not None and settings.needs_tensorflow:
+            import_tensorflow()
+            if own_process:
+                _set_up_process(weights_stay=settings.weights_stay)
+        loaded = None
+        if "images" in needs and given.targets is None:
+            assert network is not None
+            source = _image_paths(left) if given.images is None else given.images
+            loaded = images.as_images(source, network.size, "image")
+        available = {
+            "settings": settings,
+            "network": network,
+            "images": loaded,
+            "targets": given.targets,
+            "directory": left[0].directory,
+            "directories": [run.directory for run in left],
+            "on_step": given.on_step,
+            "progress": given.progress,
+        }
+        _call(getattr(experiment.module, "check", lambda: None), available)
+        for number, run in enumerate(left):
+            if run.directory is not None:
+                own = loaded if len(left) == 1 or loaded is None else loaded[number : number + 1]
+                stack.enter_context(run.directory.locked())
+                _open(run.directory, run.settings, network, own)
+        with explain_errors():
+            results = _call(experiment.module.run, available)
+        for run, run.result in zip(left, results if isinstance(results, list) else [results], strict=True):
+            if run.directory is not None and run.result is not None:
+                _write(run.directory, run.result)
+    return runs
+
+
+def _call(function: Callable[..., Any], available: Mapping[str, Any]) -> Any:
+    """Calls a function with those of the values that its parameters name."""
+    return function(**{name: available[name] for name in inspect.signature(function).parameters})
+
+
+def _image_paths(runs: list[Run]) -> list[str]:
+    """The image files of runs, folders expanded."""
+    named = [run.settings.image for run in runs if isinstance(run.settings, ImageSettings)]
+    return [path for names in named for path in images.expand(names).values()]
+
+
+def summary(experiment: Experiment, run: Run) -> str:
+    """What is printed of a run: the experiment's own summary, or else the figures of run.json."""
+    if run.directory is None:
+        return run.result.summary() if hasattr(run.result, "summary") else repr(run.result)
+    info = run.directory.read_info()
+    if hasattr(experiment.module, "summarize"):
+        return experiment.module.summarize(info, run.directory)
+    return describe_figures(info.get("result", {}), str(info.get("weights")), run.directory.path)
+
+
+def _checked_directory(settings: Any) -> RunDirectory:
+    directory = RunDirectory(settings.run_folder())
+    directory.check(flagfiles.text(settings), resume=getattr(settings, "resume", False), overwrite=settings.overwrite)
+    return directory
+
+
+def _is_finished(run: Run) -> bool:
+    if run.directory is None or not getattr(run.settings, "resume", False) or not run.directory.flags.exists():
+        return False
+    return run.directory.is_finished(flagfiles.text(run.settings))
+
+
+def _prepare(settings: Settings, network: Network) -> None:
+    if settings.layers_needed():
+        network.prepare(settings.layers_needed())
+
+
+def _open(directory: RunDirectory, settings: Any, network: Network | None, loaded: np.ndarray | None) -> None:
+    """Starts a run in its directory, which is locked."""
+    from tfinvert.runs import provenance  # imports TensorFlow
+
+    info = provenance.describe(settings, network, loaded)
+    directory.create(flagfiles.text(settings), info, resume=getattr(settings, "resume", False))
+
+
+def _write(directory: RunDirectory, result: Any) -> None:
+    """Writes a result. Its figures come last, since they say that the run is finished."""
+    info = {**directory.read_info(), "result": result.figures()}
+    result.write(directory, info)
+    figures = info.pop("result")
+    directory.write_info({**info, "result": figures})
+
+
+def _set_up_process(*, weights_stay: bool) -> None:
+    """Sets up TensorFlow and Keras for a process that does nothing else.
+
+    A GPU's memory grows as it is needed. Where no weights of the process change, oneDNN packs them once. What the user's
+    keras.json says is for other programs.
+    """
+    import keras
+
+    from tfinvert.optimization import precision
+
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+    precision.grow_gpu_memory()
+    if weights_stay:
+        precision.pack_weights_once()

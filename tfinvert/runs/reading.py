@@ -1,0 +1,92 @@
+"""Reads the files of a run directory, which may be damaged, forged or made by an older version.
+
+This is the only place that checks them: whoever calls it gets values of the right type, or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfinvert.runs.flags import parse_flags
+from tfinvert.system.files import read_text
+
+# Types in run.json. A value of another type is damaged and counts as missing.
+TYPES: dict[str, type] = {
+    **dict.fromkeys(("experiment", "network", "weights", "pool", "image", "stopped"), str),
+    **dict.fromkeys(("layers", "result", "settings"), dict),
+}
+# Limits of a line of metrics.jsonl: values, characters of a name, size of a number.
+MOST_VALUES, LONGEST_NAME, LARGEST_NUMBER = 6000, 500, 1e30
+LARGEST_STEP = 2**53
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """Reads run.json without the values that are damaged; gives an empty dict where the file cannot be read."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        content = json.loads(read_text(path))
+        json.dumps(content, ensure_ascii=False).encode()  # Half of a surrogate pair is a ValueError.
+        if isinstance(content, dict):
+            info: dict[str, Any] = {
+                name: value for name, value in content.items() if isinstance(value, TYPES.get(name, object))
+            }
+            if not all(map(_is_layer, info.get("layers", {}).values())):
+                del info["layers"]
+            return info
+    return {}
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Reads the whole lines of metrics.jsonl: a step, and names with finite numbers. Other lines are left out."""
+    lines: list[Any] = []
+    with contextlib.suppress(OSError):
+        for line in read_text(path).split("\n"):
+            with contextlib.suppress(ValueError, RecursionError):
+                lines.append(json.loads(line))
+    return [line for line in lines if _is_line(line)]
+
+
+def read_flags(path: Path) -> dict[str, str]:
+    """Reads run.flags as names and texts, as `parse_flags` does; gives an empty dict where the file cannot be read."""
+    with contextlib.suppress(OSError):
+        return parse_flags(read_text(path))
+    return {}
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a JSON file is a finite number of a usual size."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
+
+
+def number(values: Mapping[str, Any], name: str) -> float:
+    """The number of this name, or NaN where there is none."""
+    value = values.get(name)
+    return float(value) if is_number(value) else float("nan")  # type: ignore[arg-type]
+
+
+def restarts(result: Mapping[str, Any]) -> list[dict[str, float]]:
+    """The figures of each restart in the result of run.json, which version 0.1 called "starts"; empty where there are none."""
+    each = result.get("restarts", result.get("starts", []))
+    whole = isinstance(each, list) and all(isinstance(figures, dict) and is_number(figures.get("psnr")) for figures in each)
+    return each if whole else []
+
+
+def _is_line(line: object) -> bool:
+    return (
+        isinstance(line, dict)
+        and len(line) <= MOST_VALUES
+        and isinstance(line.get("step"), int)
+        and 0 <= line["step"] < LARGEST_STEP
+        and all(map(is_number, line.values()))
+        and all(len(name) <= LONGEST_NAME and name.isprintable() for name in line)
+    )
+
+
+def _is_layer(layer: object) -> bool:
+    if not isinstance(layer, dict):
+        return False
+    field = layer.get("receptive_field")
+    return field is None or (isinstance(field, list) and len(field) == 2 and all(map(is_number, field)))

@@ -1,0 +1,141 @@
+"""Groups of settings that experiments combine. The first line of a group's docstring is its title in the help."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tfinvert.errors import InputError
+from tfinvert.settings.fields import Settings, define, setting
+
+WEIGHTS = ("auto", "pretrained", "random")
+POOLS = ("avg", "max")
+
+
+@define
+class NetworkSettings(Settings):
+    """The network"""
+
+    model: str = setting(
+        default="vgg16-bn", doc="A network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet."
+    )
+    onnx: str | None = setting(default=None, doc="An .onnx file to use instead of a network of the zoo.", file=True)
+    weights: str = setting(
+        default="auto",
+        doc="pretrained takes the weights of the file, which is downloaded if it is not there. random fills the network with "
+        "seeded random weights. auto takes the pretrained weights if they can be had, else random ones.",
+        choices=WEIGHTS,
+    )
+    preprocessing: str | None = setting(
+        default=None, doc="How the network expects its images: torch, caffe, tf or none. Default: as the network was trained."
+    )
+    size: tuple[int, int] | None = setting(
+        default=None, doc="Pixels of the image, as 224 or 224x320 (height x width). Default: the network's own size.", size=True
+    )
+    pool: str = setting(
+        default="max",
+        doc="max keeps the pooling that the network was trained with. avg replaces max pools by average pools, as in the "
+        "homework.",
+        choices=POOLS,
+    )
+
+    def network_name(self) -> str:
+        """The network in words: the name of the zoo's model, or of the file."""
+        return Path(self.onnx).stem if self.onnx else self.model
+
+
+@define
+class HomeworkNetworkSettings(NetworkSettings):
+    """The network"""
+
+    pool: str = setting(
+        default="avg",
+        doc="avg replaces max pools by average pools, as in the homework. max keeps the pooling that the network was "
+        "trained with.",
+        choices=POOLS,
+    )
+
+
+@define
+class ImageSettings(Settings):
+    """The image"""
+
+    image: tuple[str, ...] = setting(
+        default=("astronaut",),
+        doc="An image file, several files separated by commas, a folder of images, or a sample photograph: astronaut, chelsea, "
+        "coffee or rocket.",
+        file=True,
+        aliases=("pictures", "images"),
+    )
+
+    def check(self) -> None:
+        super().check()
+        if not self.image:
+            raise InputError("--image is empty; expected an image file, a folder of images, or a sample such as astronaut")
+
+
+@define
+class OneImageSettings(ImageSettings):
+    """The image"""
+
+    image: tuple[str, ...] = setting(
+        default=("astronaut",), doc="An image file, or a sample photograph: astronaut, chelsea, coffee or rocket.", file=True
+    )
+
+    def check(self) -> None:
+        super().check()
+        if len(self.image) != 1:
+            raise InputError(f"--image names {len(self.image)} images; --experiment={self.experiment} expects one")
+
+
+@define
+class FolderSettings(Settings):
+    """Where the results go"""
+
+    output_dir: str | None = setting(
+        default=None, doc="The folder that the results are written to. Default: out/<experiment>.", placement=True
+    )
+    overwrite: bool = setting(default=False, doc="Replace the run that is in the folder.", placement=True)
+
+    def run_folder(self) -> Path:
+        """The folder that the results are written to."""
+        return Path(self.output_dir) if self.output_dir else Path("out") / Path(self.experiment).stem
+
+
+@define
+class RunSettings(FolderSettings):
+    """Where the results go"""
+
+    has_run_directory = True
+    seed: int = setting(default=12345, doc="Seed of the random numbers.", at_least=0)
+
+
+@define
+class ResumableSettings(RunSettings):
+    """Where the results go"""
+
+    save_every: int = setting(default=10, doc="Number of steps between images and lines of metrics.jsonl.", at_least=1)
+    resume: bool = setting(default=False, doc="Continue from the newest checkpoint in the run directory.", placement=True)
+
+    def check(self) -> None:
+        super().check()
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
+
+
+def folder_name(text: str) -> str:
+    """A text as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", text)
+
+
+ARRAY = "(array"  # begins the name of an image that came from no file
+
+
+def array_names(count: int) -> tuple[str, ...]:
+    """What stands in the settings for images that a caller of the library gave as arrays."""
+    return (f"{ARRAY})",) if count == 1 else tuple(f"{ARRAY} {number})" for number in range(count))
+
+
+def is_array(names: tuple[str, ...]) -> bool:
+    """Whether the names stand for arrays."""
+    return all(name.startswith(ARRAY) for name in names)

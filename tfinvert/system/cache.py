@@ -1,0 +1,49 @@
+"""The cache folder of this program, and the checksums of files, remembered there."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from tfinvert.system.files import read_sealed, sha256, write_sealed
+
+log = logging.getLogger("tfinvert")
+
+
+def cache_folder() -> Path:
+    """$TFINVERT_CACHE, else the user's cache folder, else a temporary folder where neither can be written."""
+    for folder in (os.environ.get("TFINVERT_CACHE"), platformdirs.user_cache_dir("tfinvert")):
+        if folder:
+            with contextlib.suppress(OSError):
+                path = Path(folder)
+                path.mkdir(parents=True, exist_ok=True)
+                if os.access(path, os.W_OK | os.X_OK):
+                    return path
+    path = Path(tempfile.gettempdir()) / f"tfinvert-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.is_symlink() or path.stat().st_uid != os.getuid():
+        path = Path(tempfile.mkdtemp(prefix="tfinvert-"))
+    log.warning("the cache folder cannot be written; converted networks are kept in %s (set TFINVERT_CACHE)", path)
+    return path
+
+
+def remembered_sha256(path: Path) -> str:
+    """SHA-256 of a file, remembered for as long as its size and times do not change (half a second for VGG16)."""
+    status = path.stat()
+    identity = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    memo = cache_folder() / "checksums" / name
+    with contextlib.suppress(OSError, ValueError):
+        known, remembered = read_sealed(memo)
+        if known == identity:
+            return remembered
+    checksum = sha256(path)
+    with contextlib.suppress(OSError):
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        write_sealed(memo, [identity, checksum])
+    return checksum
