@@ -186,7 +186,7 @@ def _work(part: str, seed: str, scratch: Path) -> None:
                 os._exit(FULL)  # the next case starts from little memory again
 
         def another(data: bytes, _: int, seed: int) -> bytes:
-            return changed(data, used.get(data, 0) or len(data), default=random.Random(seed))
+            return changed(data, used.get(data, 0) or len(data), random.Random(seed))
 
         # Limits and crashes are the parent's to see.
         without = [f"-{name}=0" for name in ("rss_limit_mb", "malloc_limit_mb", "len_control", "reduce_inputs", "reload")]
