@@ -7,7 +7,8 @@ from onnx import helper
 from tests.conftest import SHARED
 from tfinvert.errors import InputError
 from tfinvert.networks import topologies, zoo
-from tfinvert.networks.conversion import convert
+from tfinvert.networks.conversion.process import Conversion
+from tfinvert.networks.conversion.request import request
 from tfinvert.networks.names import describe, last_features, layer_names, resolve_layers, scores
 from tfinvert.networks.onnx import Graph, read, resized, tidy
 
@@ -157,10 +158,10 @@ def test_layers_are_described_as_the_converting_process_reports_them(model, pool
     graph = resized(tidy(zoo.model(model).topology()), (64, 64))
     layers = describe(graph, pool=pool)
     assert list(layers) == list(layer_names(graph))
-    request = convert.request(
+    asked = request(
         model=model, onnx=None, weights="random", layers=tuple(layers), size=(64, 64), pool=pool, preprocessing="torch"
     )
-    with convert.Conversion(request) as conversion:
+    with Conversion(asked) as conversion:
         reported = conversion.result().layers
     assert {layer.name: (layer.tensor, layer.shape, layer.stride, layer.receptive_field) for layer in reported} == layers
 

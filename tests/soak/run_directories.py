@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from tests.soak import Row, flag_files, hostile
-from tfinvert import cli
+from tfinvert import cli, experiments
 from tfinvert.experiments.invert import Settings
 from tfinvert.images import files as images
 from tfinvert.reports import charts, sheet
@@ -37,9 +38,12 @@ def soak(scale: float = 1.0) -> list[Row]:
 
 
 def prepare() -> None:
-    """Imports what makes reports, before cases are watched."""
-    for name in ("tfinvert.experiments.report", "tfinvert.reports.page"):
+    """Imports what the command line and reports import, before cases are watched."""
+    for name in ("tfinvert.runner", "tfinvert.reports.page", "tfinvert.networks.load"):
         importlib.import_module(name)
+    for name in experiments.names():
+        experiments.find(name)
+    Image.init()
     charts.lines({"a": ([0, 1], [1.0, 2.0])}, "y", log=True)
 
 
