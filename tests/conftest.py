@@ -64,6 +64,12 @@ def tiny_file(tmp_path_factory):
     return write_onnx(tiny_graph(), tmp_path_factory.mktemp("tiny") / "tiny.onnx")
 
 
+@pytest.fixture(scope="session")
+def small_file(tmp_path_factory):
+    """The tiny network for images of 32 pixels a side, as an .onnx file."""
+    return write_onnx(tiny_graph(size=32), tmp_path_factory.mktemp("small") / "net.onnx")
+
+
 def tiny_graph(size: int = 16, seed: int = 0) -> Graph:
     """conv 3x3 + batch norm + ReLU, max pool, conv 3x3 + ReLU, flatten, dense: 3 -> 4 -> 5 channels -> 6 values."""
     rng = np.random.default_rng(seed)
@@ -134,3 +140,11 @@ def pixels(path: Path) -> np.ndarray:
     """The values of an image file, uint8 [height, width, 3]."""
     with Image.open(path) as image:
         return np.asarray(image)
+
+
+def wait_until(condition):
+    """Waits, for a minute at most."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

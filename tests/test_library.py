@@ -12,7 +12,6 @@ import tensorflow as tf
 from PIL import Image
 
 import tfinvert
-from tests.conftest import tiny_graph, write_onnx
 from tfinvert import experiments, terms
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.networks.conversion.process import Conversion
@@ -22,13 +21,8 @@ FAST = {"steps": 3, "save_every": 1, "progress": False}
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return write_onnx(tiny_graph(size=32), tmp_path_factory.mktemp("network") / "net.onnx")
-
-
-@pytest.fixture(scope="module")
-def network(path):
-    return tfinvert.load(path, preprocessing="none")
+def network(small_file):
+    return tfinvert.load(small_file, preprocessing="none")
 
 
 @pytest.fixture
@@ -55,9 +49,9 @@ def torch_module():
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 32 * 32, 10))
 
 
-def test_a_network_comes_in_every_form(path, network):
+def test_a_network_comes_in_every_form(small_file, network):
     model = keras_model()
-    for source in (str(path), path, network):
+    for source in (str(small_file), small_file, network):
         values = {} if source is network else {"preprocessing": "none"}
         assert tfinvert.invert("astronaut", source, "conv2_1", **values, **FAST).image.shape == (32, 32, 3)
     for source in (model, tfinvert.load(model)):
@@ -71,9 +65,9 @@ def test_a_torch_module_is_a_network():
     assert result.settings["onnx"].endswith("Sequential.onnx")
 
 
-def test_a_file_in_the_home_directory_is_a_network(path, monkeypatch):
-    monkeypatch.setenv("HOME", str(path.parent))
-    for source in (f"~/{path.name}", pathlib.Path("~") / path.name):
+def test_a_file_in_the_home_directory_is_a_network(small_file, monkeypatch):
+    monkeypatch.setenv("HOME", str(small_file.parent))
+    for source in (f"~/{small_file.name}", pathlib.Path("~") / small_file.name):
         assert tfinvert.layers(source, "pool1").rows[0].name == "pool1"
 
 
@@ -166,14 +160,14 @@ def test_what_a_loaded_network_cannot_change_is_refused(network):
         tfinvert.invert("astronaut", keras_model(), "conv", weights="random")
 
 
-def test_objects_are_refused_where_processes_need_files(path):
+def test_objects_are_refused_where_processes_need_files(small_file):
     for call in (lambda model: tfinvert.suite("q1", network=model), lambda model: tfinvert.sweep("astronaut", model)):
         with pytest.raises(InputError, match=r"expected a name or an \.onnx file"):
             call(keras_model())
     with pytest.raises(InputError, match="image is of the type ndarray; expected the name of an image file"):
-        tfinvert.sweep(np.zeros((32, 32, 3)), path)
+        tfinvert.sweep(np.zeros((32, 32, 3)), small_file)
     with pytest.raises(InputError, match="image is a dictionary of features; expected an image"):
-        tfinvert.fool({"conv2_1": np.zeros((1, 8, 8, 5))}, path)
+        tfinvert.fool({"conv2_1": np.zeros((1, 8, 8, 5))}, small_file)
 
 
 @pytest.mark.parametrize("name", experiments.names())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tests.conftest import run_program, tiny_graph, write_onnx
+from tests.conftest import run_program
 from tfinvert.errors import InputError
 
 EXPERIMENT = '''"""Average an image's features over its width."""
@@ -47,11 +47,6 @@ def wrong(image, features):
 
 
 @pytest.fixture
-def path(tmp_path):
-    return write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
-
-
-@pytest.fixture
 def mine(tmp_path):
     (tmp_path / "mine.py").write_text(EXPERIMENT)
     return tmp_path / "mine.py"
@@ -63,19 +58,19 @@ def my_terms(tmp_path):
     return tmp_path / "my_terms.py"
 
 
-def test_an_own_experiment_is_a_function(mine, path):
+def test_an_own_experiment_is_a_function(mine, small_file):
     average = tfinvert.experiment(str(mine))
     assert average.__name__ == "mine"
     assert "factor: A factor. (default: 1.0)" in average.__doc__
-    result = average("astronaut", path, factor=2, preprocessing="none")
-    assert result.mean == pytest.approx(2 * average("astronaut", path, preprocessing="none").mean)
+    result = average("astronaut", small_file, factor=2, preprocessing="none")
+    assert result.mean == pytest.approx(2 * average("astronaut", small_file, preprocessing="none").mean)
     assert repr(result) == "MeanResult(32x32)"
     with pytest.raises(InputError, match=r"--factor is 0\.0; expected a finite number above 0"):
-        average("astronaut", path, factor=0)
+        average("astronaut", small_file, factor=0)
 
 
-def test_an_own_experiment_is_a_command(mine, path, tmp_path):
-    flags = (f"--experiment={mine}", f"--onnx={path}", "--preprocessing=none", f"--output_dir={tmp_path / 'run'}")
+def test_an_own_experiment_is_a_command(mine, small_file, tmp_path):
+    flags = (f"--experiment={mine}", f"--onnx={small_file}", "--preprocessing=none", f"--output_dir={tmp_path / 'run'}")
     done = run_program(*flags)
     assert done.returncode == 0, done.stderr
     assert "mean: " in done.stdout
@@ -99,11 +94,11 @@ def test_a_file_that_is_no_experiment_is_refused(text, message, tmp_path):
         tfinvert.experiment(str(tmp_path / "wrong.py"))
 
 
-def test_an_own_term_is_named_by_its_file(my_terms, path):
+def test_an_own_term_is_named_by_its_file(my_terms, small_file):
     values = {"preprocessing": "none", "steps": 20, "progress": False}
-    plain = tfinvert.invert("astronaut", path, "conv2_1", **values)
-    dark = tfinvert.invert("astronaut", path, "conv2_1", term=f"{my_terms}:darkness", term_weights=10, **values)
+    plain = tfinvert.invert("astronaut", small_file, "conv2_1", **values)
+    dark = tfinvert.invert("astronaut", small_file, "conv2_1", term=f"{my_terms}:darkness", term_weights=10, **values)
     assert np.mean(dark.image) < np.mean(plain.image)
     assert dark.history[-1]["darkness"] == pytest.approx(np.mean(dark.image), abs=0.02)
     with pytest.raises(InputError, match=r"term 'wrong' gives float32 \[\]; expected float32 \[1\]"):
-        tfinvert.invert("astronaut", path, "conv2_1", term=f"{my_terms}:wrong", **values)
+        tfinvert.invert("astronaut", small_file, "conv2_1", term=f"{my_terms}:wrong", **values)

@@ -15,19 +15,14 @@ import pytest
 import tensorflow as tf
 
 import tfinvert
-from tests.conftest import ROOT, run_contents, run_program, tiny_graph, write_onnx
+from tests.conftest import ROOT, run_contents, run_program
 
 FAST = {"steps": 3, "save_every": 1, "progress": False}
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return write_onnx(tiny_graph(size=32), tmp_path_factory.mktemp("network") / "net.onnx")
-
-
-@pytest.fixture(scope="module")
-def network(path):
-    return tfinvert.load(path, preprocessing="none")
+def network(small_file):
+    return tfinvert.load(small_file, preprocessing="none")
 
 
 def process_state():
@@ -82,9 +77,9 @@ def half_precision():
 
 
 @pytest.mark.parametrize("values", [{}, {"parameterization": "deep_prior", "learning_rate": 0.01}], ids=["pixels", "generator"])
-def test_the_float_type_of_keras_is_not_obeyed(path, values, request):
+def test_the_float_type_of_keras_is_not_obeyed(small_file, values, request):
     def invert():
-        return tfinvert.invert("astronaut", tfinvert.load(path, preprocessing="none"), "conv2_1", **values, **FAST)
+        return tfinvert.invert("astronaut", tfinvert.load(small_file, preprocessing="none"), "conv2_1", **values, **FAST)
 
     expected = invert()
     request.getfixturevalue("half_precision")
@@ -117,35 +112,35 @@ def run_python(code, **environment):
     )
 
 
-def program(path, before="", options="progress=False"):
+def program(small_file, before="", options="progress=False"):
     """A user's program of one inversion, which prints its result."""
     return f"""
 import sys
 {before}
 import tfinvert
-network = tfinvert.load({str(path)!r}, preprocessing="none")
+network = tfinvert.load({str(small_file)!r}, preprocessing="none")
 print(tfinvert.invert("astronaut", network, "conv2_1", steps=3, {options}))
 """
 
 
-def test_a_fresh_process_writes_nothing_to_standard_error(path):
-    done = run_python(program(path))
+def test_a_fresh_process_writes_nothing_to_standard_error(small_file):
+    done = run_python(program(small_file))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("InversionResult(")
 
 
-def test_a_process_without_standard_error_works(path):
-    done = run_python(program(path, "sys.stderr = None", options="progress=True"))
+def test_a_process_without_standard_error_works(small_file):
+    done = run_python(program(small_file, "sys.stderr = None", options="progress=True"))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("InversionResult(")
 
 
-def test_another_backend_of_keras_is_answered_in_one_line(path):
+def test_another_backend_of_keras_is_answered_in_one_line(small_file):
     pytest.importorskip("torch")
     code = f"""
 import tfinvert
 try:
-    tfinvert.invert("astronaut", {str(path)!r}, "conv2_1", preprocessing="none", steps=3)
+    tfinvert.invert("astronaut", {str(small_file)!r}, "conv2_1", preprocessing="none", steps=3)
 except tfinvert.InputError as error:
     print(error)
 """
@@ -155,11 +150,11 @@ except tfinvert.InputError as error:
     assert "set the environment variable KERAS_BACKEND=tensorflow before keras is imported" in done.stdout
 
 
-def test_the_command_line_is_right_whatever_keras_is_set_to(path, tmp_path):
+def test_the_command_line_is_right_whatever_keras_is_set_to(small_file, tmp_path):
     (tmp_path / "keras.json").write_text(
         json.dumps({"floatx": "float16", "epsilon": 1e-3, "backend": "torch", "image_data_format": "channels_first"})
     )
-    flags = (f"--onnx={path}", "--preprocessing=none", "--layers=conv2_1", "--steps=3", "--save_every=1")
+    flags = (f"--onnx={small_file}", "--preprocessing=none", "--layers=conv2_1", "--steps=3", "--save_every=1")
     expected = run_program(*flags, f"--output_dir={tmp_path / 'expected'}")
     assert expected.returncode == 0, expected.stderr
     own = {"KERAS_BACKEND": "torch", "KERAS_HOME": str(tmp_path), "TFINVERT_CACHE": str(tmp_path / "cache")}

@@ -10,20 +10,21 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinvert import images
 from tfinvert.experiments import Experiment
-from tfinvert.networks.load import from_settings
-from tfinvert.networks.network import Network
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.summary import describe_figures
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import Settings
 from tfinvert.settings.groups import ImageSettings
 from tfinvert.system.tensorflow import explain_errors, import_tensorflow
+
+if TYPE_CHECKING:
+    from tfinvert.networks.network import Network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +99,8 @@ def execute(experiment: Experiment, settings: Settings, given: Given | None = No
             images.check(path)
         network = None
         if "network" in needs:
+            from tfinvert.networks.load import from_settings  # imports onnx, which reports do without
+
             network = given.network or from_settings(settings)  # type: ignore[arg-type]
             prepare = getattr(experiment.module, "prepare", _prepare)
             network = prepare(settings, network) or network  # the same for images of another size, where it returns one

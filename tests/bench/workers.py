@@ -1,4 +1,4 @@
-"""Sides of a comparison, each in a process of its own that computes only when it is told to.
+"""Sides of a comparison. Each has a process of its own, which waits until it is told how many steps to compute.
 
 `python -m tests.bench.workers ORDER` is such a process; ORDER is JSON, as `orders.steps` takes it.
 """

@@ -9,7 +9,6 @@ import random
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config as tf_config
 
-from tests.conftest import ROOT, SHARED, tiny_graph, write_onnx
+from tests.conftest import ROOT, SHARED, tiny_graph, wait_until, write_onnx
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.networks import onnx as graph
@@ -330,13 +329,6 @@ def test_a_conversion_ends_when_the_one_that_waits_for_it_is_gone(tiny_file, fin
         caller.kill()
     wait_until(lambda: not scratch.exists())
     assert list((tmp_path / "converted").iterdir()) == []
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_conversion_whose_caller_died_before_asking_makes_nothing(tmp_path):

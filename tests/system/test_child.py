@@ -4,11 +4,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_until
 from tfinvert.system.child import Child
 
 WORKER = "tests.system.worker"
@@ -19,13 +18,6 @@ process = Child("tests.system.worker", *sys.argv[1:])
 print(process.receive()["event"], flush=True)
 time.sleep(60)
 """
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_messages_go_both_ways_and_what_the_child_prints_is_in_its_log():

@@ -40,8 +40,6 @@ class ReportResult:
 
 def run(settings: Settings) -> ReportResult:
     """Writes report.html and report.json into the output folder."""
-    from tfinvert.reports import page
-
     for path in settings.runs:
         directory = RunDirectory(Path(path))
         if not directory.info.is_file():
@@ -49,6 +47,8 @@ def run(settings: Settings) -> ReportResult:
         experiment = directory.read_info().get("experiment", "invert")
         if experiment not in INVERSIONS:
             raise InputError(f"{path} is a run of --experiment={experiment}, which has a sheet.png; expected inversions")
+    from tfinvert.reports import page  # imports Matplotlib, which a wrong --runs need not wait for
+
     folder = settings.run_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from tfinvert.errors import InputError
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import changed, define, setting
-from tfinvert.settings.groups import FolderSettings, NetworkSettings, folder_name
+from tfinvert.settings.groups import NetworkSettings, ResumeSettings, folder_name
 
 if TYPE_CHECKING:
     from tfinvert.decoders.training import Recipe
@@ -25,7 +25,7 @@ SHORTEST_EPOCH = 512  # images, where fewer are there and --epoch_pictures is no
 
 
 @define
-class Settings(FolderSettings, NetworkSettings):
+class Settings(ResumeSettings, NetworkSettings):
     """The decoder and its training"""
 
     positional: ClassVar[tuple[str, ...]] = ("network", "layers")
@@ -87,12 +87,9 @@ class Settings(FolderSettings, NetworkSettings):
     )
     seed: int = setting(default=12345, doc="Seed of the random numbers.", at_least=0)
     tensorboard: bool = setting(default=False, doc="Also write scalars and images for TensorBoard.")
-    resume: bool = setting(default=False, doc="Continue from the newest checkpoint in the run directory.", placement=True)
 
     def check(self) -> None:
         super().check()
-        if self.resume and self.overwrite:
-            raise InputError("--resume and --overwrite exclude each other; give one")
         if len(self.layers) != 1:
             raise InputError(f"--layers names {len(self.layers)} layers; a decoder is trained for one, such as conv2")
         if self.cache_features and self.augment:

@@ -38,7 +38,7 @@ def noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 
 
 def grey(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """0.5 with normal noise of standard deviation 0.01, of which no structure is left in the result."""
+    """0.5 with normal noise of standard deviation 0.01. The noise is so weak that it does not show in the result."""
     return np.clip(0.5 + 0.01 * rng.standard_normal(shape), 0, 1)
 
 

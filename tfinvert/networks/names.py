@@ -16,12 +16,12 @@ softmax, and `last` are the last features that have a place in the image. Every 
 spells it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import families
-from tfinvert.networks.onnx import Geometry, Graph, cut, geometry, with_pooling
+from tfinvert.networks.onnx import Graph, cut, geometry, with_pooling
 from tfinvert.networks.onnx.operators import DENSE, POOLS, RESHAPING
 
 SCORES, LAST = "scores", "last"
@@ -135,8 +135,8 @@ def describe(graph: Graph, names: Iterable[str] | None = None, pool: str = "max"
 
     Args:
       graph: a tidied, uncut graph.
-      names: layer names, names of tensors, `scores` or `last`. None for all layers that have names, but for those that
-        do not fit images of this size, such as the dense layers of a network for another size.
+      names: layer names, names of tensors, `scores` or `last`. None for all layers that have names, without the last ones
+        where those do not fit images of this size, such as the dense layers of a network for another size.
       pool: "max", or "avg" for average pools in place of max pools.
 
     Returns:
@@ -145,31 +145,21 @@ def describe(graph: Graph, names: Iterable[str] | None = None, pool: str = "max"
     Raises:
       InputError: there is no layer of that name, or a named layer, or every layer, does not fit images of this size.
     """
-    layers = resolve_layers(graph, names or ())
-    try:
-        places = _places(graph, layers, pool)
-    except InputError:
-        layers = {name: tensor for name, tensor in layers.items() if names is None and _fits(graph, tensor, pool)}
-        if not layers:
-            raise
-        places = _places(graph, layers, pool)
-    return {
-        name: LayerGeometry(layers[name], _channels_last(g.shape), g.stride, g.receptive_field) for name, g in places.items()
-    }
-
-
-def _places(graph: Graph, layers: Mapping[str, str], pool: str) -> dict[str, Geometry]:
-    """The geometry of layers; raises InputError where one does not fit images of the graph's size."""
-    places = geometry(with_pooling(cut(graph, layers.values()), pool))
-    return {name: places[tensor] for name, tensor in layers.items()}
-
-
-def _fits(graph: Graph, tensor: str, pool: str) -> bool:
-    """Whether a tensor can be computed for images of the graph's size."""
-    try:
-        return bool(_places(graph, {"": tensor}, pool))
-    except InputError:
-        return False
+    layers = layer_names(graph) if names is None else resolve_layers(graph, names)
+    while layers:
+        try:
+            places = geometry(with_pooling(cut(graph, layers.values()), pool))
+        except InputError:
+            if names is not None or len(layers) == 1:
+                raise
+            layers.popitem()
+            continue
+        found = {name: (tensor, places[tensor]) for name, tensor in layers.items()}
+        return {
+            name: LayerGeometry(tensor, _channels_last(place.shape), place.stride, place.receptive_field)
+            for name, (tensor, place) in found.items()
+        }
+    return {}
 
 
 def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfinvert.errors import InputError, choice_error
+from tfinvert.errors import choice_error
 from tfinvert.networks import names as naming
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks import zoo
@@ -160,21 +160,7 @@ def describe(graph: graphs.Graph, size: tuple[int, int] | None, pool: str) -> De
     """
     whole = graphs.tidy(graph)
     whole = graphs.resized(whole, size or whole.size)
-    fitting = naming.layer_names(whole)
-    layers: dict[str, Layer] = {}
-    while fitting:
-        try:
-            places = graphs.geometry(graphs.with_pooling(graphs.cut(whole, fitting.values()), pool))
-        except InputError:  # the last layers, such as dense ones, do not fit images of every size
-            if len(fitting) == 1:
-                raise
-            fitting.popitem()
-            continue
-        for name, tensor in fitting.items():
-            place = places[tensor]
-            channels, *sides = place.shape[1:]
-            layers[name] = Layer(name, tensor, (*sides, channels), place.stride, place.receptive_field, None)
-        break
+    layers = {name: Layer(name, *found) for name, found in naming.describe(whole, pool=pool).items()}
     return Description(whole.size, layers, frozenset((*whole.tensors(), *whole.aliases)))
 
 

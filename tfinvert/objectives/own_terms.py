@@ -113,7 +113,7 @@ class _Recorder(Mapping[str, tf.Tensor]):
 
 
 def _symbolic_call(term: Term, image: tf.TensorSpec, layers: Mapping[str, tf.TensorSpec]) -> tuple[set[str], Any]:
-    """The layers that a term reads, and its result, of which only type and shape can be used."""
+    """The layers that a term reads, and its result. The result is symbolic: it has a type and a shape, but no values."""
     recorders, results = [], []
 
     def call(image: tf.Tensor, features: dict[str, tf.Tensor]) -> None:

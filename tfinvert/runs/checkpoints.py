@@ -1,4 +1,4 @@
-"""The checkpoints of an optimization or a training: the newest two, of which the newest whole one is found again."""
+"""The checkpoints of an optimization or a training. Two are kept. A run continues from the newest one that is whole."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def _progress_bar(steps: int, first: int, label: str, progress: bool) -> tqdm:
 
 
 def _restore(records: Sequence[_Record]) -> None:
-    """Restores a state from its newest checkpoint, or several from the newest step of which all have one."""
+    """Restores a state from its newest checkpoint, or several states from the newest step at which each of them has one."""
     if len(records) == 1:
         records[0].restore(records[0].complete_steps())
         return

@@ -111,16 +111,22 @@ class RunSettings(FolderSettings):
 
 
 @define
-class ResumableSettings(RunSettings):
+class ResumeSettings(FolderSettings):
     """Where the results go"""
 
-    save_every: int = setting(default=10, doc="Number of steps between images and lines of metrics.jsonl.", at_least=1)
     resume: bool = setting(default=False, doc="Continue from the newest checkpoint in the run directory.", placement=True)
 
     def check(self) -> None:
         super().check()
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite exclude each other; give one")
+
+
+@define
+class ResumableSettings(ResumeSettings, RunSettings):
+    """Where the results go"""
+
+    save_every: int = setting(default=10, doc="Number of steps between images and lines of metrics.jsonl.", at_least=1)
 
 
 def folder_name(text: str) -> str:

@@ -20,7 +20,7 @@ class TorchNetwork:
     """A canonical graph as a function from an image [batch, H, W, 3] to features, [batch, H, W, channels] each.
 
     Args:
-      graph: the graph, of which every operator is in `OPERATORS`.
+      graph: the graph. `OPERATORS` has each of its operators.
       layers: layer name -> tensor of the graph.
       prepare: how the network's input is made of an image.
       channels_last: whether tensors have their channels last in memory, or before the rows as is usual in PyTorch.
