@@ -1,4 +1,4 @@
-"""The cache folder of this program, and the checksums of files, remembered there."""
+"""The cache folder of this program, and facts about files that are remembered there."""
 
 import contextlib
 import hashlib
@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -34,16 +36,27 @@ def cache_folder() -> Path:
 
 def remembered_sha256(path: Path) -> str:
     """SHA-256 of a file, remembered for as long as its size and times do not change (half a second for VGG16)."""
+    return remembered(path, "sha256", sha256)
+
+
+def remembered(path: Path, what: str, compute: Callable[[Path], Any]) -> Any:
+    """A fact about a file, as JSON keeps it, remembered for as long as the file's size and times do not change.
+
+    Args:
+      path: the file.
+      what: the fact, in a word.
+      compute: reads it from the file.
+    """
     status = path.stat()
-    identity = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    identity = [what, str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
     memo = cache_folder() / "checksums" / name
     with contextlib.suppress(OSError, ValueError):
-        known, remembered = read_sealed(memo)
+        known, fact = read_sealed(memo)
         if known == identity:
-            return remembered
-    checksum = sha256(path)
+            return fact
+    fact = compute(path)
     with contextlib.suppress(OSError):
         memo.parent.mkdir(parents=True, exist_ok=True)
-        write_sealed(memo, [identity, checksum])
-    return checksum
+        write_sealed(memo, [identity, fact])
+    return fact

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from tfinvert.errors import InputError, choice_error
+from tfinvert.networks import onnx as graphs
 from tfinvert.networks import zoo
 from tfinvert.networks.preprocessing import PREPROCESSING
 from tfinvert.system.cache import cache_folder, remembered_sha256
@@ -22,7 +23,7 @@ class Request:
     Attributes:
       model: name of a zoo model; None where `file` alone says which network it is.
       file: the .onnx file; None for the graph of a zoo model with random weights.
-      sha256: checksum of the file.
+      sha256: checksum of the file, and of the files that hold its weights (`onnx.checksum`).
       weights: "pretrained" for the weights of the file, "random" for seeded ones.
       layers: names of layers or tensors; empty for every named layer.
       size: (height, width) of the image; None for the size in the file.
@@ -95,7 +96,7 @@ def request(
     return Request(
         model=None if onnx else model,
         file=str(path.resolve()) if path else None,
-        sha256=remembered_sha256(path) if path else None,
+        sha256=graphs.checksum(path) if path else None,
         weights=weights,
         layers=tuple(dict.fromkeys(layers)),
         size=size,

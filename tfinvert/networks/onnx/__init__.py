@@ -8,6 +8,7 @@ from tfinvert.networks.onnx.checks import LFS_HEADER
 from tfinvert.networks.onnx.editing import cut, numbered, resized, tidy, with_pooling
 from tfinvert.networks.onnx.folding import fold
 from tfinvert.networks.onnx.graph import Graph, attributes, remake
+from tfinvert.networks.onnx.identity import checksum
 from tfinvert.networks.onnx.measures import Geometry, geometry, operations, shapes
 from tfinvert.networks.onnx.reading import from_proto, read, write
 
@@ -16,6 +17,7 @@ __all__ = [
     "Geometry",
     "Graph",
     "attributes",
+    "checksum",
     "cut",
     "fold",
     "from_proto",
