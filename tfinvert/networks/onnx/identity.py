@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from tfinvert.errors import InputError
-from tfinvert.networks.onnx.checks import external_files
+from tfinvert.networks.onnx.weights import external_files
 from tfinvert.system.cache import remembered, remembered_sha256
 
 

@@ -7,6 +7,7 @@ import onnx
 
 from tfinvert.errors import InputError
 from tfinvert.networks.onnx import checks
+from tfinvert.networks.onnx import weights as weights_of
 from tfinvert.networks.onnx.graph import Graph, attributes
 
 USUAL_SIDE = 224  # pixels of an image, where a file leaves its size open
@@ -44,14 +45,14 @@ def from_proto(model: onnx.ModelProto, name: str, folder: Path | None = None) ->
         if node.domain == "ai.onnx":
             node.domain = ""
     opset, image = checks.check_model(model, name)
-    weights = {tensor.name: checks.read_tensor(tensor, name, folder) for tensor in model.graph.initializer}
+    weights = {tensor.name: weights_of.read_tensor(tensor, name, folder) for tensor in model.graph.initializer}
     made, nodes = [], []
     for node in model.graph.node:
         output = node.output[0]
         if node.op_type == "Constant":
             weights[output] = _constant(node, name, folder)
         elif node.op_type == "ConstantOfShape":
-            weights[output] = checks.make_constant(node, weights.get(node.input[0]), name, folder)
+            weights[output] = weights_of.make_constant(node, weights.get(node.input[0]), name, folder)
             made.append(weights[output])
         elif node.op_type == "Identity" and node.input[0] in weights:  # a shared weight under a second name
             weights[output] = weights[node.input[0]]
@@ -70,7 +71,7 @@ def _constant(node: onnx.NodeProto, name: str, folder: Path | None) -> np.ndarra
     types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
     for key, value in attributes(node).items():
         if key == "value":
-            return checks.read_tensor(value, name, folder)
+            return weights_of.read_tensor(value, name, folder)
         if key in types:
             return np.asarray(value, types[key])
     raise InputError(f"{checks.describe_node(node, name)} is a constant of no numbers")
