@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import tfinvert
 
-PACKAGES = ("images", "objectives", "optimization", "settings")
+PACKAGES = ("images", "metrics", "objectives", "optimization", "settings")
 OTHERS = ("runs.result",)
 
 

@@ -37,6 +37,7 @@ HEAVY = {
     "torch": {
         *(f"comparison/pytorch/{name}" for name in ("network", "terms", "parameterizations", "optimizers", "optimization")),
         "networks/torch_modules",
+        "metrics/perceptual",
     },
     "tf2onnx": {"decoders/export"},
 }

@@ -1,0 +1,48 @@
+"""How near an image is to its target, and its features to the target features. Nothing is rescaled before it is measured.
+
+Every function takes NumPy arrays, or anything that `np.asarray` can read, such as tensors of TensorFlow, PyTorch or JAX on the
+processor. Two values that are compared must have the same shape; where they do not, a function raises ValueError.
+"""
+
+from tfinvert.metrics.classes import kl_divergence, top_k_agreement
+from tfinvert.metrics.features import (
+    NullDistribution,
+    feature_cosine,
+    is_metamer,
+    mean_pairwise_distances,
+    mv2015_error,
+    mv2016_error,
+    normalized_feature_error,
+    null_distribution,
+    pairwise_identification,
+    r_squared,
+    signal_to_noise,
+    spearman,
+)
+from tfinvert.metrics.images import image_error, mean_image_distance, ms_ssim, psnr, ssim
+from tfinvert.metrics.perceptual import lpips
+from tfinvert.metrics.statistics import interval
+
+__all__ = [
+    "NullDistribution",
+    "feature_cosine",
+    "image_error",
+    "interval",
+    "is_metamer",
+    "kl_divergence",
+    "lpips",
+    "mean_image_distance",
+    "mean_pairwise_distances",
+    "ms_ssim",
+    "mv2015_error",
+    "mv2016_error",
+    "normalized_feature_error",
+    "null_distribution",
+    "pairwise_identification",
+    "psnr",
+    "r_squared",
+    "signal_to_noise",
+    "spearman",
+    "ssim",
+    "top_k_agreement",
+]
