@@ -26,6 +26,7 @@ MOST_LINES = {  # of an example after the imports
     "A PyTorch module": 3,
     "Deep dream": 10,
     "Several images, and an early end": 8,
+    "How near an image came": 5,
 }
 
 

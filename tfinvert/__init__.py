@@ -26,6 +26,7 @@ _PLACES = {
     "Term": "tfinvert.objectives.terms:Term",
     "experiment": "tfinvert.library:function",
     "load": "tfinvert.networks.load:load",
+    "metrics": "tfinvert.metrics:",
     "optimize": "tfinvert.library:optimize",
     "terms": "tfinvert.objectives.terms:",
 }
