@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ from tfinvert.system.tensorflow import explain_errors, import_tensorflow
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network
+
+log = logging.getLogger("tfinvert")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +107,7 @@ def execute(experiment: Experiment, settings: Settings, given: Given | None = No
             network = given.network or from_settings(settings)  # type: ignore[arg-type]
             prepare = getattr(experiment.module, "prepare", _prepare)
             network = prepare(settings, network) or network  # the same for images of another size, where it returns one
+            log.info("preprocessing %s (%s)", network.preprocessing, network.preprocessing_from)
         if network is not None and settings.needs_tensorflow:
             import_tensorflow()
             if own_process:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.networks.test_recognition import LITE0, first_kernel
 from tfinvert.errors import InputError
 from tfinvert.networks.load import load
 
@@ -159,6 +160,8 @@ def test_another_size_than_the_model_s():
         (lambda: small(), "torch"),
         (lambda: small(name="vgg16"), "caffe"),
         (lambda: small(name="resnet50"), "caffe"),
+        (lambda: small(name="resnet18"), "torch"),  # is none of keras.applications
+        (lambda: small(name="resnet-rs-50"), "torch"),
         (lambda: small(name="resnet50v2"), "tf"),
         (lambda: small(name="mobilenetv2_1.00_224"), "tf"),
         (lambda: small(name="inception_v3"), "tf"),
@@ -168,6 +171,12 @@ def test_another_size_than_the_model_s():
         (lambda: before(layers.Normalization(mean=[124.0, 116.0, 104.0], variance=[3400.0] * 3)), "0..255"),
         (lambda: before(layers.Normalization(mean=[0.485, 0.456, 0.406], variance=[0.05] * 3)), "none"),
         (lambda: before(lambda image: image / 127.5 - 1), "0..255"),
+        (lambda: before(lambda image: (image + 1) / 2), "-1..1"),
+        (lambda: before(layers.Rescaling(1.0, [-103.9, -116.8, -123.7])), "0..255;order=bgr"),
+        (lambda: before(lambda image: keras.applications.vgg16.preprocess_input(image)), "0..255"),
+        (lambda: before(layers.ZeroPadding2D()), "caffe"),  # by its name
+        (lambda: before(layers.Rescaling(1.0)), "caffe"),
+        (lambda: trained_elsewhere(), "mean=127;std=128"),
         (lambda: keras.applications.MobileNetV3Small(weights=None, include_top=False, input_shape=(32, 32, 3)), "0..255"),
     ],
 )
@@ -175,6 +184,14 @@ def test_the_preprocessing_that_a_model_expects(make, expected):
     model = make()
     assert load(model).preprocessing == expected
     assert load(model, preprocessing="tf").preprocessing == "tf"
+
+
+def trained_elsewhere():
+    """A model whose first kernel is that of EfficientNet-Lite0."""
+    image = keras.Input((32, 32, 3))
+    model = keras.Model(image, layers.Conv2D(32, 3, strides=2)(image))
+    model.layers[1].set_weights([first_kernel(LITE0).transpose(2, 3, 1, 0), np.zeros(32)])
+    return model
 
 
 def before(first):
@@ -261,6 +278,7 @@ def test_a_keras_file(tmp_path):
         "weights": network.weights,
         "onnx_sha256": None,
         "preprocessing": "none",
+        "preprocessing_from": "as given",
         "pool": "max",
         "size": [32, 32],
     }

@@ -70,7 +70,7 @@ def test_what_is_no_network(source, message, tmp_path):
         ({"weights": "none"}, "unknown weights 'none'; expected one of: auto"),
         ({"pool": "min"}, "unknown pool 'min'; expected one of: avg, max"),
         ({"precision": 16}, "unknown precision '16'; expected one of: float32"),
-        ({"preprocessing": "pytorch"}, r"unknown preprocessing 'pytorch'; expected one of: torch, .*, 0\.\.255"),
+        ({"preprocessing": "pytorch"}, r"--preprocessing is 'pytorch'; expected one of torch, .*, 0\.\.255"),
         ({"size": 8}, r"size is 8; expected 16 to 2048 pixels, one number or \(height, width\)"),
         ({"size": "224x"}, "size is '224x'; expected"),
         ({"size": (224,)}, r"size is \(224,\); expected"),
@@ -87,9 +87,9 @@ def test_the_settings_of_a_run(tmp_path):
     assert (network.name, network.size, network.preprocessing) == ("resnet18", (64, 96), "torch")
     assert network.provenance()["pool"] == "avg"
     path = write_onnx(tiny_graph(), tmp_path / "mine.onnx")
-    # With a file, the model says how images are prepared.
+    # What the zoo's model expects says nothing about a file that is given instead.
     network = from_settings(SaliencySettings(model="alexnet", onnx=str(path)))
-    assert (network.name, network.size, network.preprocessing) == ("mine", (16, 16), "caffe")
+    assert (network.name, network.size, network.preprocessing) == ("mine", (16, 16), "torch")
     with pytest.raises(InputError, match="unknown model"):
         from_settings(InvertSettings(model="resnet81"))
 

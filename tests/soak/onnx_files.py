@@ -22,7 +22,7 @@ from tests.soak.onnx_changes import mutated
 from tests.soak.onnx_sources import sources
 from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graph
-from tfinvert.networks import zoo
+from tfinvert.networks import trainings
 from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.conversion.request_graph import cut_graph
 
@@ -162,7 +162,7 @@ def case(rng: random.Random, folder: Path) -> str:
         raise
     graph.geometry(part)
     graph.operations(part)
-    zoo.training(part)
+    trainings.words(part)
     folded = graph.numbered(graph.fold(part))
     graph.shapes(folded)
     folded.proto(weightless=frozenset(name for name, array in folded.weights.items() if array.dtype == np.float32))

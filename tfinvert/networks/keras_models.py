@@ -14,12 +14,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.errors import InputError
+from tfinvert.networks import recognition
 from tfinvert.networks.keras_geometry import Place, places
 from tfinvert.networks.keras_graph import LayerGraph, Shape, layer_graph
 from tfinvert.networks.keras_outputs import Output, find_output
-from tfinvert.networks.keras_preprocessing import keras_preprocessing
+from tfinvert.networks.keras_preprocessing import recognize_model
 from tfinvert.networks.layer import Layer
-from tfinvert.networks.preprocessing import PREPROCESSING, Preprocessing
+from tfinvert.networks.preprocessing import Preprocessing, parse
 
 
 def read_model(path: Path) -> keras.Model:
@@ -57,7 +58,7 @@ class KerasModel:
           model: functional, or built and sequential, from images [batch, height, width, 3].
           name: of the network.
           file: where the model was read from.
-          preprocessing: key of `preprocessing.PREPROCESSING`; None for what the model's layers and name say.
+          preprocessing: as in `preprocessing.parse`; None for what the model's layers, kernels and name say.
           size: (height, width) of the images; None for the model's own, or 224x224.
           pool: "max" for the model's pools, "avg" for average pools instead of its max pools.
 
@@ -69,9 +70,9 @@ class KerasModel:
         self._graph = layer_graph(model)
         self._file = file
         self._pool = pool
-        self.preprocessing = preprocessing or keras_preprocessing(self._graph)
         height, width = self._graph.size
         self.size = size or (height or 224, width or 224)
+        self.recognized = recognition.given(preprocessing) if preprocessing else recognize_model(self._graph, self.size)
 
     @property
     def weights(self) -> str:
@@ -101,7 +102,7 @@ class KerasModel:
                 raise InputError(f"the layer {name!r} of {self.name} does not fit images of {size} pixels; leave out the size")
         image = keras.Input((*self.size, 3), name="image", dtype="float32")
         shapes = {name: self._shapes[output.key] for name, output in outputs.items()}
-        cut = _Cut(self._graph, outputs, shapes, PREPROCESSING[self.preprocessing], self._pool)
+        cut = _Cut(self._graph, outputs, shapes, parse(self.recognized.preprocessing), self._pool)
         return keras.Model(image, cut(image), name="features")
 
     def provenance(self) -> dict[str, Any]:
@@ -109,20 +110,23 @@ class KerasModel:
             "network": self.name,
             "weights": self.weights,
             "onnx_sha256": None,
-            "preprocessing": self.preprocessing,
+            "preprocessing": self.recognized.preprocessing,
+            "preprocessing_from": self.recognized.reason,
             "pool": self._pool,
             "size": list(self.size),
         }
 
     def settings(self) -> dict[str, Any]:
-        return {"model": self.name, "preprocessing": self.preprocessing, "size": self.size, "pool": self._pool}
+        return {"model": self.name, "preprocessing": self.recognized.preprocessing, "size": self.size, "pool": self._pool}
 
     @property
     def request(self) -> Any:
         raise InputError(f"the Keras model {self.name} is not converted from an .onnx file, which is needed here")
 
     def at_size(self, size: tuple[int, int]) -> KerasModel:
-        return KerasModel(self._model, self.name, file=self._file, preprocessing=self.preprocessing, size=size, pool=self._pool)
+        other = KerasModel(self._model, self.name, file=self._file, preprocessing="none", size=size, pool=self._pool)
+        other.recognized = self.recognized
+        return other
 
     def _described(self, name: str, key: int) -> Layer:
         place = self._places[key]

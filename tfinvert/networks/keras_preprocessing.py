@@ -1,51 +1,79 @@
-"""Which preprocessing a Keras model expects, read from its layers and its name."""
+"""How a Keras model takes its images, by its first layers, its first kernel and its name."""
 
 from __future__ import annotations
 
-import keras
+from typing import Any
+
 import numpy as np
+import tensorflow as tf
 
-from tfinvert.networks.keras_graph import LayerGraph
+from tfinvert.networks import recognition, trainings
+from tfinvert.networks.keras_graph import LayerGraph, Step
+from tfinvert.networks.normalization import probes, taken_range_of_maps
+from tfinvert.networks.recognition import Recognized
 
-# The beginnings of the names of keras.applications' models, without those that have it inside. The longer ones come first.
+# The beginnings of the names of keras.applications' models that have no normalization inside, or can be made without.
 APPLICATIONS = {
-    "resnet50v2": "tf",
-    "resnet101v2": "tf",
-    "resnet152v2": "tf",
+    "convnext": "torch",
+    "densenet": "torch",
+    "efficientnetv2": "tf",
     "inception": "tf",
     "mobilenet": "tf",
     "nasnet": "tf",
+    "resnet50v2": "tf",
+    "resnet101v2": "tf",
+    "resnet152v2": "tf",
+    "resnet50": "caffe",
+    "resnet101": "caffe",
+    "resnet152": "caffe",
+    "resnet-rs": "torch",
+    "vgg16": "caffe",
+    "vgg19": "caffe",
     "xception": "tf",
-    "densenet": "torch",
-    "resnet": "caffe",
-    "vgg": "caffe",
 }
+SMALL_WEIGHT = 16  # values: what a normalization may have, and no kernel has
 
 
-def keras_preprocessing(graph: LayerGraph) -> str:
-    """The key of `preprocessing.PREPROCESSING` that fits a Keras model.
+def recognize_model(graph: LayerGraph, size: tuple[int, int]) -> Recognized:
+    """How a Keras model takes its images.
 
-    A layer or operation before the first weights that scales the image says that the preprocessing is in the model: then the
-    model takes values from 0 to 255, or from 0 to 1 where the scale is that large. Else the name of a model of
-    keras.applications, which can be a part of this model, says it; else it is torch's.
+    What comes before the first weights tells it; else its first kernel, if its training is known; else the name of a model of
+    keras.applications, which can be a part of this model. Else it is torch's way.
+
+    Args:
+      graph: the calls of the model.
+      size: (height, width) of its images.
     """
-    for step in graph.steps:
-        operation = step.operation
-        if isinstance(operation, keras.layers.Rescaling):
-            return _range(operation.scale)
-        if isinstance(operation, keras.layers.Normalization):
-            return _range(1 / np.sqrt(np.asarray(operation.variance)))
-        if not isinstance(operation, keras.Layer):
-            return "0..255"
-        if operation.weights:
-            break
+    first = next((step for step in graph.steps if _kernels(step.operation)), None)
+    if first is not None:
+        if (preprocessing := _range_before(graph, first, size)) is not None:
+            return recognition.inside(preprocessing)
+        if (training := trainings.recognize(_as_onnx(_kernels(first.operation)[0]))) is not None:
+            return recognition.of_training(training)
     for name in graph.models:
         for beginning, preprocessing in APPLICATIONS.items():
             if name.lower().startswith(beginning):
-                return preprocessing
-    return "torch"
+                return Recognized(preprocessing, f"as in keras.applications, by the name {name}")
+    return recognition.assumed()
 
 
-def _range(scale: object) -> str:
-    """What a model takes that multiplies the image by this first."""
-    return "0..255" if np.max(np.abs(np.asarray(scale, np.float64))) < 0.5 else "none"
+def _range_before(graph: LayerGraph, first: Step, size: tuple[int, int]) -> str | None:
+    """What the operations before the first weights tell; None where there are none that change the values."""
+    if len(first.reads) != 1 or first.reads[0] == graph.image:
+        return None
+    (key,) = first.reads
+    try:
+        values = graph.values(tf.constant(probes(size)), [key], "max")[key]
+    except Exception:  # whatever a layer of the user's may raise; it will be seen again when the network is used
+        return None
+    return taken_range_of_maps(np.asarray(values, np.float32))
+
+
+def _kernels(operation: Any) -> list[Any]:
+    """The weights of a layer or operation that are more than a few numbers."""
+    return [weight for weight in getattr(operation, "weights", ()) if np.prod(weight.shape) > SMALL_WEIGHT]
+
+
+def _as_onnx(kernel: Any) -> np.ndarray | None:
+    """A kernel [height, width, colors, filters] as [filters, colors, height, width]; None for one of another rank."""
+    return np.asarray(kernel).transpose(3, 2, 0, 1) if len(kernel.shape) == 4 else None

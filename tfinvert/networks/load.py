@@ -11,7 +11,7 @@ from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import zoo
 from tfinvert.networks.network import Network, check_backend
 from tfinvert.networks.onnx_files import OnnxFile
-from tfinvert.networks.preprocessing import PREPROCESSING
+from tfinvert.networks.preprocessing import parse
 from tfinvert.settings.fields import as_size
 from tfinvert.settings.groups import POOLS, WEIGHTS, NetworkSettings
 from tfinvert.settings.inversion import PRECISIONS
@@ -35,8 +35,8 @@ def load(
         or .keras file, a functional or sequential keras.Model, or a torch.nn.Module that takes [batch, 3, height, width].
       weights: "pretrained" for those of the file, which is downloaded for a network of the zoo; "random" for seeded random
         ones; "auto" for random ones only where the zoo cannot be reached. Keras models keep their own.
-      preprocessing: how the network expects its images, a key of `preprocessing.PREPROCESSING`. None: as is known of the
-        network (the zoo's, or a Keras model's by its layers and name), else as torch.
+      preprocessing: how the network takes its images, as in `preprocessing.parse`: torch, caffe, tf, none, 0..255, -1..1, or
+        mean=...;std=... None: as its training is recognized, or its own first operations say, else as torch's networks.
       size: height and width of the images in pixels, one number or two; None for the network's own, or 224.
       pool: "avg" makes average pools of all max pools, "max" leaves them.
       precision: in which the network will be run: float32, tf32 or bfloat16.
@@ -53,10 +53,9 @@ def load(
     for name, value, choices in chosen:
         if value not in choices:
             raise choice_error(name, str(value), choices)
-    if preprocessing is not None and preprocessing not in PREPROCESSING:
-        raise choice_error("preprocessing", str(preprocessing), PREPROCESSING)
+    if preprocessing is not None:
+        parse(preprocessing)
     pair = None if size is None else as_size("size", size)
-    # A file of unknown training is prepared for as the model that is named here, which is torch's way.
     settings = {"model": "vgg16-bn", "onnx": None, "weights": weights, "preprocessing": preprocessing, "size": pair}
     settings |= {"pool": pool, "precision": precision}
     if "torch" in sys.modules and isinstance(source, sys.modules["torch"].nn.Module):
@@ -85,6 +84,8 @@ def load(
 def from_settings(settings: NetworkSettings) -> Network:
     """The network of a run. Nothing is read, downloaded or converted yet; raises InputError for an unknown model."""
     zoo.model(settings.model)
+    if settings.preprocessing is not None:
+        parse(settings.preprocessing)
     values = {name: getattr(settings, name) for name in ("model", "onnx", "weights", "preprocessing", "size", "pool")}
     return Network(OnnxFile(settings.network_name(), {**values, "precision": getattr(settings, "precision", "float32")}))
 

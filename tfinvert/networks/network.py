@@ -14,6 +14,7 @@ from tfinvert.networks.conversion.cache import Converted
 from tfinvert.networks.layer import Layer
 from tfinvert.networks.names import SCORES
 from tfinvert.networks.onnx_files import OnnxFile
+from tfinvert.networks.recognition import Recognized
 from tfinvert.system.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Source(Protocol):
       name: of the network.
       size: (height, width) of its images.
       weights: where they came from, in words.
-      preprocessing: key of `preprocessing.PREPROCESSING`.
+      recognized: how it takes its images, and how that is known.
       layers: every layer with a name of its own, in the order of the network.
     """
 
@@ -41,7 +42,7 @@ class Source(Protocol):
     @property
     def weights(self) -> str: ...
     @property
-    def preprocessing(self) -> str: ...
+    def recognized(self) -> Recognized: ...
     @property
     def layers(self) -> Mapping[str, Layer]: ...
 
@@ -107,8 +108,13 @@ class Network:
 
     @property
     def preprocessing(self) -> str:
-        """How images are prepared for the network, a key of `preprocessing.PREPROCESSING`."""
-        return self._source.preprocessing
+        """How images are prepared for the network, in the words of `--preprocessing`."""
+        return self._source.recognized.preprocessing
+
+    @property
+    def preprocessing_from(self) -> str:
+        """How the preprocessing is known, in words."""
+        return self._source.recognized.reason
 
     @property
     def layers(self) -> Mapping[str, Layer]:
@@ -232,7 +238,7 @@ class Network:
         return backpropagation.head(self.cut((layer, output)), layer, output)
 
     def provenance(self) -> dict[str, Any]:
-        """What run.json says about the network: network, weights, onnx_sha256, preprocessing, pool, size."""
+        """What run.json says: network, weights, onnx_sha256, preprocessing and how it is known, pool, size."""
         return self._source.provenance()
 
     def at_size(self, size: tuple[int, int]) -> Network:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tfinvert.errors import choice_error
 from tfinvert.networks import names as naming
 from tfinvert.networks import onnx as graphs
-from tfinvert.networks import zoo
+from tfinvert.networks import recognition, trainings, zoo
 from tfinvert.networks.conversion.cache import Converted
 from tfinvert.networks.conversion.process import Conversion
 from tfinvert.networks.conversion.request import Request
@@ -90,17 +90,19 @@ class OnnxFile:
         return self.description.layers
 
     @property
-    def preprocessing(self) -> str:
-        if self._settings["onnx"]:
-            return self.request.preprocessing
-        return self._settings["preprocessing"] or zoo.model(self._settings["model"]).preprocessing
+    def recognized(self) -> recognition.Recognized:
+        if self._settings["preprocessing"]:
+            return recognition.given(self._settings["preprocessing"])
+        if not self._settings["onnx"]:  # the file may not be there yet
+            return recognition.of_zoo_model(zoo.model(self._settings["model"]))
+        return recognition.Recognized(self.request.preprocessing, self.request.preprocessing_from)
 
     @functools.cached_property
     def weights(self) -> str:
         for converted in self._converted.values():
             return converted.weights_origin
         file = self.request.file
-        training = zoo.training(graphs.read(Path(file))) if file and self.request.weights != "random" else ""
+        training = trainings.words(graphs.read(Path(file))) if file and self.request.weights != "random" else ""
         return Converted(Path(), (), self.size, self.request, training).weights_origin
 
     def layer(self, name: str) -> Layer:
@@ -134,7 +136,8 @@ class OnnxFile:
             "network": self.name,
             "weights": self.weights,
             "onnx_sha256": self.request.sha256,
-            "preprocessing": self.preprocessing,
+            "preprocessing": self.recognized.preprocessing,
+            "preprocessing_from": self.recognized.reason,
             "pool": self.request.pool,
             "size": list(self.size),
         }

@@ -1,11 +1,8 @@
 """The networks that tfinvert knows by name, and their files."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import topologies
@@ -23,7 +20,7 @@ class ZooModel:
       file: name of the .onnx file.
       sha256: checksum of the file, which is the only thing that is trusted about it.
       sources: addresses of the file, tried in order.
-      preprocessing: key of `preprocessing.PREPROCESSING`.
+      preprocessing: how it takes its images, as in `preprocessing.parse`.
       topology: makes the same graph without weights.
     """
 
@@ -81,25 +78,6 @@ MODELS = {
         ),
     )
 }
-
-
-# The first eight bytes of the SHA-256 of the first kernel (float32, in ONNX's layout) -> who trained it. The same network has
-# been trained more than once, and the names of the files do not tell.
-TRAININGS = {
-    "59f2b41660aef251": "the training of the ONNX model zoo (GluonCV)",
-    "08239221c2dd98ef": "the training of torchvision (IMAGENET1K_V1)",
-    "773e4bd41d838a8f": "the training of torchvision (IMAGENET1K_V1)",
-    "03c02e0544ea3b2a": "the training of torchvision (IMAGENET1K_V1)",
-}
-
-
-def training(graph: Graph) -> str:
-    """Who trained the weights of a graph, in words; empty where that is not known."""
-    kernel = next((graph.weights.get(node.input[1]) for node in graph.nodes if node.op_type == "Conv"), None)
-    if kernel is None:
-        return ""
-    checksum = hashlib.sha256(np.ascontiguousarray(kernel, np.float32).tobytes()).hexdigest()
-    return TRAININGS.get(checksum[:16], "")
 
 
 def model(name: str) -> ZooModel:

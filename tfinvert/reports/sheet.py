@@ -56,14 +56,14 @@ def write_depth(path: Path, title: str, runs: Sequence[RunDirectory]) -> None:
       runs: finished inversions of one image, the shallowest layer first.
     """
     cells = [(runs[0].target, "target")]
-    weights = ""
+    weights = preprocessing = ""
     for run in runs:
         info = run.read_info()
-        weights = info.get("weights", weights)
+        weights, preprocessing = info.get("weights", weights), info.get("preprocessing", preprocessing)
         result = info["result"]
         caption = f"{', '.join(info['layers'])}: {result['psnr']:.1f} dB, error {result['normalized_feature_error']:.2g}"
         cells.append((run.final, caption))
-    second = f"weights: {weights}; PSNR and normalized feature error below each image"
+    second = f"weights: {weights}; preprocessing {preprocessing}; PSNR and normalized feature error below each image"
     rows = -(-len(cells) // LONGEST_ROW)
     columns = -(-len(cells) // rows)  # rows of equal length
     images.save(path, _compose([title, second], cells, columns))
@@ -116,7 +116,8 @@ def _compose(lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: i
 def _header(info: Mapping[str, Any]) -> list[str]:
     layers = ", ".join(info.get("layers", {}))
     first = f"{info.get('network', '?')}: {layers}"
-    second = f"weights: {info.get('weights', '?')}; {info.get('pool', '?')} pooling; image: {info.get('image', '?')}"
+    network = f"{info.get('pool', '?')} pooling; preprocessing {info.get('preprocessing', '?')}"
+    second = f"weights: {info.get('weights', '?')}; {network}; image: {info.get('image', '?')}"
     stopped = info.get("stopped")
     return [first, second, *([f"stopped: {stopped}"] if stopped else [])]
 

@@ -27,7 +27,10 @@ class NetworkSettings(Settings):
         choices=WEIGHTS,
     )
     preprocessing: str | None = setting(
-        default=None, doc="How the network expects its images: torch, caffe, tf or none. Default: as the network was trained."
+        default=None,
+        doc="How the network takes its images: torch, caffe, tf or -1..1, none (0..1), 0..255, or mean=...;std=... with one "
+        "number or three each. ;order=bgr behind it puts blue first. Default: as the network's first operations say, else "
+        "as it was trained, where its checksum or its first kernel is known, else torch.",
     )
     size: tuple[int, int] | None = setting(
         default=None, doc="Pixels of the image, as 224 or 224x320 (height x width). Default: the network's own size.", size=True

@@ -62,7 +62,8 @@ class Converted:
 def entry_folder(request: Request) -> Path:
     """Where the entry of a request is: named after everything that made it, the versions of the libraries included."""
     made_by = dataclasses.asdict(request)
-    made_by.pop("file")  # its checksum says more
+    for name in ("file", "preprocessing_from"):  # the checksum and the preprocessing say more
+        made_by.pop(name)
     packages = ("tfinvert", "tensorflow", "onnx2tf", "onnx", "onnxruntime")
     made_by["versions"] = [FORMAT, *(f"{p}=={importlib.metadata.version(p)}" for p in packages)]
     key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:32]

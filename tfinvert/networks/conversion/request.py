@@ -6,11 +6,11 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from tfinvert.errors import InputError, choice_error
+from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graphs
-from tfinvert.networks import zoo
-from tfinvert.networks.preprocessing import PREPROCESSING
-from tfinvert.system.cache import cache_folder, remembered_sha256
+from tfinvert.networks import recognition, zoo
+from tfinvert.networks.preprocessing import parse
+from tfinvert.system.cache import cache_folder
 
 PROJECT_MODELS = Path(__file__).resolve().parents[3] / "models"
 log = logging.getLogger("tfinvert")
@@ -28,8 +28,9 @@ class Request:
       layers: names of layers or tensors; empty for every named layer.
       size: (height, width) of the image; None for the size in the file.
       pool: "max" or "avg".
-      preprocessing: key of `preprocessing.PREPROCESSING`.
+      preprocessing: how the network takes its images, as in `preprocessing.parse`.
       pools_as_convolutions: whether average pools become convolutions, as in `graph.fold`.
+      preprocessing_from: how the preprocessing is known, in words, which determines nothing.
     """
 
     model: str | None
@@ -41,6 +42,7 @@ class Request:
     pool: str
     preprocessing: str
     pools_as_convolutions: bool = False
+    preprocessing_from: str = dataclasses.field(default="", compare=False)
 
 
 def request(
@@ -59,12 +61,12 @@ def request(
     """Finds the file that a run needs, and downloads it where it is missing.
 
     Args:
-      model: name of a zoo model; with `onnx` it says only how images are prepared, unless the file is one of the zoo's.
+      model: name of a zoo model; without meaning where there is `onnx`.
       onnx: an .onnx file to use instead of the zoo's.
       weights: "pretrained" takes those of the file or fails; "auto" takes them where the file is there or can be
         downloaded, and random weights otherwise; "random" takes the graph alone.
       layers, size, pool: as in Request.
-      preprocessing: key of `preprocessing.PREPROCESSING`; None for the model's own.
+      preprocessing: how the network takes its images, as in `preprocessing.parse`; None to recognize that (`recognition`).
       precision: the arithmetic that the network will be run in.
       models_folder: the folder of downloaded files; None for models/ of the checkout, else the user's cache.
       progress: whether a bar shows how much of a download has arrived.
@@ -73,16 +75,14 @@ def request(
       InputError: there is no such model or file, or there are no pretrained weights where they are required.
     """
     known = zoo.model(model)
-    if preprocessing is not None and preprocessing not in PREPROCESSING:
-        raise choice_error("--preprocessing", preprocessing, PREPROCESSING)
+    if preprocessing is not None:
+        parse(preprocessing)
     path = None
     if onnx is not None:
         path = Path(onnx)
         if not path.is_file():
             raise InputError(f"there is no .onnx file {onnx!r}")
         weights = "pretrained" if weights == "auto" else weights
-        # A file of the zoo under another name takes its images as the zoo says.
-        known = next((m for m in zoo.MODELS.values() if m.sha256 == remembered_sha256(path)), known)
     elif weights != "random":
         folder = models_folder or (PROJECT_MODELS if PROJECT_MODELS.is_dir() else cache_folder() / "models")
         try:
@@ -93,6 +93,13 @@ def request(
                 raise
             log.warning("using seeded random weights for %s: %s", model, error)
             weights = "random"
+    if preprocessing is not None:
+        recognized = recognition.given(preprocessing)
+    elif onnx is not None:
+        assert path is not None
+        recognized = recognition.of_file(path.resolve(), graphs.checksum(path))
+    else:
+        recognized = recognition.of_zoo_model(known)
     return Request(
         model=None if onnx else model,
         file=str(path.resolve()) if path else None,
@@ -101,6 +108,7 @@ def request(
         layers=tuple(dict.fromkeys(layers)),
         size=size,
         pool=pool,
-        preprocessing=preprocessing or known.preprocessing,
+        preprocessing=recognized.preprocessing,
         pools_as_convolutions=pool == "avg" and precision == "float32",
+        preprocessing_from=recognized.reason,
     )

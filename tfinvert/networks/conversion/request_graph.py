@@ -11,7 +11,7 @@ from tfinvert.networks import names, random_weights, zoo
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.onnx import Graph
-from tfinvert.networks.preprocessing import PREPROCESSING, Preprocessing, into_kernels, network_input
+from tfinvert.networks.preprocessing import Preprocessing, into_kernels, network_input, parse
 
 # Photographs other than the default image, so that the statistics of random weights are not those of what is inverted.
 PHOTOGRAPHS = ("chelsea", "coffee")
@@ -42,13 +42,13 @@ def folded(request: Request, part: Graph, *, stems: bool = True, pools: bool = F
 
     Where convolutions alone read the image, the order of its colors and their scale are in their kernels.
     """
-    part, preprocessing = into_kernels(part, PREPROCESSING[request.preprocessing])
+    part, preprocessing = into_kernels(part, parse(request.preprocessing))
     return graphs.fold(part, stems=stems, pools=pools), preprocessing
 
 
 def example_input(request: Request, part: Graph, photograph: str) -> np.ndarray:
     """A photograph of scikit-image as the network's own input, [1, 3, H, W]."""
-    return network_input(images.load(photograph, part.size), PREPROCESSING[request.preprocessing])
+    return network_input(images.load(photograph, part.size), parse(request.preprocessing))
 
 
 def _source(request: Request) -> Graph:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
-from tfinvert.networks import zoo
+from tfinvert.networks import trainings
 from tfinvert.networks.conversion import cache, onnx2tf, request_graph, verify
 from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.layer import Layer
@@ -73,7 +73,7 @@ def convert(request: Request, folder: Path, tell: Callable[[str], None]) -> None
         described.append(Layer(name, tensor, value.shape[1:], place.stride, place.receptive_field, error))
     tell("saving")
     _save(module, folder)
-    cache.describe_entry(folder, described, part.size, zoo.training(part) if request.weights != "random" else "")
+    cache.describe_entry(folder, described, part.size, trainings.words(part) if request.weights != "random" else "")
     tell("converted")
 
 
