@@ -5,6 +5,7 @@ import pytest
 from onnx import helper
 
 from tests.conftest import SHARED
+from tests.networks.nets import Net
 from tfinvert.errors import InputError
 from tfinvert.networks import topologies, zoo
 from tfinvert.networks.conversion.process import Conversion
@@ -173,3 +174,34 @@ def test_named_layers_that_do_not_fit_the_size_are_refused():
         describe(graph, ["conv1", "fc6"])
     with pytest.raises(InputError, match="2x2 pixels"):
         describe(resized(graph, (2, 2)))
+
+
+@pytest.mark.parametrize("kind", ["AveragePool", "MaxPool"])
+def test_a_pool_of_one_value_is_no_pool(kind):
+    """torchvision's adaptive pool before the dense layers, at the size that VGG and AlexNet are for."""
+    net = Net()
+    value = net.relu_conv(net.relu_conv("x", 4, 3), 4, 3)
+    pool = net("MaxPool", value, kernel_shape=[2, 2], strides=[2, 2])
+    same = net(kind, pool, kernel_shape=[1, 1], strides=[1, 1])
+    for width in (16, 10):
+        flat = net("Flatten", same) if width == 16 else same
+        same = net("Gemm", flat, net.normal(width, 4 * 16 * 16 if width == 16 else 16), net.normal(width), transB=1)
+    graph = net.graph(same)
+    assert list(names(graph)) == ["conv1_1", "conv1_2", "pool1", "fc2", "fc3"]
+    assert resolve_layers(tidy(graph), ["t5"]) == {"t5": pool}
+
+
+def test_a_pool_that_only_drops_values_is_one():
+    net = Net()
+    value = net.relu_conv(net.relu_conv("x", 4, 3), 4, 3)
+    assert "pool1" in names(net.graph(net("MaxPool", value, kernel_shape=[1, 1], strides=[2, 2])))
+
+
+def test_a_second_pool_without_a_convolution_between_does_not_count():
+    """VGG for images of 448 pixels, whose adaptive pool takes 14 x 14 values to 7 x 7."""
+    net = Net()
+    value = net.relu_conv(net.relu_conv("x", 4, 3), 4, 3)
+    for kind in ("MaxPool", "AveragePool"):
+        value = net(kind, value, kernel_shape=[2, 2], strides=[2, 2])
+    dense = net("Gemm", net("Flatten", value), net.normal(10, 256), net.normal(10), transB=1)
+    assert list(names(net.graph(dense))) == ["conv1_1", "conv1_2", "pool1", "avgpool", "fc2"]

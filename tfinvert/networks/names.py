@@ -1,16 +1,21 @@
 """The field's names for a network's layers, found from the structure of its graph and not from its spelling.
 
-There are three families (`families`):
+There are three families:
 
-- Residual networks (an `Add` of two computed values) have `conv1` and `pool1`; then, for the k-th residual block,
-  `res{k}`, its output after the addition and ReLU, and `middle{k-1}`, the first ReLU inside it; then `avgpool` and `fc`.
-- Networks of fire modules (a `Concat` of two convolutions of the same squeezed value) have `conv1`, `fire2`...,
-  `pool{n}` after the n-th of them, `conv10` and `pool10`, the squeeze and expand values inside (`fire2/squeeze1x1`),
-  and the indices of torchvision's `features` module (`features.0`...).
+- Networks of modules (`modular_networks`) have `conv1` and `pool1`; then their modules; then `avgpool` and `fc`.
+  - The k-th residual block has `res{k}`, its output after the addition and ReLU, and `middle{k-1}`, the first activation
+    in it. Where some blocks end without an addition, in a linear bottleneck, `block{k}` counts all of them from 1.
+  - Branches that are concatenated are `mixed0`, `mixed1`, ..., with the convolutions and pools outside of them.
+  - Dense blocks are `denseblock{k}`, with `transition{k}` between them.
+  - Transformers have `patch_embed` and `block0`, `block1`, ..., the tokens after attention and perceptron.
+- Networks of fire modules (two convolutions of 1x1 and 3x3 of one squeezed value) have `conv1`, `fire2`..., `pool{n}` after
+  the n-th of them, `conv10` and `pool10`, the squeeze and expand values inside (`fire2/squeeze1x1`), and the indices of
+  torchvision's `features` module (`features.0`...).
 - All others are chains. With 3x3 convolutions in blocks between pools they have `conv{block}_{i}` and `pool{block}` as
   in VGG, else `conv{n}`, `norm{n}` and `pool{n}` as in AlexNet; then `fc{n}`.
 
-A convolution's name means the value after its batch norm and ReLU, as in Caffe's in-place layers and in the homework.
+A convolution's name means the value after its batch norm and activation function, as in Caffe's in-place layers and in
+the homework. The function can be written in several nodes (SiLU, HardSwish, GELU).
 The `fc` names are the linear outputs. Two names say what a tensor is for: `scores` are the class scores before any
 softmax, and `last` are the last features that have a place in the image. Every tensor can also be named as the file
 spells it.
@@ -21,8 +26,10 @@ from typing import NamedTuple
 
 from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import families
+from tfinvert.networks.modular_networks import find_modules, name_modular_network
 from tfinvert.networks.onnx import Graph, cut, geometry, with_pooling
 from tfinvert.networks.onnx.operators import DENSE, POOLS, RESHAPING
+from tfinvert.networks.structure import Structure
 
 SCORES, LAST = "scores", "last"
 
@@ -51,11 +58,12 @@ def layer_names(graph: Graph) -> dict[str, str]:
     Args:
       graph: a tidied, uncut graph.
     """
-    structure = families.Structure(graph)
-    if structure.residual_additions():
-        names = families.name_residual_network(structure)
-    elif structure.fires():
+    structure = Structure(graph)
+    fires, modules = structure.fires(), find_modules(structure)
+    if fires and all(structure.activated(module.end) in fires for module in modules):
         names = families.name_fire_network(structure)
+    elif modules or structure.residual_additions():
+        names = name_modular_network(structure, modules)
     else:
         names = families.name_chain(structure)
     return dict(sorted(names.items(), key=lambda item: structure.order[item[1]]))

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
+import onnx
 from onnx import helper
 
 from tfinvert.errors import choice_error
@@ -13,15 +14,16 @@ from tfinvert.networks.onnx.operators import REMOVED
 def tidy(graph: Graph) -> Graph:
     """Returns a graph with the same values under the same names, in fewer and plainer nodes.
 
-    Dropout and Identity disappear, and their names become aliases. A `Flatten` states its axis. A `Reshape` to [batch,
-    all the rest] becomes a `Flatten`, which holds for every batch size. A `Sum` of two values becomes an `Add`.
+    Dropout, Identity and pools of one value disappear, and their names become aliases. A `Flatten` states its axis. A
+    `Reshape` to [batch, all the rest] becomes a `Flatten`, which holds for every batch size. A `Sum` of two values becomes
+    an `Add`.
     """
     aliases: dict[str, str] = {}
     ranks = {graph.image: 4}
     nodes = []
     for node in graph.nodes:
         inputs = [aliases.get(i, i) for i in node.input]
-        if node.op_type in REMOVED:
+        if node.op_type in REMOVED or _pools_nothing(node) or (node.op_type in ("Concat", "Sum") and len(inputs) == 1):
             aliases[node.output[0]] = inputs[0]
             continue
         node = remake(node, inputs=inputs)
@@ -38,6 +40,14 @@ def tidy(graph: Graph) -> Graph:
         nodes.append(node)
     outputs = tuple(dict.fromkeys(aliases.get(o, o) for o in graph.outputs))
     return dataclasses.replace(graph, nodes=tuple(nodes), outputs=outputs, aliases=aliases)
+
+
+def _pools_nothing(node: onnx.NodeProto) -> bool:
+    """Whether a node is a pool of one value each, as exporters write an adaptive pool to the size that is there."""
+    options = attributes(node)
+    if node.op_type not in ("AveragePool", "MaxPool") or len(node.output) > 1 or any(options.get("pads", ())):
+        return False
+    return set(options["kernel_shape"]) == {1} and set(options.get("strides", [1])) == {1}
 
 
 def cut(graph: Graph, tensors: Iterable[str]) -> Graph:
