@@ -21,7 +21,7 @@ from tfinvert.settings.fields import flag_text, spec
 from tfinvert.settings.groups import ImageSettings, NetworkSettings, array_names
 from tfinvert.settings.inversion import STARTS, InversionSettings, Resolved
 
-NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool")  # settings with which a network is loaded
+NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool", "converter")  # settings with which a network is loaded
 
 
 def function(name: str) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnx.backend.test
+import onnxruntime
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config as tf_config
@@ -24,7 +25,7 @@ from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.networks import onnx as graph
 from tfinvert.networks import zoo
-from tfinvert.networks.conversion import cache, onnx2tf, request_graph, verify, work
+from tfinvert.networks.conversion import cache, converters, request_graph, verify, work
 from tfinvert.networks.conversion.process import Conversion
 from tfinvert.networks.conversion.request import request as make_request
 from tfinvert.networks.network import Network
@@ -348,8 +349,10 @@ def test_what_makes_a_network_another_makes_another_key(tiny_file):
         dataclasses.replace(base, weights="pretrained"),
         dataclasses.replace(base, sha256="0" * 64),
         dataclasses.replace(base, preprocessing="tf"),
+        dataclasses.replace(base, converter="keras"),
+        dataclasses.replace(base, plain=True),
     ]
-    assert len({cache.entry_folder(request) for request in (base, *others)}) == 8
+    assert len({cache.entry_folder(request) for request in (base, *others)}) == 10
 
 
 def test_the_same_file_elsewhere_is_the_same_network(tiny_file, tmp_path):
@@ -383,26 +386,60 @@ def test_auto_says_why_it_uses_random_weights(tmp_path, monkeypatch, caplog):
 
 
 def test_a_layer_that_differs_from_onnxruntime_stops_the_conversion(tmp_path, monkeypatch):
-    """A conversion in this process, with onnxruntime's own values in the place of TensorFlow's."""
+    """A conversion in this process, with onnxruntime's own values in the place of a converted network's."""
     reference = verify.reference
     monkeypatch.setattr(verify, "reference", lambda *a: {k: v * 1.001 for k, v in reference(*a).items()})
-    monkeypatch.setattr(onnx2tf, "export", lambda part, prepare, layers: FakeModule(part, layers, reference))
+    monkeypatch.setitem(converters.CONVERTERS, "onnx2tf", FakeModel)
     file = str(write_onnx(tiny_graph(), tmp_path / "net.onnx"))
-    wrong = request(onnx=file, weights="auto", layers=("pool1",), preprocessing="none")
-    with pytest.raises(InputError, match=r"layer 'pool1' differs from onnxruntime by 1\.0e-03 .* expected at most 1e-04"):
+    wrong = request(onnx=file, weights="auto", layers=("pool1",), preprocessing="none", converter="onnx2tf")
+    words = r"layer 'pool1' differs from onnxruntime by 1\.0e-03 .* expected at most 1e-04 .* cannot be trusted"
+    with pytest.raises(InputError, match=words):
         work.convert(wrong, tmp_path / "entry", lambda event: None)
     assert not (tmp_path / "entry").exists()
 
 
-class FakeModule:
+class FakeModel:
     """Gives onnxruntime's own values, which the test's reference then differs from."""
 
-    def __init__(self, part, layers, reference):
-        self.part, self.layers, self.reference = part, layers, reference
+    wrong = 1.0
 
-    def features(self, image):
-        values = self.reference(self.part, np.ascontiguousarray(image.transpose(0, 3, 1, 2)))
-        return {name: tf.constant(values[tensor].transpose(0, 2, 3, 1)) for name, tensor in self.layers.items()}
+    def __init__(self, request, part, layers):
+        self.session, self.part, self.layers = verify_session(part), part, layers
+
+    def features(self, images):
+        values = [self.session.run(list(self.part.outputs), {self.part.image: i[None].transpose(0, 3, 1, 2)}) for i in images]
+        stacked = dict(zip(self.part.outputs, map(np.concatenate, zip(*values, strict=True)), strict=True))
+        return {name: self.wrong * verify.channels_last(stacked[tensor]) for name, tensor in self.layers.items()}
+
+
+def verify_session(part):
+    return onnxruntime.InferenceSession(part.proto(batch=1).SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+class WrongModel(FakeModel):
+    """As what onnx2tf makes of a graph whose axes it guesses wrongly."""
+
+    wrong = 1.01
+
+
+class RefusedModel:
+    def __init__(self, request, part, layers):
+        raise InputError("onnx2tf could not convert the network")
+
+
+@pytest.mark.parametrize(("kind", "why"), [(WrongModel, "differs from onnxruntime by 1.0e-02"), (RefusedModel, "could not")])
+def test_what_onnx2tf_does_not_make_right_is_built_of_keras_layers(kind, why, tmp_path, monkeypatch):
+    monkeypatch.setitem(converters.CONVERTERS, "onnx2tf", kind)
+    file = str(write_onnx(tiny_graph(), tmp_path / "net.onnx"))
+    wanted = request(onnx=file, weights="auto", layers=("pool1",), preprocessing="none")
+    work.convert(wanted, tmp_path / "entry", lambda event: None)
+    made = cache.read_entry(tmp_path / "entry", wanted)
+    assert made.converter == "keras"
+    assert why in made.because
+    assert made.layers[0].error < 1e-6
+    only = dataclasses.replace(wanted, converter="onnx2tf")
+    with pytest.raises(InputError, match=why):
+        work.convert(only, tmp_path / "other", lambda event: None)
 
 
 def test_two_conversions_of_the_same_network_at_once(tmp_path):

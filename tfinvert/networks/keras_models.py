@@ -105,11 +105,15 @@ class KerasModel:
         cut = _Cut(self._graph, outputs, shapes, parse(self.recognized.preprocessing), self._pool)
         return keras.Model(image, cut(image), name="features")
 
+    def build_plain(self, layers: tuple[str, ...]) -> keras.Model:
+        return self.build(layers)
+
     def provenance(self) -> dict[str, Any]:
         return {
             "network": self.name,
             "weights": self.weights,
             "onnx_sha256": None,
+            "converter": None,
             "preprocessing": self.recognized.preprocessing,
             "preprocessing_from": self.recognized.reason,
             "pool": self._pool,

@@ -13,7 +13,7 @@ from tfinvert.networks.network import Network, check_backend
 from tfinvert.networks.onnx_files import OnnxFile
 from tfinvert.networks.preprocessing import parse
 from tfinvert.settings.fields import as_size
-from tfinvert.settings.groups import POOLS, WEIGHTS, NetworkSettings
+from tfinvert.settings.groups import CONVERTERS, POOLS, WEIGHTS, NetworkSettings
 from tfinvert.settings.inversion import PRECISIONS
 
 OTHERS = ("an .onnx file", "a .keras file", "a keras.Model", "a torch.nn.Module")
@@ -27,6 +27,7 @@ def load(
     size: int | Sequence[int] | None = None,
     pool: str = "max",
     precision: str = "float32",
+    converter: str = "auto",
 ) -> Network:
     """The network that a user has, for many calls. Nothing is downloaded or converted until its features are needed.
 
@@ -40,6 +41,8 @@ def load(
       size: height and width of the images in pixels, one number or two; None for the network's own, or 224.
       pool: "avg" makes average pools of all max pools, "max" leaves them.
       precision: in which the network will be run: float32, tf32 or bfloat16.
+      converter: "onnx2tf", "keras" for Keras layers that are built here, or "auto" for onnx2tf where it is right, and else for
+        Keras layers.
 
     Raises:
       InputError: there is no such network, it cannot be read, or a setting is not possible.
@@ -50,14 +53,14 @@ def load(
       ((56, 56, 64), (4, 4))
     """
     chosen = (("weights", weights, WEIGHTS), ("pool", pool, POOLS), ("precision", precision, PRECISIONS))
-    for name, value, choices in chosen:
+    for name, value, choices in (*chosen, ("converter", converter, CONVERTERS)):
         if value not in choices:
             raise choice_error(name, str(value), choices)
     if preprocessing is not None:
         parse(preprocessing)
     pair = None if size is None else as_size("size", size)
     settings = {"model": "vgg16-bn", "onnx": None, "weights": weights, "preprocessing": preprocessing, "size": pair}
-    settings |= {"pool": pool, "precision": precision}
+    settings |= {"pool": pool, "precision": precision, "converter": converter}
     if "torch" in sys.modules and isinstance(source, sys.modules["torch"].nn.Module):
         from tfinvert.networks.torch_modules import TorchModule
 
@@ -86,7 +89,9 @@ def from_settings(settings: NetworkSettings) -> Network:
     zoo.model(settings.model)
     if settings.preprocessing is not None:
         parse(settings.preprocessing)
-    values = {name: getattr(settings, name) for name in ("model", "onnx", "weights", "preprocessing", "size", "pool")}
+    values = {
+        name: getattr(settings, name) for name in ("model", "onnx", "weights", "preprocessing", "size", "pool", "converter")
+    }
     return Network(OnnxFile(settings.network_name(), {**values, "precision": getattr(settings, "precision", "float32")}))
 
 

@@ -26,8 +26,9 @@ from typing import NamedTuple
 
 from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import families
+from tfinvert.networks import onnx as graphs
 from tfinvert.networks.modular_networks import find_modules, name_modular_network
-from tfinvert.networks.onnx import Graph, cut, geometry, with_pooling
+from tfinvert.networks.onnx import Graph, cut, geometry, settle, with_pooling
 from tfinvert.networks.onnx.operators import DENSE, POOLS, RESHAPING
 from tfinvert.networks.structure import Structure
 
@@ -79,7 +80,8 @@ def resolve_layers(graph: Graph, names: Iterable[str] = ()) -> dict[str, str]:
     Raises:
       InputError: there is no such layer, or there are no layers with names.
     """
-    known = layer_names(graph)
+    refused = graphs.unsupported(graph)
+    known = {name: tensor for name, tensor in layer_names(graph).items() if names or tensor not in refused}
     by_purpose = {SCORES: scores, LAST: last_features}
     tensors = {*graph.tensors(), *graph.aliases}
     layers = {}
@@ -154,9 +156,11 @@ def describe(graph: Graph, names: Iterable[str] | None = None, pool: str = "max"
       InputError: there is no layer of that name, or a named layer, or every layer, does not fit images of this size.
     """
     layers = layer_names(graph) if names is None else resolve_layers(graph, names)
+    refused = graphs.unsupported(graph) if names is None else frozenset()
+    layers = {name: tensor for name, tensor in layers.items() if tensor not in refused}
     while layers:
         try:
-            places = geometry(with_pooling(cut(graph, layers.values()), pool))
+            places = geometry(with_pooling(settle(cut(graph, layers.values())), pool))
         except InputError:
             if names is not None or len(layers) == 1:
                 raise

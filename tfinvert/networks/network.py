@@ -55,6 +55,9 @@ class Source(Protocol):
     def build(self, layers: tuple[str, ...]) -> keras.Model:
         """A new model from an image to {layer name: features}."""
 
+    def build_plain(self, layers: tuple[str, ...]) -> keras.Model:
+        """The same, of Keras layers with the network's own kernels, whichever way is faster."""
+
     def provenance(self) -> dict[str, Any]:
         """What run.json says about the network."""
 
@@ -90,6 +93,7 @@ class Network:
         self._source = source
         self._cuts: dict[frozenset[str], keras.Model] = {}
         self._sizes: dict[tuple[int, int], Network] = {}
+        self._whole: keras.Model | None = None
 
     @classmethod
     def of(cls, converted: Converted, name: str) -> Network:
@@ -170,8 +174,15 @@ class Network:
 
     @property
     def model(self) -> keras.Model:
-        """The network as a Keras model with every layer of `layers` as an output; otherwise as `cut` gives it."""
-        return self.cut(self.layers)
+        """The network as a Keras model with every layer of `layers` as an output; otherwise as `cut` gives it.
+
+        It has real Keras layers: one that computes a named layer has its name, with `_` for a slash. `model.save("net.keras")`
+        writes it as a file, which all backends of Keras read (docs/networks.md).
+        """
+        if self._whole is None:
+            check_backend()
+            self._whole = self._source.build_plain(tuple(self.layers))
+        return self._whole
 
     def features(self, image: Any, layers: str | Iterable[str]) -> dict[str, tf.Tensor]:
         """The features of images.
@@ -238,7 +249,7 @@ class Network:
         return backpropagation.head(self.cut((layer, output)), layer, output)
 
     def provenance(self) -> dict[str, Any]:
-        """What run.json says: network, weights, onnx_sha256, preprocessing and how it is known, pool, size."""
+        """What run.json says: network, weights, onnx_sha256, converter, preprocessing and how it is known, pool, size."""
         return self._source.provenance()
 
     def at_size(self, size: tuple[int, int]) -> Network:

@@ -14,6 +14,7 @@ from tfinvert.networks import names as naming
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks import recognition, trainings, zoo
 from tfinvert.networks.conversion.cache import Converted
+from tfinvert.networks.conversion.converters import FILE
 from tfinvert.networks.conversion.process import Conversion
 from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.conversion.request import request as build_request
@@ -57,7 +58,7 @@ class OnnxFile:
     def of(cls, converted: Converted, name: str) -> OnnxFile:
         """The file of a finished conversion; its layers are those of the conversion."""
         request = converted.request
-        settings = {field: getattr(request, field) for field in ("weights", "size", "pool", "preprocessing")}
+        settings = {field: getattr(request, field) for field in ("weights", "size", "pool", "preprocessing", "converter")}
         file = cls(name, {"model": request.model or "vgg16-bn", "onnx": None if request.model else request.file, **settings})
         file.request = request
         file.layers = {layer.name: layer for layer in converted.layers}
@@ -131,11 +132,15 @@ class OnnxFile:
     def build(self, layers: tuple[str, ...]) -> keras.Model:
         return keras_model(self.convert(layers))
 
+    def build_plain(self, layers: tuple[str, ...]) -> keras.Model:
+        return OnnxFile(self.name, {**self._settings, "converter": "keras", "plain": True}).build(layers)
+
     def provenance(self) -> dict[str, Any]:
         return {
             "network": self.name,
             "weights": self.weights,
             "onnx_sha256": self.request.sha256,
+            "converter": ", ".join(sorted({converted.converter for converted in self._converted.values()})) or None,
             "preprocessing": self.recognized.preprocessing,
             "preprocessing_from": self.recognized.reason,
             "pool": self.request.pool,
@@ -143,8 +148,8 @@ class OnnxFile:
         }
 
     def settings(self) -> dict[str, Any]:
-        names = ("model", "onnx", "weights", "preprocessing", "size", "pool")
-        return {name: self._settings[name] for name in names}
+        names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "converter")
+        return {name: self._settings[name] for name in names if name in self._settings}
 
     def at_size(self, size: tuple[int, int]) -> OnnxFile:
         return OnnxFile(self.name, {**self._settings, "size": size})
@@ -171,6 +176,10 @@ def keras_model(converted: Converted) -> keras.Model:
     """The model of a finished conversion: images float32 [batch, H, W, 3], RGB in [0, 1] -> {layer name: features}."""
     import keras
 
+    if converted.converter == "keras":
+        from tfinvert.networks.keras_builder import layers  # noqa: F401 - the file may have some of them
+
+        return keras.models.load_model(converted.folder / FILE, compile=False)
     image = keras.Input((*converted.size, 3), name="image", dtype="float32")
     layer = keras.layers.TFSMLayer(
         str(converted.folder), call_endpoint="serving_default", trainable=False, name="onnx", dtype="float32"

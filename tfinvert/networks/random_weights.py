@@ -106,7 +106,7 @@ def _statistics(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _run(node: onnx.NodeProto, values: dict, weights: dict, opset: int) -> np.ndarray:
     """Computes the first output of a node with onnxruntime."""
-    feeds = {name: values[name] if name in values else np.ascontiguousarray(weights[name]) for name in node.input if name}
+    feeds = {name: values[name] if name in values else np.asarray(weights[name], order="C") for name in node.input if name}
     inputs = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
         for name, array in feeds.items()

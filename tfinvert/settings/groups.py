@@ -10,6 +10,7 @@ from tfinvert.settings.fields import Settings, define, setting
 
 WEIGHTS = ("auto", "pretrained", "random")
 POOLS = ("avg", "max")
+CONVERTERS = ("auto", "keras", "onnx2tf")
 
 
 @define
@@ -40,6 +41,13 @@ class NetworkSettings(Settings):
         doc="max keeps the pooling that the network was trained with. avg replaces max pools by average pools, as in the "
         "homework.",
         choices=POOLS,
+    )
+
+    converter: str = setting(
+        default="auto",
+        doc="What makes a Keras model of an .onnx file: onnx2tf, or keras for layers of Keras that are built here. auto takes "
+        "onnx2tf, and keras where onnx2tf fails or differs from onnxruntime.",
+        choices=CONVERTERS,
     )
 
     def network_name(self) -> str:

@@ -14,10 +14,15 @@ from tfinvert.networks import onnx as graphs
 CONV = helper.make_node("Conv", ["x", "k"], ["y"], name="first")
 
 
+def use(graph, *tensors):
+    """A graph as far as these tensors, or its outputs, need it."""
+    return graphs.settle(graphs.cut(graph, tensors or graph.outputs))
+
+
 @pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", "a/../../b"])
 def test_external_weights_outside_the_folder_are_refused(tmp_path, location):
     with pytest.raises(InputError, match="outside the model's folder"):
-        graphs.read(save(tmp_path / "net.onnx", [CONV], [external(location)]))
+        use(graphs.read(save(tmp_path / "net.onnx", [CONV], [external(location)])))
 
 
 @pytest.mark.parametrize("location", ["a\0b", "x" * 9000, "loop"])
@@ -28,7 +33,7 @@ def test_external_weights_at_no_place_are_refused(location, tiny, tmp_path):
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value=location)
     with pytest.raises(InputError, match="is kept in"):
-        graphs.from_proto(model, "net.onnx", tmp_path)
+        use(graphs.from_proto(model, "net.onnx", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -62,16 +67,31 @@ def test_a_truncated_network_is_named(tiny, tmp_path):
 
 
 def test_an_unsupported_operator_is_named_with_its_node(tmp_path):
-    node = helper.make_node("Erf", ["x"], ["y"], name="strange")
-    with pytest.raises(InputError, match="node 'strange' uses the operator Erf"):
-        graphs.read(save(tmp_path / "net.onnx", [node]))
+    node = helper.make_node("Hardmax", ["x"], ["y"], name="strange")
+    with pytest.raises(InputError, match="node 'strange' uses the operator Hardmax, which tfinvert does not convert"):
+        use(graphs.read(save(tmp_path / "net.onnx", [node])))
+
+
+@pytest.mark.parametrize(
+    "above", [("Hardmax", "", {}), ("NoSuch", "", {}), ("Gelu", "com.microsoft", {}), ("Relu", "", {"a": 1})]
+)
+def test_what_lies_above_a_layer_is_not_looked_at(above, tmp_path):
+    kind, domain, wrong = above
+    nodes = [CONV, helper.make_node(kind, ["y"], ["z"], domain=domain, **wrong)]
+    weights = [external("../secret.bin")]
+    weights[0].name = "unused"
+    kernel = numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "k")
+    read = graphs.read(save(tmp_path / "net.onnx", nodes, [kernel, *weights]))
+    assert use(read, "y").outputs == ("y",)
+    with pytest.raises(InputError):
+        use(read, "z")
 
 
 def test_a_weight_of_the_wrong_length_is_named(tmp_path):
     kernel = numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "k")
     kernel.raw_data = kernel.raw_data[:-8]
     with pytest.raises(InputError, match="the weight 'k' is damaged"):
-        graphs.read(save(tmp_path / "net.onnx", [CONV], [kernel]))
+        use(graphs.read(save(tmp_path / "net.onnx", [CONV], [kernel])))
 
 
 def test_nodes_out_of_order_are_refused(tmp_path):
@@ -116,6 +136,8 @@ def two_constants(model):
 def no_number(model):
     model.opset_import[0].version = 13
     model.graph.node.insert(0, helper.make_node("Constant", [], ["c"], value_string="x"))
+    model.graph.node.append(helper.make_node("Add", ["fc", "c"], ["sum"]))
+    model.graph.output[0].name = "sum"
 
 
 HOSTILE = {
@@ -153,7 +175,7 @@ def test_what_nothing_can_be_computed_from_is_refused_when_it_is_read(name, tiny
     model = tiny().proto(batch=1)
     change(model)
     with pytest.raises(InputError) as caught:
-        graphs.from_proto(model, "net.onnx")
+        use(graphs.from_proto(model, "net.onnx"))
     assert words in str(caught.value)
     assert len(str(caught.value)) < 1000
 

@@ -15,7 +15,6 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,10 @@ from tfinvert.networks.layer import Layer
 from tfinvert.system.cache import cache_folder
 from tfinvert.system.files import read_sealed, sha256, write_sealed
 
-FORMAT = 6  # raised when what is written into an entry changes
+FORMAT = 7  # raised when what is written into an entry changes
 DESCRIPTION = "layers.json"
 ABANDONED_SECONDS = 3600.0
+LARGEST_GB = 10.0  # of all entries together
 log = logging.getLogger("tfinvert")
 
 
@@ -37,11 +37,14 @@ class Converted:
     """A finished conversion.
 
     Attributes:
-      folder: the SavedModel, which maps [batch, height, width, 3] RGB in [0, 1] to {layer name: features}.
+      folder: the model, from images [batch, height, width, 3], RGB in [0, 1], to {layer name: features}: a SavedModel by
+        onnx2tf, or a .keras file.
       layers: the layers, in the order of the request.
       size: (height, width) of the image.
       request: what it was made from.
       training: who trained the weights, in words; empty where that is not known.
+      converter: "onnx2tf" or "keras".
+      because: why it was not onnx2tf, where either could have been.
     """
 
     folder: Path
@@ -49,6 +52,8 @@ class Converted:
     size: tuple[int, int]
     request: Request
     training: str = ""
+    converter: str = "onnx2tf"
+    because: str = ""
 
     @property
     def weights_origin(self) -> str:
@@ -64,7 +69,7 @@ def entry_folder(request: Request) -> Path:
     made_by = dataclasses.asdict(request)
     for name in ("file", "preprocessing_from"):  # the checksum and the preprocessing say more
         made_by.pop(name)
-    packages = ("tfinvert", "tensorflow", "onnx2tf", "onnx", "onnxruntime")
+    packages = ("tfinvert", "tensorflow", "keras", "onnx2tf", "onnx", "onnxruntime")
     made_by["versions"] = [FORMAT, *(f"{p}=={importlib.metadata.version(p)}" for p in packages)]
     key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:32]
     return cache_folder() / "converted" / key
@@ -77,17 +82,21 @@ def read_entry(folder: Path, request: Request) -> Converted | None:
         if _checksums(folder) != entry["files"]:
             return None
         layers = tuple(Layer(**with_tuples(layer)) for layer in entry["layers"])
-        return Converted(folder, layers, tuple(entry["size"]), request, entry["training"])
+        os.utime(folder / DESCRIPTION)  # it is used now
+        return Converted(folder, layers, tuple(entry["size"]), request, entry["training"], entry["converter"], entry["because"])
     except (OSError, ValueError):
         return None
 
 
-def describe_entry(folder: Path, layers: Sequence[Layer], size: tuple[int, int], training: str) -> None:
-    """Makes a folder with a SavedModel a whole entry; raises OSError where it cannot be written."""
+def describe_entry(folder: Path, made: Converted) -> None:
+    """Makes a folder with a model a whole entry; raises OSError where it cannot be written."""
     entry = {
-        "size": size,
-        "training": training,
-        "layers": [dataclasses.asdict(layer) for layer in layers],
+        "network": made.request.model or Path(made.request.file or "").name,
+        "size": made.size,
+        "training": made.training,
+        "converter": made.converter,
+        "because": made.because,
+        "layers": [dataclasses.asdict(layer) for layer in made.layers],
         "files": _checksums(folder),
     }
     write_sealed(folder / DESCRIPTION, entry)
@@ -99,6 +108,73 @@ def keep_entry(made: Path, folder: Path, request: Request) -> None:
         if read_entry(folder, request) is None:  # not there, or damaged
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(made, folder)
+        trim(keep=folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An entry of the cache.
+
+    Attributes:
+      folder: where it is.
+      network: the name of the file or of the zoo's network; empty where the entry is damaged.
+      layers: their names.
+      converter: "onnx2tf" or "keras".
+      size: in bytes.
+      used: when it was last used, in seconds since 1970.
+    """
+
+    folder: Path
+    network: str
+    layers: tuple[str, ...]
+    converter: str
+    size: int
+    used: float
+
+
+def entries() -> list[Entry]:
+    """The converted networks in the cache, the one that was last used first."""
+    found = []
+    for folder in (cache_folder() / "converted").glob("[!.]*"):
+        with contextlib.suppress(OSError):  # another process may remove it
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            entry: dict[str, Any] = {}
+            used = folder.stat().st_mtime
+            with contextlib.suppress(OSError, ValueError):
+                entry = read_sealed(folder / DESCRIPTION)
+                used = (folder / DESCRIPTION).stat().st_mtime
+            names = tuple(layer["name"] for layer in entry.get("layers", ()))
+            found.append(Entry(folder, entry.get("network", ""), names, entry.get("converter", ""), size, used))
+    return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+
+def limit() -> int:
+    """The most bytes that converted networks take: 10 GB, or $TFINVERT_CACHE_GB."""
+    try:
+        return round(float(os.environ.get("TFINVERT_CACHE_GB", LARGEST_GB)) * 1e9)
+    except (ValueError, OverflowError):
+        return round(LARGEST_GB * 1e9)
+
+
+def trim(keep: Path | None = None, largest: int | None = None) -> int:
+    """Removes the entries that were not used for longest, as long as all together are too large.
+
+    Args:
+      keep: an entry that stays.
+      largest: bytes; None for `limit`.
+
+    Returns:
+      How many entries are gone.
+    """
+    known = entries()
+    total, gone = sum(entry.size for entry in known), 0
+    for entry in reversed(known):
+        if total <= (limit() if largest is None else largest):
+            break
+        if entry.folder != keep:
+            shutil.rmtree(entry.folder, ignore_errors=True)
+            total, gone = total - entry.size, gone + 1
+    return gone
 
 
 def prepare_scratch(folder: Path) -> Path:

@@ -6,6 +6,7 @@ The caller can import TensorFlow in the meantime, which takes about as long as t
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
 
 from tfinvert.errors import DiskError, InputError
@@ -17,11 +18,17 @@ from tfinvert.system.progress import progress_bar
 
 PROGRAM = "tfinvert.networks.conversion.work"
 STAGES = ("converting", "comparing with onnxruntime", "saving", "converted")  # what the process tells, after "accepted"
+log = logging.getLogger("tfinvert")
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",  # the GPU is the caller's; onnx2tf would hide it from itself anyway
     "TF_USE_LEGACY_KERAS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
 }
+
+
+class _DeathError(InputError):
+    """The converting process ended without a word."""
 
 
 class Conversion:
@@ -50,11 +57,15 @@ class Conversion:
         self._child: Child | None = None
         if self.cached:
             return
+        self._start()
+
+    def _start(self, because: str = "") -> None:
+        """Starts the converting process; `because` says why it is to do without onnx2tf."""
         # The process makes this folder, and removes it when this process dies.
         self._scratch = cache.prepare_scratch(self._folder)
         self._child = Child(PROGRAM, environment=ENVIRONMENT)
         try:
-            self._child.send(request=dataclasses.asdict(request), scratch=str(self._scratch))
+            self._child.send(request=dataclasses.asdict(self.request), scratch=str(self._scratch), because=because)
             self._expect(self._child, "accepted")
         except BaseException:
             self.close()
@@ -70,20 +81,36 @@ class Conversion:
         """
         if self._child is not None:
             try:
-                name = self.request.model or self.request.file
-                with progress_bar(f"converting {name}", len(STAGES), show=self._progress) as bar:
-                    for stage in STAGES:
-                        self._expect(self._child, stage)
-                        bar.update()
-                        bar.set_postfix_str(stage)
-                cache.keep_entry(self._scratch / "entry", self._folder, self.request)
+                self._finish()
+            except _DeathError as error:
+                if self.request.converter != "auto":
+                    raise
+                self.close()
+                self._start(because=str(error))
+                self._finish()
             finally:
                 self.close()
         if self._converted is None:
             self._converted = cache.read_entry(self._folder, self.request)
         if self._converted is None:
             raise DiskError(f"the converted network in {self._folder} cannot be read back; is the disk full?")
+        if self._converted.because:
+            log.info("%s is converted by the Keras builder: %s", self._name, self._converted.because)
         return self._converted
+
+    @property
+    def _name(self) -> str:
+        return str(self.request.model or self.request.file)
+
+    def _finish(self) -> None:
+        """Waits for the stages of the process, and keeps what it made."""
+        assert self._child is not None
+        with progress_bar(f"converting {self._name}", len(STAGES), show=self._progress) as bar:
+            for stage in STAGES:
+                self._expect(self._child, stage)
+                bar.update()
+                bar.set_postfix_str(stage)
+        cache.keep_entry(self._scratch / "entry", self._folder, self.request)
 
     def close(self) -> None:
         """Ends the process if it still runs, and removes what it was writing."""
@@ -106,7 +133,7 @@ class Conversion:
         if answer is not None and "error" in answer:
             raise (DiskError if answer.get("disk") else InputError)(answer["error"])
         code = child.wait()
-        raise InputError(
+        raise _DeathError(
             f"converting {self.request.file or self.request.model} failed (exit code {code}): "
             f"{child.last_line()[:300] or 'no message'}"
         )

@@ -31,6 +31,8 @@ class Request:
       preprocessing: how the network takes its images, as in `preprocessing.parse`.
       pools_as_convolutions: whether average pools become convolutions, as in `graph.fold`.
       preprocessing_from: how the preprocessing is known, in words, which determines nothing.
+      converter: "onnx2tf", "keras" for the builder of Keras layers, or "auto" for the first of them that is right.
+      plain: whether the convolutions that read the image stay as they are, instead of in the form that runs fastest.
     """
 
     model: str | None
@@ -43,6 +45,8 @@ class Request:
     preprocessing: str
     pools_as_convolutions: bool = False
     preprocessing_from: str = dataclasses.field(default="", compare=False)
+    converter: str = "auto"
+    plain: bool = False
 
 
 def request(
@@ -55,6 +59,8 @@ def request(
     pool: str,
     preprocessing: str | None = None,
     precision: str = "float32",
+    converter: str = "auto",
+    plain: bool = False,
     models_folder: Path | None = None,
     progress: bool = True,
 ) -> Request:
@@ -68,6 +74,7 @@ def request(
       layers, size, pool: as in Request.
       preprocessing: how the network takes its images, as in `preprocessing.parse`; None to recognize that (`recognition`).
       precision: the arithmetic that the network will be run in.
+      converter, plain: as in Request.
       models_folder: the folder of downloaded files; None for models/ of the checkout, else the user's cache.
       progress: whether a bar shows how much of a download has arrived.
 
@@ -109,6 +116,8 @@ def request(
         size=size,
         pool=pool,
         preprocessing=recognized.preprocessing,
-        pools_as_convolutions=pool == "avg" and precision == "float32",
+        pools_as_convolutions=pool == "avg" and precision == "float32" and not plain,
         preprocessing_from=recognized.reason,
+        converter=converter,
+        plain=plain,
     )

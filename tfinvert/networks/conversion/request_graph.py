@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.networks import names, random_weights, zoo
 from tfinvert.networks import onnx as graphs
@@ -15,6 +16,7 @@ from tfinvert.networks.preprocessing import Preprocessing, into_kernels, network
 
 # Photographs other than the default image, so that the statistics of random weights are not those of what is inverted.
 PHOTOGRAPHS = ("chelsea", "coffee")
+DEEPEST = 3  # layers that are named where others cannot be converted
 
 
 def cut_graph(request: Request) -> tuple[Graph, dict[str, str]]:
@@ -27,7 +29,13 @@ def cut_graph(request: Request) -> tuple[Graph, dict[str, str]]:
     layers = names.resolve_layers(whole, request.layers)
     if request.size is not None:
         whole = graphs.resized(whole, request.size)
-    return graphs.with_pooling(graphs.cut(whole, layers.values()), request.pool), layers
+    try:
+        part = graphs.settle(graphs.cut(whole, layers.values()))
+    except graphs.UnsupportedError as error:
+        refused = graphs.unsupported(whole)
+        working = [name for name, tensor in names.layer_names(whole).items() if tensor not in refused][-DEEPEST:]
+        raise InputError(f"{error}; the deepest layers that work: {', '.join(working) or 'none that has a name'}") from None
+    return graphs.with_pooling(part, request.pool), layers
 
 
 def with_weights(request: Request, part: Graph) -> Graph:
@@ -40,8 +48,11 @@ def with_weights(request: Request, part: Graph) -> Graph:
 def folded(request: Request, part: Graph, *, stems: bool = True, pools: bool = False) -> tuple[Graph, Preprocessing]:
     """The cut graph of a request, with weights, in the form that runs fastest (`graph.fold`), and how images are prepared.
 
-    Where convolutions alone read the image, the order of its colors and their scale are in their kernels.
+    Where convolutions alone read the image, the order of its colors and their scale are in their kernels. A plain request keeps
+    its kernels, but for batch norms.
     """
+    if request.plain:
+        return graphs.fold(part, stems=False), parse(request.preprocessing)
     part, preprocessing = into_kernels(part, parse(request.preprocessing))
     return graphs.fold(part, stems=stems, pools=pools), preprocessing
 

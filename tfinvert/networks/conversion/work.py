@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.networks import trainings
-from tfinvert.networks.conversion import cache, onnx2tf, request_graph, verify
+from tfinvert.networks.conversion import cache, converters, request_graph, verify
+from tfinvert.networks.conversion.cache import Converted
 from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.layer import Layer
-from tfinvert.networks.onnx import geometry
+from tfinvert.networks.onnx import Graph, geometry
+from tfinvert.networks.preprocessing import parse
 from tfinvert.system import child
-from tfinvert.system.files import reason
 
-PHOTOGRAPH = "astronaut"  # that layers are compared on
+PHOTOGRAPHS = ("astronaut", "rocket")  # that layers are compared on, together, so that no image is taken for another
 
 
 def main() -> None:
@@ -33,7 +35,8 @@ def main() -> None:
     try:
         scratch.mkdir()
         os.chdir(scratch)  # onnx2tf looks for files of its own in the working directory
-        convert(Request(**cache.with_tuples(order["request"])), scratch / "entry", lambda event: parent.send(event=event))
+        request = Request(**cache.with_tuples(order["request"]))
+        convert(request, scratch / "entry", lambda event: parent.send(event=event), order["because"])
     except InputError as error:
         parent.send(error=str(error))
     except MemoryError:
@@ -43,7 +46,7 @@ def main() -> None:
     threading.Event().wait()  # until the parent has taken the entry, or is gone
 
 
-def convert(request: Request, folder: Path, tell: Callable[[str], None]) -> None:
+def convert(request: Request, folder: Path, tell: Callable[[str], None], because: str = "") -> None:
     """Converts a network, compares each layer with onnxruntime, and writes a whole cache entry.
 
     Args:
@@ -51,6 +54,7 @@ def convert(request: Request, folder: Path, tell: Callable[[str], None]) -> None
       folder: the entry, which is not there yet.
       tell: is called with "accepted" when file and layers are known to be usable, with the name of each of `process.STAGES`
         when it begins, and with "converted" at the end.
+      because: why onnx2tf is not tried, where it has been before.
 
     Raises:
       InputError: the file is no usable network, a layer is not in it, an operator could not be converted, or a layer differs
@@ -61,29 +65,68 @@ def convert(request: Request, folder: Path, tell: Callable[[str], None]) -> None
     places = geometry(part)
     tell("accepted")
     part = request_graph.with_weights(request, part)
-    expected = verify.reference(part, request_graph.example_input(request, part, PHOTOGRAPH))
+    proof = _Proof(request, part, layers)
     tell("converting")
-    module = onnx2tf.export(*request_graph.folded(request, part, pools=request.pools_as_convolutions), layers)
+    names = converters.ORDER[request.converter][-1:] if because else converters.ORDER[request.converter]
+    for name in names:
+        try:
+            model = converters.CONVERTERS[name](request, part, layers)
+            errors = proof.errors(model)
+            break
+        except (InputError, MemoryError) as error:
+            if name == names[-1]:
+                if isinstance(error, verify.DifferenceError):
+                    raise InputError(f"{error}: the conversion of this network cannot be trusted") from None
+                raise
+            because = str(error) or "it ran out of memory"
     tell("comparing with onnxruntime")
-    features = module.features(images.load(PHOTOGRAPH, part.size))
     described = []
-    for name, tensor in layers.items():
-        value, place = features[name].numpy(), places[tensor]
-        error = verify.relative_error(name, value, expected[tensor])
-        described.append(Layer(name, tensor, value.shape[1:], place.stride, place.receptive_field, error))
+    for layer, tensor in layers.items():
+        place = places[tensor]
+        shape = verify.channels_last(np.empty(place.shape)).shape[1:]
+        described.append(Layer(layer, tensor, shape, place.stride, place.receptive_field, errors[layer]))
     tell("saving")
-    _save(module, folder)
-    cache.describe_entry(folder, described, part.size, trainings.words(part) if request.weights != "random" else "")
+    model.save(folder)
+    training = trainings.words(part) if request.weights != "random" else ""
+    cache.describe_entry(folder, Converted(folder, tuple(described), part.size, request, training, name, because))
     tell("converted")
 
 
-def _save(module, folder: Path) -> None:
-    import tensorflow as tf  # after onnx2tf, which must set its environment first
+class _Proof:
+    """The values of a network's layers by onnxruntime, for a batch of images, and how far a converted network is from them."""
 
-    try:
-        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.features})
-    except tf.errors.OpError as error:  # TensorFlow's of a full disk
-        raise OSError(errno.EIO, reason(error)) from None
+    def __init__(self, request: Request, part: Graph, layers: dict[str, str]):
+        self._request, self._part, self._layers = request, part, layers
+        self._images = np.concatenate([images.load(name, part.size) for name in PHOTOGRAPHS])
+        values = [verify.reference(part, request_graph.example_input(request, part, name)) for name in PHOTOGRAPHS]
+        self._expected = {
+            layer: np.concatenate([verify.channels_last(value[tensor]) for value in values]) for layer, tensor in layers.items()
+        }
+
+    def errors(self, model: converters.Model) -> dict[str, float]:
+        """Layer name -> its difference from onnxruntime.
+
+        Raises:
+          InputError: a layer is not right.
+        """
+        actual = model.features(self._images)
+        try:
+            return {name: verify.relative_error(name, actual[name], value) for name, value in self._expected.items()}
+        except verify.DifferenceError as error:
+            if not error.may_be_rounding:
+                raise
+            try:
+                exact = self._exact
+            except InputError:  # the builder cannot build it, so nothing is known of its rounding
+                raise error from None
+            return {
+                name: verify.relative_error(name, actual[name], value, exact[name]) for name, value in self._expected.items()
+            }
+
+    @functools.cached_property
+    def _exact(self) -> dict[str, np.ndarray]:
+        prepare = parse(self._request.preprocessing)
+        return verify.in_double(self._part, prepare, self._layers, self._images)
 
 
 if __name__ == "__main__":

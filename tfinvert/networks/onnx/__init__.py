@@ -1,21 +1,24 @@
 """Networks as ONNX graphs: read, tidied, cut and folded. Nothing here knows of TensorFlow.
 
 `read` gives the graph as the file has it. `tidy` removes what only the exporters care about and changes no value. `cut`,
-`resized`, `with_pooling` and `fold` make the graph that is converted; `geometry` tells how its tensors lie on the image.
+`resized`, `settle`, `with_pooling` and `fold` make the graph that is converted; `geometry` tells how its tensors lie on the
+image.
 """
 
-from tfinvert.networks.onnx.checks import LFS_HEADER
+from tfinvert.networks.onnx.checks import LFS_HEADER, UnsupportedError
 from tfinvert.networks.onnx.editing import cut, numbered, resized, tidy, with_pooling
 from tfinvert.networks.onnx.folding import fold
 from tfinvert.networks.onnx.graph import Graph, attributes, remake
 from tfinvert.networks.onnx.identity import checksum
 from tfinvert.networks.onnx.measures import Geometry, geometry, operations, shapes
 from tfinvert.networks.onnx.reading import from_proto, read, write
+from tfinvert.networks.onnx.settling import settle, unsupported
 
 __all__ = [
     "LFS_HEADER",
     "Geometry",
     "Graph",
+    "UnsupportedError",
     "attributes",
     "checksum",
     "cut",
@@ -27,8 +30,10 @@ __all__ = [
     "read",
     "remake",
     "resized",
+    "settle",
     "shapes",
     "tidy",
+    "unsupported",
     "with_pooling",
     "write",
 ]

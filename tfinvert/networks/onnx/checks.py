@@ -15,7 +15,7 @@ from onnx import checker
 
 from tfinvert.errors import InputError
 from tfinvert.networks.onnx.graph import Graph, attributes
-from tfinvert.networks.onnx.operators import CONSTANTS, REMOVED, SUPPORTED
+from tfinvert.networks.onnx.operators import CONSTANTS, MEASURES, REMOVED, SUPPORTED
 from tfinvert.system.files import regular
 
 LFS_HEADER = b"version https://git-lfs.github.com/spec"
@@ -28,6 +28,10 @@ LARGEST_CONSTANT = 160_000_000  # values of all tensors that are made from a sha
 LARGEST_SHAPE = 2**16  # values of a tensor of integers
 LARGEST_KERNEL = 2**26  # values
 LARGEST_TENSOR = 2**29  # values that are computed for one image
+
+
+class UnsupportedError(InputError):
+    """A node that depends on the image has an operator that is not converted."""
 
 
 def load(path: Path) -> onnx.ModelProto:
@@ -69,7 +73,7 @@ def check_model(model: onnx.ModelProto, name: str) -> tuple[int, onnx.ValueInfoP
       The version of the default operator set, and the input that is the image.
 
     Raises:
-      InputError: the model is no valid network of supported operators from one [N, 3, H, W] image.
+      InputError: the model is no valid network from one [N, 3, H, W] image.
     """
     body = model.graph
     if not body.node:
@@ -88,7 +92,7 @@ def check_model(model: onnx.ModelProto, name: str) -> tuple[int, onnx.ValueInfoP
     sides = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
     if len(sides) != 4 or sides[1] not in (0, 3):
         raise InputError(f"{name}: the input {inputs[0].name!r} has shape {sides[:8]}; expected [batch, 3, height, width]")
-    _check_nodes(body.node, {inputs[0].name, *constants}, opset, name)
+    _check_nodes(body.node, {inputs[0].name, *constants}, name)
     return opset, inputs[0]
 
 
@@ -105,18 +109,10 @@ def _check_names(body: onnx.GraphProto, name: str) -> None:
             raise InputError(f"{name} has a {kind} whose name is {str(text)[:60]!r}; {expected}")
 
 
-def _check_nodes(nodes: Iterable[onnx.NodeProto], defined: set[str], opset: int, name: str) -> None:
-    """Checks each node by itself, and that it reads only tensors that are defined or made before it."""
-    context = checker.C.CheckerContext()
-    context.ir_version, context.opset_imports = 8, {"": opset}
+def _check_nodes(nodes: Iterable[onnx.NodeProto], defined: set[str], name: str) -> None:
+    """Checks that each node reads only tensors that are defined or made before it."""
     for node in nodes:
         label = describe_node(node, name)
-        if node.domain not in ("", "ai.onnx") or node.op_type not in SUPPORTED | REMOVED | CONSTANTS:
-            operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-            raise InputError(
-                f"{label} uses the operator {operator}, which tfinvert does not convert; "
-                f"supported: {', '.join(sorted(SUPPORTED))}"
-            )
         outputs = [o for o in node.output if o]
         twice = [o for o in outputs if o in defined]
         if twice or len(set(outputs)) < len(outputs):
@@ -126,11 +122,6 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], defined: set[str], opset: int,
             raise InputError(f"{name} is not a valid network: node {node.name!r} reads {missing[0]!r} before it is made")
         if not outputs or not node.output[0] or (node.op_type != "Constant" and not (node.input and node.input[0])):
             raise InputError(f"{label} ({node.op_type}) has no input or no output")
-        if node.op_type not in REMOVED | {"ConstantOfShape"}:  # exporters write these before the operator set that has them
-            try:
-                checker.check_node(node, context)
-            except checker.ValidationError as error:
-                raise InputError(f"{label} is not valid: {' '.join(str(error).split())[:200]}") from None
         defined.update(outputs)
 
 
@@ -139,8 +130,29 @@ def describe_node(node: onnx.NodeProto, name: str) -> str:
     return f"{name}: node {node.name or (node.output[0] if node.output else '?')!r}"
 
 
-def check_operator(node: onnx.NodeProto, weights: Mapping[str, np.ndarray], name: str) -> None:
-    """Raises InputError for what ONNX' own checks let pass and nothing can be computed from."""
+def is_supported(node: onnx.NodeProto) -> bool:
+    """Whether tfinvert converts a node that depends on the image."""
+    return node.domain == "" and node.op_type in SUPPORTED | REMOVED | MEASURES
+
+
+def check_node(node: onnx.NodeProto, opset: int, name: str) -> None:
+    """Raises InputError for a node that is not what its operator set says."""
+    if node.op_type in REMOVED | CONSTANTS:  # exporters write these before the operator set that has them
+        return
+    context = checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = 8, {"": opset}
+    try:
+        checker.check_node(node, context)
+    except checker.ValidationError as error:
+        raise InputError(f"{describe_node(node, name)} is not valid: {' '.join(str(error).split())[:200]}") from None
+
+
+def check_operator(node: onnx.NodeProto, weights: Mapping[str, np.ndarray], opset: int, name: str) -> None:
+    """Raises InputError for a node that depends on the image and cannot be converted, or computes nothing."""
+    if not is_supported(node):
+        operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        raise UnsupportedError(f"{describe_node(node, name)} uses the operator {operator}, which tfinvert does not convert")
+    check_node(node, opset, name)
     for reason in _faults(node, weights):
         raise InputError(f"{describe_node(node, name)} ({node.op_type}) {reason}")
 
@@ -150,9 +162,9 @@ def _faults(node: onnx.NodeProto, weights: Mapping[str, np.ndarray]) -> Iterator
     if node.op_type in REMOVED:
         return
     for name in node.input:
-        if name in weights and weights[name].dtype not in (*SHAPE_DTYPES, np.float32):
+        if name in weights and weights[name].dtype not in (*SHAPE_DTYPES, np.float32, np.bool_):
             yield f"reads {name!r} of type {weights[name].dtype}; expected float32"
-        if name in weights and weights[name].dtype == np.float32 and not weights[name].size:
+        if name in weights and weights[name].dtype == np.float32 and not weights[name].size and node.op_type != "Resize":
             yield f"reads {name!r}, which is empty"
     constants = [weights.get(name) for name in node.input]
     options = attributes(node)
@@ -169,9 +181,11 @@ def _faults(node: onnx.NodeProto, weights: Mapping[str, np.ndarray]) -> Iterator
         vectors = [array for array in constants[1:5] if array is not None and array.dtype == np.float32]
         if len(vectors) < 4 or len({array.shape for array in vectors}) > 1 or vectors[0].ndim != 1:
             yield "expects four constant vectors of one length"
-    elif node.op_type in ("Gemm", "MatMul") and len(constants) > 1 and constants[1] is not None and constants[1].ndim != 2:
+    elif node.op_type == "Gemm" and len(constants) > 1 and constants[1] is not None and constants[1].ndim != 2:
         yield f"has a matrix of shape {list(constants[1].shape)}"
-    elif node.op_type == "SpaceToDepth" and not 1 <= options["blocksize"] <= LARGEST_WINDOW:
+    elif node.op_type == "ConvTranspose":
+        yield from _window_faults(options)
+    elif node.op_type in ("SpaceToDepth", "DepthToSpace") and not 1 <= options["blocksize"] <= LARGEST_WINDOW:
         yield f"has the blocksize {options['blocksize']}"
     elif node.op_type == "LRN" and not 1 <= options["size"] <= LARGEST_WINDOW:
         yield f"has the size {options['size']}"
@@ -235,7 +249,7 @@ def check_shapes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
             channels = weight[1] * attributes(node).get("group", 1) if node.op_type == "Conv" else weight[0]
             if channels != shape[1]:
                 raise InputError(f"{name!r} ({node.op_type}) takes {channels} channels, and {node.input[0]!r} has {shape[1]}")
-        if node.op_type in ("Gemm", "MatMul") and node.input[1] in graph.weights:
+        if node.op_type in ("Gemm", "MatMul") and node.input[1] in graph.weights and graph.weights[node.input[1]].ndim == 2:
             matrix = graph.weights[node.input[1]].shape
             length = matrix[1] if node.op_type == "Gemm" and attributes(node).get("transB", 0) else matrix[0]
             if shape and shape[-1] != length:

@@ -67,7 +67,7 @@ def cut(graph: Graph, tensors: Iterable[str]) -> Graph:
         if needed.intersection(node.output):
             needed.update(node.input)
             nodes.append(node)
-    weights = {name: array for name, array in graph.weights.items() if name in needed}
+    weights = {name: graph.weights[name] for name in graph.weights if name in needed}
     return dataclasses.replace(graph, nodes=tuple(reversed(nodes)), weights=weights, outputs=outputs)
 
 

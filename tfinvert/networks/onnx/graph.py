@@ -27,6 +27,7 @@ class Graph:
       outputs: names of the output tensors.
       opset: version of the default operator set.
       aliases: names that `tidy` removed (outputs of Dropout, Identity) -> the tensor that holds the same value.
+      name: of the file, for errors.
     """
 
     nodes: tuple[onnx.NodeProto, ...]
@@ -36,6 +37,7 @@ class Graph:
     outputs: tuple[str, ...]
     opset: int
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    name: str = "the network"
 
     def producers(self) -> dict[str, onnx.NodeProto]:
         """Maps the name of every computed tensor to the node that makes it."""
@@ -82,7 +84,7 @@ class Graph:
             if name in weightless:
                 inputs.append(_declare(name, array.shape))
             else:
-                initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+                initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         declared = {name: _declare(name, [batch, *shape[1:]]) for name, shape in (shapes or {}).items()}
         outputs = [declared.pop(name) if name in declared else _declare(name, None) for name in self.outputs]
         body = helper.make_graph(

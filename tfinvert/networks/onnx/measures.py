@@ -15,6 +15,7 @@ from tfinvert.networks.onnx.graph import Graph, attributes
 from tfinvert.networks.onnx.operators import GLOBAL, WINDOWED
 from tfinvert.settings.fields import LARGEST_SIDE
 
+SMALL = 8  # values of a weight that may be a scale for each axis
 Shapes = Mapping[str, tuple[int, ...]]  # tensor name -> shape at batch 1
 
 
@@ -42,8 +43,10 @@ def shapes(graph: Graph) -> Shapes:
     pixels = f"{graph.size[0]}x{graph.size[1]} pixels"
     if max(graph.size) > LARGEST_SIDE:
         raise InputError(f"the network is for images of {pixels}; give a --size of {LARGEST_SIDE} at most")
-    # Integer weights are shapes, axes and paddings, which the inference has to read.
-    floats = frozenset(name for name, array in graph.weights.items() if array.dtype not in checks.SHAPE_DTYPES)
+    # Small weights are shapes, axes, paddings and scales, which the inference has to read.
+    floats = frozenset(
+        name for name, array in graph.weights.items() if array.dtype not in checks.SHAPE_DTYPES and array.size > SMALL
+    )
     try:
         inferred = shape_inference.infer_shapes(graph.proto(batch=1, weightless=floats), strict_mode=True, data_prop=True)
     except (shape_inference.InferenceError, ValueError, RuntimeError) as error:

@@ -1,12 +1,17 @@
 """Families of ONNX operators, each by what tfinvert does with its nodes."""
 
 SUPPORTED = frozenset(
-    "Add AveragePool BatchNormalization Clip Concat Conv Elu Flatten Gemm GlobalAveragePool GlobalMaxPool HardSigmoid"
-    " HardSwish LRN LeakyRelu MatMul MaxPool Mul Pad ReduceMean Relu Reshape Sigmoid Softmax Squeeze Sub Sum Tanh"
-    " SpaceToDepth Transpose Unsqueeze Div Selu Softplus".split()
+    "Abs Add And AveragePool BatchNormalization Cast Ceil Celu Clip Concat Conv ConvTranspose Cos DepthToSpace Div "
+    "Einsum Elu Equal Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool GlobalMaxPool Greater "
+    "GreaterOrEqual GroupNormalization HardSigmoid HardSwish InstanceNormalization LRN LayerNormalization LeakyRelu "
+    "Less LessOrEqual Log LogSoftmax LpNormalization MatMul Max MaxPool Mean Min Mish Mul Neg Not Or PRelu Pad Pow "
+    "Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+    "ReduceSumSquare Relu Reshape Resize Round Selu Sigmoid Sign Sin Slice Softmax Softplus Softsign SpaceToDepth "
+    "Split Sqrt Squeeze Sub Sum Tanh ThresholdedRelu Tile Transpose Unsqueeze Upsample Where Xor".split()
 )
 CONSTANTS = frozenset(("Constant", "ConstantOfShape"))  # become weights
 REMOVED = frozenset(("Identity", "Dropout"))  # become aliases
+MEASURES = frozenset(("Shape", "Size"))  # known from the size of the images
 WINDOWED = frozenset(("Conv", "MaxPool", "AveragePool", "SpaceToDepth"))  # read a window of values around each place
 # Each value sees the whole image.
 GLOBAL = frozenset("Gemm MatMul GlobalAveragePool GlobalMaxPool ReduceMean Flatten Reshape".split())

@@ -1,5 +1,6 @@
 """From an .onnx file to a `Graph`, and back. Whatever can be wrong with a file is in `checks`."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ def read(path: Path) -> Graph:
 
     Raises:
       InputError: the file is missing, is a Git LFS pointer, is truncated or no ONNX model, keeps weights outside its
-        own folder, has an operator that cannot be converted, or is not a network from one [N, 3, H, W] image.
+        own folder, or is not a network from one [N, 3, H, W] image. What is wrong with a single operator or weight is found
+        when `settle` needs it.
     """
     return from_proto(checks.load(path), str(path), path.parent)
 
@@ -45,23 +47,24 @@ def from_proto(model: onnx.ModelProto, name: str, folder: Path | None = None) ->
         if node.domain == "ai.onnx":
             node.domain = ""
     opset, image = checks.check_model(model, name)
-    weights = {tensor.name: weights_of.read_tensor(tensor, name, folder) for tensor in model.graph.initializer}
+    weights = weights_of.Weights()
+    for tensor in model.graph.initializer:
+        weights.add(tensor.name, functools.partial(weights_of.read_tensor, tensor, name, folder))
     made, nodes = [], []
     for node in model.graph.node:
         output = node.output[0]
         if node.op_type == "Constant":
-            weights[output] = _constant(node, name, folder)
-        elif node.op_type == "ConstantOfShape":
-            weights[output] = weights_of.make_constant(node, weights.get(node.input[0]), name, folder)
-            made.append(weights[output])
+            weights.add(output, functools.partial(_constant, node, name, folder))
+        elif node.op_type == "ConstantOfShape" and node.input[0] in weights:
+            made.append(weights_of.make_constant(node, weights[node.input[0]], name, folder))
+            weights.add(output, made[-1])
         elif node.op_type == "Identity" and node.input[0] in weights:  # a shared weight under a second name
-            weights[output] = weights[node.input[0]]
+            weights.add(output, functools.partial(weights.__getitem__, node.input[0]))
         else:
-            checks.check_operator(node, weights, name)
             nodes.append(node)
     height, width = (d.dim_value if d.dim_value > 0 else USUAL_SIDE for d in image.type.tensor_type.shape.dim[2:])
     outputs = tuple(o.name for o in model.graph.output)
-    graph = Graph(tuple(nodes), weights, image.name, (height, width), outputs, opset)
+    graph = Graph(tuple(nodes), weights, image.name, (height, width), outputs, opset, name=name)
     checks.check_graph(graph, made, name)
     return graph
 

@@ -1,6 +1,7 @@
 """The values of a model's constant tensors: in the model, in files beside it, or made from a shape alone."""
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,32 @@ from onnx import numpy_helper
 
 from tfinvert.errors import InputError
 from tfinvert.networks.onnx import checks
+
+
+class Weights(Mapping[str, np.ndarray]):
+    """Tensor name -> array, each read when it is asked for, so that a layer needs no weight of the layers above it."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, np.ndarray | Callable[[], np.ndarray]] = {}
+
+    def add(self, name: str, value: np.ndarray | Callable[[], np.ndarray]) -> None:
+        """Adds an array, or a function that reads it."""
+        self._values[name] = value
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        value = self._values[name]
+        if not isinstance(value, np.ndarray):
+            self._values[name] = value = value()
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def read_tensor(tensor: onnx.TensorProto, name: str, folder: Path | None) -> np.ndarray:
@@ -66,14 +93,12 @@ def external_files(path: Path) -> list[Path]:
     return sorted({external_file(tensor, str(path), path.parent) for tensor in kept})
 
 
-def make_constant(node: onnx.NodeProto, shape: np.ndarray | None, name: str, folder: Path | None) -> np.ndarray:
+def make_constant(node: onnx.NodeProto, shape: np.ndarray, name: str, folder: Path | None) -> np.ndarray:
     """Makes the value of a ConstantOfShape, as an array that takes no memory.
 
     Raises:
-      InputError: the shape is computed (None), is no shape, or is too large.
+      InputError: the shape is none, or is too large.
     """
-    if shape is None:
-        raise InputError(f"{checks.describe_node(node, name)} makes a constant of a shape that is computed")
     value = read_tensor(node.attribute[0].t, name, folder) if node.attribute else np.zeros(1, np.float32)
     sides = shape.ravel().tolist() if shape.dtype in checks.SHAPE_DTYPES and shape.size <= 8 else [-1]
     largest = checks.LARGEST_CONSTANT if value.dtype == np.float32 else checks.LARGEST_SHAPE

@@ -1,0 +1,93 @@
+"""Products of matrices: dense layers, and the products of computed values that attention is made of."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import onnx
+
+from tfinvert.networks.keras_builder.values import Building, Value, option, plain, refuse
+
+
+def gemm(build: Building, node: onnx.NodeProto) -> Value:
+    """Gemm: alpha A B + beta C."""
+    alpha, beta = option(node, "alpha", 1.0), option(node, "beta", 1.0)
+    output = node.output[0]
+    if build.is_constant(node.input[0]) or not build.is_constant(node.input[1]) or option(node, "transA", 0):
+        return _general(build, node)
+    matrix = build.constant(node, 1)
+    matrix = (matrix.T if option(node, "transB", 0) else matrix) * np.float32(alpha)
+    bias = build.constant(node, 2) if len(node.input) < 3 or build.is_constant(node.input[2]) else None
+    tensor = build.ordered(node.input[0], plain(2))
+    if len(node.input) > 2 and (bias is None or bias.size not in (1, matrix.shape[1])):
+        raise refuse(node, "with a bias that is not one constant for each unit")
+    weights = [matrix]
+    if bias is not None:
+        weights.append(np.broadcast_to(bias.reshape(-1) * np.float32(beta), matrix.shape[1:]))
+    made = build.layer(
+        keras.layers.Dense,
+        tensor,
+        output,
+        weights,
+        units=matrix.shape[1],
+        use_bias=bias is not None,
+        kernel_initializer="zeros",
+    )
+    return Value(made, plain(2))
+
+
+def _general(build: Building, node: onnx.NodeProto) -> Value:
+    """A Gemm of computed values."""
+    sides = []
+    for place, transposed in ((0, option(node, "transA", 0)), (1, option(node, "transB", 0))):
+        name = node.input[place]
+        if build.is_constant(name):
+            sides.append(build.graph.weights[name].T if transposed else build.graph.weights[name])
+        elif build.shapes[name][0] == 1 and transposed:
+            raise refuse(node, "with a transposed batch")
+        else:
+            sides.append(build.ordered(name, (1, 0) if transposed else (0, 1)))
+    output = node.output[0]
+    alpha, beta = option(node, "alpha", 1.0), option(node, "beta", 1.0)
+    made = build.function("matmul", sides, f"{output}_product")
+    made = build.function("multiply", [made, alpha], f"{output}_scaled") if alpha != 1 else made
+    if len(node.input) > 2:
+        added = build.graph.weights.get(node.input[2])
+        added = (
+            build.ordered(node.input[2], plain(len(build.shapes[node.input[2]]))) if added is None else added * np.float32(beta)
+        )
+        made = build.function("add", [made, added], output)
+    return Value(made, plain(2))
+
+
+def matmul(build: Building, node: onnx.NodeProto) -> Value:
+    """MatMul: with a constant matrix a dense layer along the last axis, otherwise a product of stacks of matrices."""
+    left, right = node.input
+    output = node.output[0]
+    if not build.is_constant(left) and build.is_constant(right) and build.graph.weights[right].ndim == 2:
+        matrix, value = build.graph.weights[right], build.value(left)
+        rank = len(value.order)
+        order = value.order if value.order[-1] == rank - 1 else plain(rank)
+        tensor = build.reordered(value, order, left)
+        made = build.layer(
+            keras.layers.Dense, tensor, output, [matrix], units=matrix.shape[1], use_bias=False, kernel_initializer="zeros"
+        )
+        return Value(made, order)
+    sides = [
+        build.graph.weights[name] if build.is_constant(name) else build.ordered(name, plain(len(build.shapes[name])))
+        for name in node.input
+    ]
+    return Value(build.function("matmul", sides, output), plain(len(build.shapes[output])))
+
+
+def einsum(build: Building, node: onnx.NodeProto) -> Value:
+    """Einsum."""
+    sides = [
+        build.graph.weights[name] if build.is_constant(name) else build.ordered(name, plain(len(build.shapes[name])))
+        for name in node.input
+    ]
+    equation = option(node, "equation").replace(" ", "")
+    return Value(build.function("einsum", [equation, *sides], node.output[0]), plain(len(build.shapes[node.output[0]])))
+
+
+OPERATORS = {"Gemm": gemm, "MatMul": matmul, "Einsum": einsum}
