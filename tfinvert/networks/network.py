@@ -180,9 +180,13 @@ class Network:
         writes it as a file, which all backends of Keras read (docs/networks.md).
         """
         if self._whole is None:
-            check_backend()
-            self._whole = self._source.build_plain(tuple(self.layers))
+            self._whole = self.plain(self.layers)
         return self._whole
+
+    def plain(self, layers: str | Iterable[str]) -> keras.Model:
+        """A new Keras model as `model`, that returns these layers and computes nothing else; the names are as for `cut`."""
+        check_backend()
+        return self._source.build_plain(_names(layers))
 
     def features(self, image: Any, layers: str | Iterable[str]) -> dict[str, tf.Tensor]:
         """The features of images.
