@@ -18,7 +18,7 @@ from tfinvert.networks.load import load
 from tfinvert.networks.network import Network
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import flag_text, spec
-from tfinvert.settings.groups import ImageSettings, NetworkSettings, array_names
+from tfinvert.settings.groups import ImageFileSettings, NetworkSettings, array_names
 from tfinvert.settings.inversion import STARTS, InversionSettings, Resolved
 
 NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool", "converter")  # settings with which a network is loaded
@@ -98,7 +98,7 @@ def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
     objects: dict[str, Any] = {name: values.pop(name) for name in ("progress", "on_step") if name in values}
     if objects.get("on_step") is not None and not callable(objects["on_step"]):
         raise InputError(f"on_step is {objects['on_step']!r}; expected a function of a Snapshot")
-    if "image" in values and issubclass(kind, ImageSettings):
+    if "image" in values and issubclass(kind, ImageFileSettings):
         objects |= _image(values, takes)
     source = values.pop("network", None)
     if isinstance(source, (str, os.PathLike)) and not str(source).endswith(".keras"):

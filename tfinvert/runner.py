@@ -21,7 +21,7 @@ from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.summary import describe_figures
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import Settings
-from tfinvert.settings.groups import ImageSettings
+from tfinvert.settings.groups import ImageFileSettings
 from tfinvert.system.tensorflow import explain_errors, import_tensorflow
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def execute(experiment: Experiment, settings: Settings, given: Given | None = No
             from tfinvert.networks.load import from_settings  # imports onnx, which reports do without
 
             network = given.network or from_settings(settings)  # type: ignore[arg-type]
+            if (shown := named if given.images is None else given.images) is not None and given.targets is None:
+                network = _fitted(network, settings, shown)
             prepare = getattr(experiment.module, "prepare", _prepare)
             network = prepare(settings, network) or network  # the same for images of another size, where it returns one
             log.info("preprocessing %s (%s)", network.preprocessing, network.preprocessing_from)
@@ -115,8 +117,8 @@ def execute(experiment: Experiment, settings: Settings, given: Given | None = No
         loaded = None
         if "images" in needs and given.targets is None:
             assert network is not None
-            source = _image_paths(left) if given.images is None else given.images
-            loaded = images.as_images(source, network.size, "image")
+            source = named if given.images is None else given.images
+            loaded = images.as_images(source, network.size, "image", getattr(settings, "resize", "crop"))
         available = {
             "settings": settings,
             "network": network,
@@ -148,8 +150,21 @@ def _call(function: Callable[..., Any], available: Mapping[str, Any]) -> Any:
 
 def _image_paths(runs: list[Run]) -> list[str]:
     """The image files of runs, folders expanded."""
-    named = [run.settings.image for run in runs if isinstance(run.settings, ImageSettings)]
+    named = [run.settings.image for run in runs if isinstance(run.settings, ImageFileSettings)]
     return [path for names in named for path in images.expand(names).values()]
+
+
+def _fitted(network: Network, settings: Settings, source: Any) -> Network:
+    """The network for images of their own proportions, where --resize=keep; else the log says what is cut off them."""
+    resize = getattr(settings, "resize", "squash")
+    if resize == "squash":
+        return network
+    sizes = images.sizes_of(source)
+    if resize == "keep":
+        network = network.at_size(images.kept_size(list(sizes.values()), network.size))
+    if cuts := images.describe_cuts(sizes, network.size):
+        log.info("%s; --resize=keep keeps proportions, --resize=squash squashes", cuts)
+    return network
 
 
 def summary(experiment: Experiment, run: Run) -> str:

@@ -22,7 +22,7 @@ def measure() -> list[dict[str, float]]:
         folder = Path(name)
         (folder / "images").mkdir()
         for sample in images.SAMPLES:
-            whole = images.load(sample, (448, 448))
+            whole = images.load(sample, (448, 448), "squash")
             for number, part in enumerate((whole[0, :224, :224], whole[0, 224:, 224:])):
                 images.save(folder / "images" / f"{sample}-{number}.png", part)
         _sweep(folder, BATCHES[-1])  # converts the network

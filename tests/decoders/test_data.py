@@ -10,6 +10,7 @@ from tfinvert.decoders.image_set import ImageSet
 from tfinvert.errors import InputError
 
 SETTINGS = {"class_count": 2, "held_out": 0.1, "seed": 1}
+PLAIN = {**SETTINGS, "class_count": None}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_tiny_imagenet_is_downloaded_where_no_folder_has_that_name(layout, tmp_p
     monkeypatch.setattr(tiny_imagenet, "download", lambda folder: layout)
     assert data.find("tiny-imagenet", **SETTINGS) == data.find(str(layout), **SETTINGS)
     write_images(tmp_path / "tiny-imagenet", 2)
-    assert len(data.find("tiny-imagenet", **SETTINGS).train) == 1
+    assert len(data.find("tiny-imagenet", **PLAIN).train) == 1
 
 
 @pytest.mark.parametrize(
@@ -64,11 +65,38 @@ def test_a_layout_that_is_not_tiny_imagenet_s(spoil, message, layout, tmp_path):
         data.find(str(root), **{**SETTINGS, "class_count": 3})
 
 
+def test_the_folder_above_or_below_that_of_tiny_imagenet_is_recognized(layout):
+    expected = data.find(str(layout), **SETTINGS)
+    for folder in (layout.parent, layout / "train"):
+        assert data.find(str(folder), **SETTINGS) == expected
+    assert len(data.find(str(layout), **{**SETTINGS, "class_count": 3}).classes) == 3
+    with pytest.raises(InputError, match="--class_count=20 expects"):
+        data.find(str(layout), **PLAIN)
+
+
+def test_images_without_classes_are_not_drawn_by_class(tmp_path):
+    write_images(tmp_path, 4)
+    for place in (str(tmp_path), "samples"):
+        with pytest.raises(InputError, match=f"--class_count is 2, and --data={place} has no classes"):
+            data.find(place, **SETTINGS)
+
+
+def test_images_of_any_name_and_format(tmp_path, caplog):
+    write_images(tmp_path / "a", 3, suffix=".jfif")
+    write_images(tmp_path / "b", 3, suffix=".jp2")
+    next((tmp_path / "b").glob("*_0.jp2")).rename(tmp_path / "b" / "first")
+    (tmp_path / "b" / "notes.txt").write_text("no image")
+    split = data.find(str(tmp_path), **PLAIN)
+    assert (len(split.train), len(split.test)) == (5, 1)
+    assert "1 of 7 files" in caplog.text
+    assert "notes.txt is no image" in caplog.text
+
+
 def test_any_folder_of_images(tmp_path):
     write_images(tmp_path / "a" / "deep", 4)
     write_images(tmp_path / "b", 6, suffix=".jpg")
     (tmp_path / "b" / "notes.txt").write_text("no image")
-    split = data.find(str(tmp_path), **{**SETTINGS, "held_out": 0.3})
+    split = data.find(str(tmp_path), **{**PLAIN, "held_out": 0.3})
     assert (len(split.train), len(split.test)) == (7, 3)
 
 
@@ -76,19 +104,19 @@ def test_any_folder_of_images(tmp_path):
 def test_a_folder_with_too_little(count, message, tmp_path):
     write_images(tmp_path / "few", count)
     with pytest.raises(InputError, match=message):
-        data.find(str(tmp_path / "few"), **SETTINGS)
+        data.find(str(tmp_path / "few"), **PLAIN)
     with pytest.raises(InputError, match="expected samples"):
         data.find(str(tmp_path / "none"), **SETTINGS)
 
 
 def test_two_images_are_one_to_train_on_and_one_to_test_with(tmp_path):
     write_images(tmp_path / "two", 2)
-    split = data.find(str(tmp_path / "two"), **SETTINGS)
+    split = data.find(str(tmp_path / "two"), **PLAIN)
     assert (len(split.train), len(split.test)) == (1, 1)
 
 
 def test_the_sample_photographs_are_there():
-    split = data.find("samples", **SETTINGS)
+    split = data.find("samples", **PLAIN)
     assert split.corners
     assert len(split.train) == 10
     assert all(path.is_file() for path in (*split.train, *split.test))

@@ -11,8 +11,10 @@ import dataclasses
 import re
 
 SMALL = "--size=32 --steps=8 --save_every=2"
-RES = f"--model=resnet18 --layers=res1 --image=chelsea {SMALL}"
+# The results were recorded of images that were squashed, before --resize.
+RES = f"--model=resnet18 --layers=res1 --image=chelsea --resize=squash {SMALL}"
 SAID = "--image={pictures}/first.png"
+SQUASHED = f"{SAID} --resize=squash"
 STYLE = f"{SAID} --side=48 --style_side=48 --steps=6 --save_every=2"
 DECODER = "--epochs=1 --epoch_pictures=32 --size=64 --width=8"
 
@@ -65,9 +67,9 @@ FLAGFILES = [
     _flagfile("mv2016", f"{SMALL} --model=resnet18 --layers=res2"),
     _flagfile("class-vis", "--size=64 --steps=6 --save_every=2 --blur_every=2 --classes=tarantula,oboe"),
     _flagfile("class-vis-fourier", "--size=64 --steps=6 --save_every=2 --classes=tarantula,oboe"),
-    _flagfile("fool", "--size=64 --steps=6"),
-    _flagfile("fool-pgd", "--size=64 --steps=6"),
-    _flagfile("saliency", "--pictures=chelsea,coffee --size=64 --samples=4 --integration_parts=8"),
+    _flagfile("fool", "--size=64 --steps=6 --resize=squash"),
+    _flagfile("fool-pgd", "--size=64 --steps=6 --resize=squash"),
+    _flagfile("saliency", "--resize=squash --pictures=chelsea,coffee --size=64 --samples=4 --integration_parts=8"),
     _flagfile("feature-inversion", STYLE),
     *(
         _flagfile(name, f"{STYLE} --style_images={{pictures}}/second.png")
@@ -75,14 +77,17 @@ FLAGFILES = [
     ),
     _flagfile("decoder-published", "--data={data} --class_count=2 --epochs=1 --epoch_pictures=32 --size=64 --batch_size=8"),
     # Not that of conv2: TensorFlow has no gradient of its convolution in groups on a processor.
-    _flagfile("decoder-compare", "--decoders={decoder-resize} --steps=10"),
+    _flagfile("decoder-compare", "--decoders={decoder-resize} --steps=10 --resize=squash"),
 ]
 # Those of question 2 are in the suite: it runs each of their flagfiles.
 OTHERS = [
     Case("suite-q2", "--experiment=suite --questions=q2 --size=32 --steps=6 --save_every=2"),
     Case("sweep-layers", "--experiment=sweep --model=squeezenet1.1 --layers=fire2,pool3 --size=64 --steps=6 --save_every=2"),
-    Case("sweep-folder", f"--experiment=sweep --model=resnet18 --layers=res1 --images={{pictures}} --batch=2 {SMALL}"),
-    Case("pictures", f"--model=resnet18 --layers=res1 --pictures={{pictures}}/first.png,chelsea {SMALL}"),
+    Case(
+        "sweep-folder",
+        f"--experiment=sweep --model=resnet18 --layers=res1 --images={{pictures}} --batch=2 --resize=squash {SMALL}",
+    ),
+    Case("pictures", f"--model=resnet18 --layers=res1 --pictures={{pictures}}/first.png,chelsea --resize=squash {SMALL}"),
     Case("seeds", f"{RES} --seeds=2 --init=noise"),
     Case("two-layers", f"{RES} --layers=res1,middle1 --layer_weights=1,0.5 --pool=max --init={{pictures}}/second.png"),
     Case("bfloat16", f"{RES} --precision=bfloat16 --steps=12"),
@@ -125,9 +130,10 @@ OTHERS = [
     Case("deep-prior", f"{RES} --parameterization=deep_prior --learning_rate=0.01"),
     Case(
         "compare",
-        "--experiment=compare --model=resnet18 --layers=res1 --image=chelsea --size=32 --steps=8 --torch_variants=eager",
+        "--experiment=compare --model=resnet18 --layers=res1 --image=chelsea --resize=squash --size=32 --steps=8 "
+        "--torch_variants=eager",
     ),
-    Case("fool-fgsm", f"--experiment=fool {SAID} --attack=fgsm --classes=stingray --size=64"),
+    Case("fool-fgsm", f"--experiment=fool {SQUASHED} --attack=fgsm --classes=stingray --size=64"),
     Case("channels", "--experiment=class_vis --layers=fire3 --channels=2,5 --neuron --size=64 --steps=4 --save_every=2"),
     Case(
         "style-scales",
@@ -139,14 +145,17 @@ OTHERS = [
         "--experiment=train_decoder --layers=conv1 --upsampling=resize --picture_loss=l1 --feature_weight=0.1 --noaugment "
         f"{DECODER}",
     ),
-    Case("decode", "--experiment=decode --decoder={decoder} --image=chelsea"),
+    Case("decode", "--experiment=decode --decoder={decoder} --image=chelsea --resize=squash"),
     Case("layers", "--experiment=layers --model=squeezenet1.1 --size=64", printed=True),
     Case("diff", "--experiment=diff", printed=True),
-    Case("onnx", f"--onnx={{shared}}/models/resnet18-torchvision-trunk.onnx --layers=res2 --image=chelsea {SMALL}"),
+    Case(
+        "onnx",
+        "--onnx={shared}/models/resnet18-torchvision-trunk.onnx --layers=res2 --image=chelsea --resize=squash " + SMALL,
+    ),
     Case(
         "saliency-onnx",
-        "--experiment=saliency --onnx={shared}/models/squeezenet1.1-gluon.onnx --image=chelsea --size=64 --samples=4 "
-        "--integration_parts=8",
+        "--experiment=saliency --onnx={shared}/models/squeezenet1.1-gluon.onnx --image=chelsea --resize=squash --size=64 "
+        "--samples=4 --integration_parts=8",
     ),
 ]
 CASES = {case.name: case for case in (*FLAGFILES, *OTHERS)}

@@ -25,11 +25,12 @@ from tests.golden.cases import CASES, Case
 SECONDS = 600  # for one case
 # What says of a flag that it was not given and the program chooses: the same as no such line in run.flags.
 AUTOMATIC = {
+    "class_count": 20.0,
     **dict.fromkeys(("tv_weight", "pyramid_levels", "regularizer_final"), -1.0),
     **dict.fromkeys(("steps", "learning_rate", "jitter", "jitter_steps", "alpha_weight", "decay_steps", "warmup_steps"), 0.0),
 }
 AUTOMATIC_WORDS = ("schedule", "parameterization")  # of these it is "auto"
-LEFT_OUT = ("pictures", "images", "batch")
+LEFT_OUT = ("pictures", "images", "batch", "resize")
 # What version 0.1 wrote otherwise: the names of a flag and of a file, and --image for experiments that take none.
 RENAMED = {"keep_colour": "keep_color"}
 RENAMED_FILE = ("-picture.png", "-image.png")

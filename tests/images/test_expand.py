@@ -36,8 +36,8 @@ def test_what_does_not_expand_to_images_is_refused_in_one_line(folder):
     for values, message in (
         ([folder / "b.png", folder / "other" / "b.png"], "--image has two images of the name b "),
         (["chelsea", "chelsea"], "two images of the name chelsea"),
-        ([folder / "empty"], "has no image in .*empty; expected files such as"),
-        ([folder / "other"], "wrong.png is no image"),
+        ([folder / "empty"], "has no image in .*empty; expected files such as PNG"),
+        ([folder / "other" / "wrong.png"], "wrong.png is no image"),
         ([folder / "notes.txt"], "notes.txt is no image"),
         (["nowhere"], "there is no image 'nowhere'"),
         ([], "--image is empty"),
@@ -53,6 +53,37 @@ def test_expanding_reads_headers_alone(tmp_path):
     assert list(images.expand(tmp_path)) == ["half"]
     with pytest.raises(InputError, match="truncated"):
         images.check(tmp_path / "half.jpg")
+
+
+def test_what_a_file_is_counts_and_not_what_it_is_called(tmp_path, caplog):
+    for name, kind in (
+        ("a.jfif", "JPEG"),
+        ("b.jp2", "JPEG2000"),
+        ("c.pgm", "PPM"),
+        ("d.dib", "BMP"),
+        ("e", "PNG"),
+        ("f.png", "GIF"),
+    ):
+        Image.new("L", (9, 9)).save(tmp_path / name, kind)
+    assert list(images.expand(tmp_path)) == ["a", "b", "c", "d", "e", "f"]
+    assert caplog.text == ""
+    (tmp_path / "g.jpg").write_text("no image")
+    (tmp_path / "notes.txt").write_text("no image")
     Image.new("RGB", (4, 4)).save(tmp_path / "small.png")
-    with pytest.raises(InputError, match="4x4 pixels"):
-        images.expand(tmp_path)
+    (tmp_path / "folder.png").mkdir()
+    assert list(images.expand(tmp_path)) == ["a", "b", "c", "d", "e", "f"]
+    (message,) = {record.message for record in caplog.records}
+    assert (
+        f"3 of 9 files in {tmp_path} are passed over: g.jpg is no image; notes.txt is no image; small.png is 4x4 pixels"
+        in message
+    )
+
+
+def test_many_files_are_counted_and_some_of_them_named(tmp_path, caplog):
+    Image.new("L", (9, 9)).save(tmp_path / "a.png")
+    for number in range(8):
+        (tmp_path / f"{number}.txt").write_text("no image")
+    assert list(images.expand(tmp_path)) == ["a"]
+    assert "8 of 9 files" in caplog.text
+    assert caplog.text.count(".txt") == 5
+    assert "and 3 more" in caplog.text

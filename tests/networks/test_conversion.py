@@ -172,7 +172,7 @@ def test_features_and_gradient_agree_with_torch(model, layer, pool):
     prepare = PREPROCESSING["torch"]
 
     def prepared(name):
-        picture = images.load(name, network.size) * np.float32(prepare.scale) + np.float32(prepare.shift)
+        picture = images.load(name, network.size, "squash") * np.float32(prepare.scale) + np.float32(prepare.shift)
         return np.ascontiguousarray(picture.transpose(0, 3, 1, 2))
 
     whole = graph.tidy(zoo.MODELS[model].topology())

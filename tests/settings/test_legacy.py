@@ -40,12 +40,13 @@ def without(text, names):
 @pytest.mark.parametrize("experiment", ["invert", "layers", "suite", "diff", "report", "sweep", "compare"])
 def test_numbers_that_stood_for_not_given_are_left_out_of_inversions(experiment):
     text = INVERT.replace("experiment=invert", f"experiment={experiment}")
-    assert modernized(flags(text)) == without(text, NOT_GIVEN)
+    squashed = "--resize=squash\n" if experiment in ("invert", "compare") else ""
+    assert modernized(flags(text)) == without(text, NOT_GIVEN) + squashed
 
 
 def test_numbers_that_were_given_stay():
     given = INVERT.replace("tv_weight=-1.0", "tv_weight=0.0").replace(" steps=0", " steps=10").replace("jitter=0", "jitter=1")
-    kept = without(given, NOT_GIVEN)
+    kept = without(given, NOT_GIVEN) + "--resize=squash\n"
     assert modernized(flags(given)) == kept
     assert "--tv_weight=0.0\n" in kept
     assert "--steps=10\n" in kept
@@ -63,11 +64,12 @@ def test_a_zero_in_the_place_of_a_preset_s_number_is_the_user_s(preset, zero):
     [
         (CLASS_VIS, "learning_rate=0.0 image=astronaut"),
         (COMPARE_DECODERS, "learning_rate=0.0 tv_weight=-1.0"),
-        (DECODER, "epoch_pictures=0 image=astronaut"),
+        (DECODER, "epoch_pictures=0 class_count=20 image=astronaut"),
     ],
 )
 def test_other_experiments_have_fewer_of_them(text, left_out):
-    assert modernized(flags(text)) == without(text, left_out)
+    squashed = "--resize=squash\n" if text == COMPARE_DECODERS else ""
+    assert modernized(flags(text)) == without(text, left_out) + squashed
 
 
 def test_in_style_every_number_is_meant_and_a_flag_has_its_new_name():
@@ -75,13 +77,15 @@ def test_in_style_every_number_is_meant_and_a_flag_has_its_new_name():
 
 
 def test_the_text_of_a_newer_version_stays():
-    text = "# tfinvert 0.2\n--experiment=invert\n--alpha_weight=0.0\n--jitter=0\n"
+    text = "# tfinvert 0.2\n--experiment=invert\n--resize=crop\n--alpha_weight=0.0\n--jitter=0\n"
     assert modernized(text) == text
+    # Before there was the flag, images were squashed.
+    assert modernized(text.replace("--resize=crop\n", "")) == text.replace("--resize=crop\n", "") + "--resize=squash\n"
 
 
 def test_paths_and_comments_stay_as_they_are():
     text = "--experiment=invert\n--image=/a b/keep_colour=1\u2028.png\n# a comment\n\n--steps=0"
-    assert modernized(text) == text.removesuffix("\n--steps=0")
+    assert modernized(text) == text.removesuffix("\n--steps=0") + "--resize=squash\n"
 
 
 def test_a_text_that_was_modernized_stays():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tfinvert.comparison import known
-from tfinvert.settings.fields import define, setting
-from tfinvert.settings.groups import FolderSettings, HomeworkNetworkSettings, OneImageSettings
+from tfinvert.settings.fields import changed, define, setting
+from tfinvert.settings.groups import FIXED_SIZE, FolderSettings, HomeworkNetworkSettings, ImageSettings, OneImageSettings
 from tfinvert.settings.inversion import InversionSettings
 
 TORCH_VARIANTS = ("channels_last", "eager", "compile")
@@ -14,6 +14,7 @@ TORCH_VARIANTS = ("channels_last", "eager", "compile")
 class CompareSettings(InversionSettings, FolderSettings, OneImageSettings, HomeworkNetworkSettings):
     """The comparison"""
 
+    resize: str = changed(ImageSettings, "resize", default="crop", choices=FIXED_SIZE)
     torch_variants: tuple[str, ...] = setting(
         default=TORCH_VARIANTS,
         doc=f"Ways to run PyTorch: {', '.join(TORCH_VARIANTS)}. The first makes all steps, the others 30 to show their speed.",

@@ -100,8 +100,8 @@ def _run_tensorflow(task: Task, timer: _Timer) -> Side:
     settings = task.settings
     network = from_settings(settings)
     model = network.cut(settings.layers)
-    target = images.load(settings.image[0], network.size)
-    initial = images.initial_image(settings.init, network.size, settings.seed)
+    target = images.load(settings.image[0], network.size, settings.resize)
+    initial = images.initial_image(settings.init, network.size, settings.seed, settings.resize)
     targets = dict(model(tf.constant(target), training=False).items())
     problem = inversion.build_problem(settings, model, targets, network.size)
     known.check_terms(problem.terms, settings.layers)
@@ -132,7 +132,7 @@ def _run_pytorch(task: Task, timer: _Timer) -> Side:
     assert initial is not None
     part = graphs.read(Path(task.graph))
     network = TorchNetwork(part, task.layers, Preprocessing(**task.preparation), task.variant != "eager")
-    targets = network.features(images.load(settings.image[0], part.size))
+    targets = network.features(images.load(settings.image[0], part.size, settings.resize))
     run = optimization.optimize(
         settings,
         network,

@@ -11,6 +11,7 @@ import numpy as np
 from tfinvert.decoders import tiny_imagenet
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
+from tfinvert.images import folders
 from tfinvert.system.cache import cache_folder
 
 SAMPLES, TINY_IMAGENET = "samples", "tiny-imagenet"  # values of --data beside a folder
@@ -18,6 +19,7 @@ SAMPLES, TINY_IMAGENET = "samples", "tiny-imagenet"  # values of --data beside a
 TRAINING_SAMPLES = tuple(
     "coffee rocket motorcycle_left motorcycle_right hubble_deep_field retina ihc camera coins brick".split()
 )
+CLASSES = 20  # of Tiny ImageNet, where no number is given
 HELD_OUT_SAMPLES = ("astronaut", "chelsea")
 
 
@@ -38,20 +40,23 @@ class Split:
     classes: tuple[str, ...] = ()
 
 
-def find(data: str, *, class_count: int, held_out: float, seed: int) -> Split:
+def find(data: str, *, class_count: int | None, held_out: float, seed: int) -> Split:
     """The images that `--data` means. Tiny ImageNet is downloaded into the cache if it is not there.
 
     Args:
       data: "samples" for scikit-image's photographs; "tiny-imagenet"; a folder in the layout of Tiny ImageNet
-        (train/<wnid>/images/*.JPEG, words.txt); or any other folder of images, subfolders included.
-      class_count: number of classes of Tiny ImageNet, drawn with the seed.
+        (train/<wnid>/images/*.JPEG, words.txt), or one with such a folder in it; or any other folder of images, subfolders
+        included.
+      class_count: number of classes of Tiny ImageNet, drawn with the seed; None for 20.
       held_out: fraction of each class, or of the folder's images, that is not trained on; drawn with the seed.
       seed: seed of both draws.
 
     Raises:
-      InputError: there are no images, a class has none, the layout is another, or the download fails.
+      InputError: there are no images, a class has none, the layout is another, the download fails, or images without classes
+        are to be drawn by class.
     """
     if data == SAMPLES and not Path(data).exists():
+        _refuse_classes(class_count, data)
         return Split(tuple(map(images.sample, TRAINING_SAMPLES)), tuple(map(images.sample, HELD_OUT_SAMPLES)), corners=True)
     root = Path(data)
     if data == TINY_IMAGENET and not root.exists():
@@ -59,12 +64,23 @@ def find(data: str, *, class_count: int, held_out: float, seed: int) -> Split:
     if not root.is_dir():
         raise InputError(f"--data is {data!r}; expected samples, tiny-imagenet or a folder of images")
     rng = np.random.default_rng(seed)
-    if (root / "words.txt").is_file() or (root / "wnids.txt").is_file():
-        return _split_tiny_imagenet(root, class_count, held_out, rng)
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in images.SUFFIXES and path.is_file())
+    for place in (root, root / tiny_imagenet.NAME, root.parent if root.name == "train" else root):
+        if (place / "words.txt").is_file() or (place / "wnids.txt").is_file():
+            return _split_tiny_imagenet(place, class_count or CLASSES, held_out, rng)
+    _refuse_classes(class_count, data)
+    files = folders.files_in(root, subfolders=True, name="--data")
     if len(files) < 2:
         raise InputError(f"{root} holds {len(files)} images; expected at least 2: one to train on and one to test with")
     return Split(*_split_files(files, held_out, rng))
+
+
+def _refuse_classes(class_count: int | None, data: str) -> None:
+    """Raises InputError where classes are asked for of images that have none."""
+    if class_count is not None:
+        raise InputError(
+            f"--class_count is {class_count}, and --data={data} has no classes to draw from; leave it out, or give a "
+            "folder in the layout of Tiny ImageNet"
+        )
 
 
 def _split_tiny_imagenet(root: Path, class_count: int, held_out: float, rng: np.random.Generator) -> Split:
@@ -82,7 +98,7 @@ def _split_tiny_imagenet(root: Path, class_count: int, held_out: float, rng: np.
         folder = root / "train" / name / "images"
         if not folder.is_dir():
             raise InputError(f"{other_layout}: there is no folder {folder}")
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
+        files = folders.files_in(folder, name="--data")
         if len(files) < 2:
             raise InputError(
                 f"the class {name} ({words.get(name, '?')}) has {len(files)} images in {folder}; expected 2 at least"

@@ -94,7 +94,7 @@ def compare(settings: CompareSettings, network: Network, measure: Callable[[Task
         precision=resolved.precision,
         gflop_per_step=2 * graphs.operations(part) / 1e9,
         folder=settings.run_folder(),
-        **compare_sides(ours, theirs, speeds, image_files.load(settings.image[0], network.size)),
+        **compare_sides(ours, theirs, speeds, image_files.load(settings.image[0], network.size, settings.resize)),
     )
     result.write()
     return result

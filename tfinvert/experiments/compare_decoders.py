@@ -13,7 +13,7 @@ from tfinvert.decoders.files import complete_settings, encoder_of, load_decoder
 from tfinvert.errors import InputError
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import changed, define, setting
-from tfinvert.settings.groups import HomeworkNetworkSettings, ImageSettings, NetworkSettings, RunSettings, is_array
+from tfinvert.settings.groups import FIXED_SIZE, HomeworkNetworkSettings, ImageSettings, NetworkSettings, RunSettings, is_array
 from tfinvert.settings.inversion import InversionSettings, Resolved
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Settings(RunSettings, ImageSettings, HomeworkNetworkSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("image", "decoders")
     model: str = changed(NetworkSettings, "model", default="vgg16-bn", doc=f"A network of the ONNX model zoo. {OF_DECODERS}")
+    resize: str = changed(ImageSettings, "resize", default="crop", choices=FIXED_SIZE)
     decoders: tuple[str, ...] = setting(
         default=(),
         doc="What --decoder of decode takes, several separated by commas, each for another layer of one network.",

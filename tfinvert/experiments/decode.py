@@ -15,7 +15,14 @@ from tfinvert.decoders.files import complete_settings, encoder_of, load_decoder
 from tfinvert.errors import InputError
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import changed, define, setting
-from tfinvert.settings.groups import HomeworkNetworkSettings, NetworkSettings, OneImageSettings, RunSettings
+from tfinvert.settings.groups import (
+    FIXED_SIZE,
+    HomeworkNetworkSettings,
+    ImageSettings,
+    NetworkSettings,
+    OneImageSettings,
+    RunSettings,
+)
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network
@@ -31,6 +38,7 @@ class Settings(RunSettings, OneImageSettings, HomeworkNetworkSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("image", "decoder")
     model: str = changed(NetworkSettings, "model", default="vgg16-bn", doc=f"A network of the ONNX model zoo. {OF_DECODER}")
+    resize: str = changed(ImageSettings, "resize", default="crop", choices=FIXED_SIZE)
     decoder: str = setting(
         default="", doc="A run directory of --experiment=train_decoder, or its decoder.keras or decoder.onnx.", file=True
     )

@@ -165,7 +165,9 @@ def run(
     resolved = presets.resolve(settings, layers, network.size)
     model = network.cut(settings.layers)
     features = inversion.target_features(model, layers, images, targets)
-    solver = inversion.build_solver(resolved, network, features, inversion.initial_images(resolved, network.size))
+    solver = inversion.build_solver(
+        resolved, network, features, inversion.initial_images(resolved, network.size, settings.resize)
+    )
     chosen = presets.chosen(settings, resolved)
     names = [directory.read_info()["image"] for directory in directories if directory is not None]
     with contextlib.ExitStack() as stack:

@@ -36,7 +36,9 @@ class Settings(ResumeSettings, NetworkSettings):
         doc="The images to train on: samples for scikit-image's photographs, tiny-imagenet to download it, or a folder.",
         file=True,
     )
-    class_count: int = setting(default=20, doc="Number of classes of Tiny ImageNet, drawn with the seed.", at_least=1)
+    class_count: int | None = setting(
+        default=None, doc="Number of classes of Tiny ImageNet, drawn with the seed. Default: 20.", at_least=1
+    )
     held_out: float = setting(
         default=0.1, doc="Fraction of the images, or of each class, that is only tested with.", above=0, below=1
     )

@@ -8,7 +8,6 @@ from tfinvert.images.files import (
     COLOR_DEVIATION,
     MEAN_COLOR,
     SAMPLES,
-    SUFFIXES,
     blurred,
     check,
     heat,
@@ -25,7 +24,9 @@ from tfinvert.images.files import (
     with_color_of,
     with_statistics_of,
 )
-from tfinvert.images.inputs import as_images, expand
+from tfinvert.images.folders import expand, files_in
+from tfinvert.images.inputs import as_images, sizes_of
+from tfinvert.images.resizing import describe_cuts, kept_size
 from tfinvert.images.starts import initial_image
 
 __all__ = [
@@ -33,13 +34,15 @@ __all__ = [
     "COLOR_DEVIATION",
     "MEAN_COLOR",
     "SAMPLES",
-    "SUFFIXES",
     "as_images",
     "blurred",
     "check",
+    "describe_cuts",
     "expand",
+    "files_in",
     "heat",
     "initial_image",
+    "kept_size",
     "load",
     "load_same_size",
     "luminance",
@@ -49,6 +52,7 @@ __all__ = [
     "read",
     "sample",
     "save",
+    "sizes_of",
     "to_pillow",
     "with_color_of",
     "with_statistics_of",

@@ -11,6 +11,8 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from tfinvert.errors import InputError
+from tfinvert.images import resizing
+from tfinvert.images.color_profiles import to_srgb
 from tfinvert.system.files import regular, replacing
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
@@ -20,23 +22,24 @@ COLOR_DEVIATION = (0.229, 0.224, 0.225)  # their standard deviation
 # of `SAMPLES` at 224x224, each with equal weight, divided by its largest singular value. tests/images/test_parameterizations.py
 # measures it again. (Olah, Mordvintsev & Schubert 2017, "Feature Visualization".)
 COLOR_CORRELATION = ((0.555, 0.296, 0.165), (0.296, 0.395, 0.314), (0.165, 0.314, 0.498))
-# The images in a folder are the files with these suffixes.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 # Pillow reads more formats, some of them with the help of other programs. PostScript is a program itself.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000")
+ORIENTATION = 0x0112  # the EXIF tag; from 5 on the image lies on its side
 SMALLEST = 8  # pixels of a side
 LARGEST = 64_000_000  # pixels
 LONGEST = 65_535  # pixels of a side, as in JPEG: Pillow's time for some formats grows with the square of a row
 
 
-def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """Reads an image as the homework does: it is resized to `size`, whatever its proportions.
+def load(source: str | Path, size: tuple[int, int], resize: str = "crop") -> np.ndarray:
+    """Reads an image at a size.
 
     Gray, palette and 16-bit images become RGB, transparency is laid over white, EXIF rotation is applied.
 
     Args:
       source: a file, or the name of a sample photograph of scikit-image (`SAMPLES`).
       size: (height, width) in pixels.
+      resize: `crop` for the largest part about the middle that has these proportions; `squash` for the whole image, as the
+        homework does it.
 
     Returns:
       float32 [1, height, width, 3], RGB in [0, 1].
@@ -50,9 +53,7 @@ def load(source: str | Path, size: tuple[int, int]) -> np.ndarray:
       >>> images.load("astronaut", (24, 32)).shape
       (1, 24, 32, 3)
     """
-    height, width = size
-    resized = read(source).resize((width, height), PillowImage.Resampling.BILINEAR)
-    return np.asarray(resized, np.float32)[None] / np.float32(255)
+    return np.asarray(resizing.resized(read(source), size, resize), np.float32)[None] / np.float32(255)
 
 
 def proportional_size(source: str | Path, side: int) -> tuple[int, int]:
@@ -103,9 +104,9 @@ def with_statistics_of(image: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (image - image.mean()) * (other.std() / max(float(image.std()), 1e-6)) + other.mean()
 
 
-def load_same_size(sources: Sequence[str], size: tuple[int, int]) -> np.ndarray:
+def load_same_size(sources: Sequence[str], size: tuple[int, int], resize: str = "crop") -> np.ndarray:
     """Reads several images as `load` does, [len(sources), height, width, 3]."""
-    return np.concatenate([load(source, size) for source in sources])
+    return np.concatenate([load(source, size, resize) for source in sources])
 
 
 def heat(values: np.ndarray) -> np.ndarray:
@@ -133,6 +134,13 @@ def check_header(source: str | Path) -> None:
     """Raises InputError for what is no image, is too small or too large. Damage in the pixels is left to `check`."""
     with _opened(source) as (path, image):
         check_size(path, *image.size)
+
+
+def size_of(source: str | Path) -> tuple[int, int]:
+    """The (height, width) of an image as it is seen, by its header. Raises InputError as `load` does."""
+    with _opened(source) as (_, image):
+        lies_down = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        return image.size if lies_down else image.size[::-1]
 
 
 def read(source: str | Path) -> PillowImage.Image:
@@ -219,7 +227,9 @@ def check_size(name: object, width: int, height: int) -> None:
 
 def _upright_rgb(image: PillowImage.Image, name: object) -> PillowImage.Image:
     check_size(name, *image.size)
+    profile = image.info.get("icc_profile")
     image = ImageOps.exif_transpose(image)
+    gray = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
     if image.mode.startswith("I") or image.mode == "F":
         # Pillow clips 16-bit grays to 255 instead of scaling them.
         values = np.asarray(image, np.float64)
@@ -231,5 +241,8 @@ def _upright_rgb(image: PillowImage.Image, name: object) -> PillowImage.Image:
         image = image.convert("LA")
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        image = PillowImage.alpha_composite(PillowImage.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+        opacity = image.getchannel("A")
+        image = to_srgb(image.convert("RGB"), profile, name, gray=gray)
+        image.putalpha(opacity)
+        return PillowImage.alpha_composite(PillowImage.new("RGBA", image.size, "white"), image).convert("RGB")
+    return to_srgb(image if image.mode in ("CMYK", "LAB") else image.convert("RGB"), profile, name, gray=gray)

@@ -1,7 +1,6 @@
 """Images as users have them: files, folders, Pillow images, and arrays of any library, alone or in batches."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from tfinvert.errors import InputError
-from tfinvert.images import files
+from tfinvert.images import files, resizing
 
 EXPECTED = (
     "expected a file, the name of a sample image, a Pillow image, an array [H, W, 3] of uint8 or of floats in [0, 1], "
@@ -19,11 +18,11 @@ CHANNELS = (1, 3, 4)  # gray, RGB, RGB and opacity
 ROUNDING = 1e-6  # by which floats may leave [0, 1]
 
 
-def as_images(value: Any, size: tuple[int, int] | None = None, name: str = "image") -> np.ndarray:
+def as_images(value: Any, size: tuple[int, int] | None = None, name: str = "image", resize: str = "crop") -> np.ndarray:
     """An image, or several, in any form that users have, as one batch.
 
-    Everything is resized exactly as files are: by Pillow, bilinear, in 8 bits, whatever the proportions. Floats that are
-    no multiples of 1/255 are resized as floats, with the same filter.
+    Everything is resized exactly as files are: by Pillow, bilinear, in 8 bits. Floats that are no multiples of 1/255 are
+    resized as floats, with the same filter.
 
     Args:
       value: one of the following, or a list or tuple of them.
@@ -34,6 +33,7 @@ def as_images(value: Any, size: tuple[int, int] | None = None, name: str = "imag
           PyTorch's [3, H, W] are read with the channels first.
       size: (height, width) in pixels of the result. Default: the size of the first image.
       name: the name of the setting, for errors.
+      resize: as for `load`.
 
     Returns:
       float32 [n, height, width, 3], RGB in [0, 1]; no view of `value`.
@@ -49,58 +49,37 @@ def as_images(value: Any, size: tuple[int, int] | None = None, name: str = "imag
       >>> as_images([np.zeros((9, 9), np.uint8), np.ones((20, 30, 3))]).shape
       (2, 9, 9, 3)
     """
+    images = _all_images(value, name)
+    height, width = size or images[0].shape[:2]
+    return np.stack([_resized(image, (height, width), resize) for image in images])
+
+
+def sizes_of(value: Any, name: str = "image") -> dict[str, tuple[int, int]]:
+    """The (height, width) of each image, by its name; of files by their headers.
+
+    Args:
+      value: as for `as_images`.
+      name: the name of the setting, for errors and for images that come from no file.
+
+    Raises:
+      InputError: as by `as_images`.
+    """
+    parts = value if isinstance(value, list | tuple) else [value]
+    if parts and all(isinstance(part, str | os.PathLike) for part in parts):
+        return {Path(part).stem: files.size_of(part) for part in parts}
+    images = _all_images(value, name)
+    names = [name] if len(images) == 1 else [f"{name}[{number}]" for number in range(len(images))]
+    return {each: (image.shape[0], image.shape[1]) for each, image in zip(names, images, strict=True)}
+
+
+def _all_images(value: Any, name: str) -> list[np.ndarray]:
+    """Each image [H, W, 3] of a value, which may be a list; raises InputError where there is none."""
     if isinstance(value, list | tuple):
         images = [image for number, part in enumerate(value) for image in _images_of(part, f"{name}[{number}]")]
     else:
         images = _images_of(value, name)
     if not images:
         raise InputError(f"{name} has no image in it ({_described(value)}); {EXPECTED}")
-    height, width = size or images[0].shape[:2]
-    return np.stack([_resized(image, height, width) for image in images])
-
-
-def expand(values: str | os.PathLike | Iterable[str | os.PathLike], name: str = "--image") -> dict[str, str]:
-    """The image files that one setting stands for. It reads their headers alone, so that it is fast for a large folder.
-
-    Args:
-      values: files, folders and names of sample photographs. A folder stands for the files in it with the suffix of an
-        image (`SUFFIXES`), sorted, without hidden ones.
-      name: the name of the setting, for errors.
-
-    Returns:
-      The name of each image (its file's, without folder and suffix) -> the file, or the name of the sample photograph.
-
-    Raises:
-      InputError: a file is no image, a folder has none, there is nothing at all, or two images have the same name.
-
-    Example:
-      >>> from tfinvert.images import expand
-      >>> expand(["chelsea", "rocket"])
-      {'chelsea': 'chelsea', 'rocket': 'rocket'}
-    """
-    sources = [os.path.expanduser(value) for value in ([values] if isinstance(values, str | os.PathLike) else values)]
-    if not sources:
-        raise InputError(f"{name} is empty; expected a file, a folder, or one of {', '.join(files.SAMPLES)}")
-    images: dict[str, str] = {}
-    for source in sources:
-        for file in _files_in(Path(source), name) if os.path.isdir(source) else [source]:
-            stem = Path(file).stem
-            if stem in images:
-                raise InputError(f"{name} has two images of the name {stem} ({images[stem]} and {file}); rename one of them")
-            files.check_header(file)
-            images[stem] = file
-    return images
-
-
-def _files_in(folder: Path, name: str) -> list[str]:
-    """The images in a folder, by their suffixes, sorted."""
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{name} is {str(folder)!r}, which cannot be read: {error.strerror}") from None
-    images = [str(path) for path in paths if path.suffix.lower() in files.SUFFIXES and not path.name.startswith(".")]
-    if not images:
-        raise InputError(f"{name} has no image in {folder}; expected files such as {', '.join(files.SUFFIXES[:3])}")
     return images
 
 
@@ -209,16 +188,15 @@ def _rgb(image: np.ndarray, name: str) -> np.ndarray:
     return image[..., :3] * image[..., 3:] + (1 - image[..., 3:]) if image.shape[-1] == 4 else image
 
 
-def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def _resized(image: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
     """An image [H, W, 3], uint8 or floats in [0, 1], as float32 [height, width, 3] in [0, 1]."""
 
-    def resize(part: np.ndarray) -> np.ndarray:
-        whole = PillowImage.fromarray(part).resize((width, height), PillowImage.Resampling.BILINEAR)
-        return np.asarray(whole, np.float32)
+    def at_size(part: np.ndarray) -> np.ndarray:
+        return np.asarray(resizing.resized(PillowImage.fromarray(part), size, resize), np.float32)
 
     if image.dtype == np.uint8:
-        return resize(image) / np.float32(255)
-    return np.clip(np.stack([resize(np.ascontiguousarray(image[..., n])) for n in range(3)], axis=-1), 0, 1)
+        return at_size(image) / np.float32(255)
+    return np.clip(np.stack([at_size(np.ascontiguousarray(image[..., n])) for n in range(3)], axis=-1), 0, 1)
 
 
 def _described(value: Any) -> str:

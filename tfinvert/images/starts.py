@@ -8,13 +8,14 @@ from tfinvert.images.files import MEAN_COLOR, load
 from tfinvert.settings.inversion import SIGMA
 
 
-def initial_image(init: str, size: tuple[int, int], seed: int) -> np.ndarray:
+def initial_image(init: str, size: tuple[int, int], seed: int, resize: str = "crop") -> np.ndarray:
     """The image that an optimization starts from.
 
     Args:
       init: the name of a kind of noise (`STARTS`), or an image file.
       size: (height, width).
       seed: the seed of the noise.
+      resize: how an image file is made to fit, as for `load`.
 
     Returns:
       float32 [1, height, width, 3], RGB; in [0, 1], except for mv2015 and mv2016.
@@ -29,7 +30,7 @@ def initial_image(init: str, size: tuple[int, int], seed: int) -> np.ndarray:
     """
     if init in STARTS:
         return STARTS[init]((1, *size, 3), np.random.default_rng(seed)).astype(np.float32)
-    return load(init, size)
+    return load(init, size, resize)
 
 
 def noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

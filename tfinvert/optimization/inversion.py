@@ -136,9 +136,9 @@ def _checked_target(name: str, value: Any, layer: Layer) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def initial_images(settings: Resolved, size: tuple[int, int]) -> np.ndarray:
-    """The first image of each restart, [seeds, H, W, 3]."""
-    starts = [initial_image(settings.init, size, settings.seed + number) for number in range(settings.seeds)]
+def initial_images(settings: Resolved, size: tuple[int, int], resize: str) -> np.ndarray:
+    """The first image of each restart, [seeds, H, W, 3]; an image file is made to fit as `--resize` says."""
+    starts = [initial_image(settings.init, size, settings.seed + number, resize) for number in range(settings.seeds)]
     return np.concatenate(starts)
 
 

@@ -73,5 +73,5 @@ def mean_distances(network: Network, layers: Sequence[str]) -> dict[str, float]:
 
 def _quadrants(name: str, size: tuple[int, int]) -> np.ndarray:
     """The four quarters of a sample photograph, each of the given size."""
-    large = images.load(name, (2 * size[0], 2 * size[1]))
+    large = images.load(name, (2 * size[0], 2 * size[1]), "squash")
     return np.concatenate([large[:, y : y + size[0], x : x + size[1]] for y in (0, size[0]) for x in (0, size[1])])

@@ -78,10 +78,11 @@ def setting(
     return dataclasses.field(default=default, metadata={"spec": spec})
 
 
-def changed(kind: type[Settings], name: str, *, default: Any, doc: str = "") -> Any:
-    """A field of another class of settings, with another default, and another help sentence where one is given."""
+def changed(kind: type[Settings], name: str, *, default: Any, doc: str = "", choices: Iterable[str] = ()) -> Any:
+    """A field of another class of settings, with another default, and another help sentence or choices where they are given."""
     field = next(field for field in dataclasses.fields(kind) if field.name == name)
-    return dataclasses.field(default=default, metadata={"spec": dataclasses.replace(spec(field), doc=doc or spec(field).doc)})
+    others: dict[str, Any] = {key: value for key, value in {"doc": doc, "choices": tuple(choices)}.items() if value}
+    return dataclasses.field(default=default, metadata={"spec": dataclasses.replace(spec(field), **others)})
 
 
 @typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting, changed))

@@ -78,7 +78,8 @@ def _read(path: Path, value: str) -> list[str]:
         raise InputError(f"cannot read the flagfile {value[:200]!r}: that is no path") from None
     if "\ufffd" in content or "\0" in content:
         raise InputError(f"the flagfile {value} is not text")
-    if content.startswith("--experiment=") and "\n--seed=" in content:  # the run.flags of version 0.1; a user's own says less
+    # The run.flags of version 0.2 have a header, those of version 0.1 begin like this; a user's own says less.
+    if content.startswith(legacy.HEADER) or (content.startswith("--experiment=") and "\n--seed=" in content):
         content = legacy.modernized(content)
     lines = [line.strip() for line in content.split("\n")]
     flags = [line for line in lines if line and not line.startswith(("#", "//"))]

@@ -11,6 +11,8 @@ from tfinvert.settings.fields import Settings, define, setting
 WEIGHTS = ("auto", "pretrained", "random")
 POOLS = ("avg", "max")
 CONVERTERS = ("auto", "keras", "onnx2tf")
+RESIZES = ("crop", "squash", "keep")
+FIXED_SIZE = RESIZES[:2]  # for what takes images of one size
 
 
 @define
@@ -68,7 +70,7 @@ class HomeworkNetworkSettings(NetworkSettings):
 
 
 @define
-class ImageSettings(Settings):
+class ImageFileSettings(Settings):
     """The image"""
 
     image: tuple[str, ...] = setting(
@@ -86,7 +88,20 @@ class ImageSettings(Settings):
 
 
 @define
-class OneImageSettings(ImageSettings):
+class ImageSettings(ImageFileSettings):
+    """The image"""
+
+    resize: str = setting(
+        default="crop",
+        doc="How an image gets the network's proportions. crop: its shorter side fits, and the rest of the longer one is cut "
+        "off at both ends. squash: all of it, squashed, as in the homework. keep: the network takes images of its proportions, "
+        "whose shorter side is --size.",
+        choices=RESIZES,
+    )
+
+
+@define
+class OneImageFileSettings(ImageFileSettings):
     """The image"""
 
     image: tuple[str, ...] = setting(
@@ -97,6 +112,11 @@ class OneImageSettings(ImageSettings):
         super().check()
         if len(self.image) != 1:
             raise InputError(f"--image names {len(self.image)} images; --experiment={self.experiment} expects one")
+
+
+@define
+class OneImageSettings(OneImageFileSettings, ImageSettings):
+    """The image"""
 
 
 @define

@@ -1,7 +1,8 @@
-"""The run.flags files of version 0.1, in which numbers such as -1 stood for settings that were not given."""
+"""The run.flags files of earlier versions, in which images were squashed; in 0.1, -1 and the like stood for "not given"."""
 
 from __future__ import annotations
 
+NEWLINE = "\n"
 HEADER = "# tfinvert "  # A run.flags begins with "# tfinvert 0.2" or a later version; those of version 0.1 have no such line.
 RENAMED = {"keep_colour": "keep_color"}
 # What version 0.1 wrote for settings that were not given. In the experiments that are not named here, every number is meant.
@@ -22,9 +23,10 @@ NOT_GIVEN_IN_INVERSIONS = {
 NOT_GIVEN = {
     **dict.fromkeys(("invert", "layers", "suite", "diff", "report", "sweep", "compare"), NOT_GIVEN_IN_INVERSIONS),
     "class_vis": {"learning_rate": "0.0"},
-    "train_decoder": {"epoch_pictures": "0"},
+    "train_decoder": {"epoch_pictures": "0", "class_count": "20"},
     "compare_decoders": {"learning_rate": "0.0", "tv_weight": "-1.0"},
 }
+RESIZING = ("invert", "compare", "saliency", "fool", "decode", "compare_decoders")
 # Flags that had no effect, and that the experiment does not take any more.
 DROPPED = {"class_vis": ("image",), "train_decoder": ("image",)}
 # These presets gave numbers of their own, so that there 0 was the user's: --preset=mv2015 --alpha_weight=0 had no alpha norm.
@@ -35,22 +37,25 @@ GIVEN_BY_PRESET = {
 
 
 def modernized(text: str) -> str:
-    """Turns the text of a run.flags of version 0.1 into today's form. The text of a newer one is returned as it is.
+    """Turns the text of a run.flags of version 0.1 into today's form.
 
-    Lines that stood for "not given" are left out, and flags that were renamed have their new names. A flagfile that a user
-    wrote must not pass through here: in it, --alpha_weight=0 means no alpha norm.
+    Lines that stood for "not given" are left out, and flags that were renamed have their new names. In a newer one, it is
+    only added that images were squashed, where no flag says how they were resized. A flagfile that a user wrote must not pass
+    through here: in it, --alpha_weight=0 means no alpha norm.
 
     Args:
       text: the content of a run.flags, with one `--name=value` on each line.
 
     Example:
       >>> modernized("--experiment=invert\\n--steps=0\\n--seed=3\\n")
-      '--experiment=invert\\n--seed=3\\n'
+      '--experiment=invert\\n--seed=3\\n--resize=squash\\n'
     """
-    if text.startswith(HEADER):
-        return text
     lines = text.split("\n")
     flags = dict(map(_split, lines))
+    # Images were squashed before there was a flag for it.
+    squashed = flags.get("experiment") in RESIZING and "resize" not in flags
+    if text.startswith(HEADER):
+        return _with_resize(text) if squashed else text
     not_given = dict(NOT_GIVEN.get(flags.get("experiment", "invert"), {}))
     for name in GIVEN_BY_PRESET.get(flags.get("preset", "auto"), ()):
         not_given.pop(name, None)
@@ -59,7 +64,12 @@ def modernized(text: str) -> str:
         name, value = _split(line)
         if not_given.get(name) != value and name not in DROPPED.get(flags.get("experiment", ""), ()):
             kept.append(line.replace(name, RENAMED[name], 1) if name in RENAMED else line)
-    return "\n".join(kept)
+    modern = "\n".join(kept)
+    return _with_resize(modern) if squashed else modern
+
+
+def _with_resize(text: str) -> str:
+    return f"{text}{'' if text.endswith(NEWLINE) else NEWLINE}--resize=squash{NEWLINE}"
 
 
 def _split(line: str) -> tuple[str, str]:

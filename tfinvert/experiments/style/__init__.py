@@ -17,7 +17,7 @@ from tfinvert import images as image_files
 from tfinvert.errors import InputError
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import LARGEST_SIDE, SMALLEST_SIDE, changed, define, setting
-from tfinvert.settings.groups import NetworkSettings, OneImageSettings, ResumableSettings
+from tfinvert.settings.groups import NetworkSettings, OneImageFileSettings, ResumableSettings
 from tfinvert.settings.inversion import STARTS, check_boundaries, check_one_for_each
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Scale:
 
 
 @define
-class Settings(ResumableSettings, OneImageSettings, NetworkSettings):
+class Settings(ResumableSettings, OneImageFileSettings, NetworkSettings):
     """Content, style and steps"""
 
     positional: ClassVar[tuple[str, ...]] = ("image", "style_images", "network")

@@ -71,7 +71,8 @@ def describe_scale(number: int | None) -> Callable[..., dict[str, int]]:
 def load_images(settings: Settings, scale: Scale) -> tuple[np.ndarray, list[np.ndarray]]:
     """The content and the style images at a size, each [1, height, width, 3]."""
     pairs = zip(settings.style_images, scale.style_sizes, strict=True)
-    return image_files.load(settings.image[0], scale.size), [image_files.load(path, size) for path, size in pairs]
+    styles = [image_files.load(path, size, "squash") for path, size in pairs]  # the sizes are the images' own, but for rounding
+    return image_files.load(settings.image[0], scale.size, "squash"), styles
 
 
 def prepare_images(settings: Settings, scale: Scale) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -105,7 +106,7 @@ def first_image(settings: Settings, scale: Scale, content: np.ndarray, coarser: 
     if settings.init == "uniform":  # the course's noise, from 0 to 1 in units of the standard deviation
         uniform = np.random.default_rng(settings.seed).uniform(0, 1, content.shape)
         return (uniform * image_files.COLOR_DEVIATION + image_files.MEAN_COLOR).astype(np.float32)
-    return image_files.initial_image(settings.init, scale.size, settings.seed)
+    return image_files.initial_image(settings.init, scale.size, settings.seed, "squash")
 
 
 def build_optimizer(settings: Settings) -> Any:

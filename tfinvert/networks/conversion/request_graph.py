@@ -59,7 +59,7 @@ def folded(request: Request, part: Graph, *, stems: bool = True, pools: bool = F
 
 def example_input(request: Request, part: Graph, photograph: str) -> np.ndarray:
     """A photograph of scikit-image as the network's own input, [1, 3, H, W]."""
-    return network_input(images.load(photograph, part.size), parse(request.preprocessing))
+    return network_input(images.load(photograph, part.size, "squash"), parse(request.preprocessing))
 
 
 def _source(request: Request) -> Graph:

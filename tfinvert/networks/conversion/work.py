@@ -97,7 +97,7 @@ class _Proof:
 
     def __init__(self, request: Request, part: Graph, layers: dict[str, str]):
         self._request, self._part, self._layers = request, part, layers
-        self._images = np.concatenate([images.load(name, part.size) for name in PHOTOGRAPHS])
+        self._images = np.concatenate([images.load(name, part.size, "squash") for name in PHOTOGRAPHS])
         values = [verify.reference(part, request_graph.example_input(request, part, name)) for name in PHOTOGRAPHS]
         self._expected = {
             layer: np.concatenate([verify.channels_last(value[tensor]) for value in values]) for layer, tensor in layers.items()

@@ -1,0 +1,78 @@
+"""From the colors of an image file's ICC profile (Display P3, Adobe RGB, grays, CMYK) to sRGB, by Little CMS."""
+
+from __future__ import annotations
+
+import functools
+import io
+import logging
+
+import numpy as np
+from PIL import Image as PillowImage
+
+MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # a profile's color space -> Pillow's mode
+SAME = 1  # level by which a profile may differ from sRGB and count as it, so that no pixel is changed for rounding's sake
+PROBE_LEVELS = 9
+log = logging.getLogger("tfinvert")
+
+
+def to_srgb(image: PillowImage.Image, profile: bytes | None, name: object, *, gray: bool = False) -> PillowImage.Image:
+    """The image in sRGB, of mode RGB.
+
+    Args:
+      image: RGB, CMYK or LAB, without transparency.
+      profile: the ICC profile of its file. With None, RGB is sRGB already. A profile that is damaged, or for other colors, is
+        passed over with a warning.
+      name: of the image, for the warning.
+      gray: whether the file has grays, which are in `image` as RGB.
+    """
+    if profile is None and image.mode != "LAB":
+        return image.convert("RGB")
+    try:
+        return _converted(image, profile, gray)
+    except Exception as error:  # Little CMS raises OSError, Pillow PyCMSError, and ValueError, by what is wrong
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        log.warning("%s: its color profile is passed over (%s); the colors are taken for sRGB", name, reason)
+        return image.convert("RGB")
+
+
+def _converted(image: PillowImage.Image, profile: bytes | None, gray: bool) -> PillowImage.Image:
+    from PIL import ImageCms  # few images need it
+
+    source = ImageCms.createProfile("LAB") if profile is None else ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
+    space = source.xcolor_space.strip()
+    mode = MODES.get(space, "")
+    if image.mode != mode and not (image.mode == "RGB" and gray and mode == "L"):
+        raise ValueError(f"it is for {space or 'other colors'}, and the image is {'gray' if gray else image.mode}")
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(source),
+        _srgb(),
+        mode,
+        "RGB",
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    if mode in ("RGB", "L"):
+        probe = _probe(mode)
+        difference = np.asarray(ImageCms.applyTransform(probe, transform), np.int16) - np.asarray(
+            probe.convert("RGB"), np.int16
+        )
+        if np.abs(difference).max() <= SAME:
+            return image
+    converted = ImageCms.applyTransform(image.convert(mode), transform)
+    assert converted is not None  # it is, only where the image is changed in place
+    return converted
+
+
+@functools.lru_cache(1)
+def _srgb():
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def _probe(mode: str) -> PillowImage.Image:
+    """An image of colors from all of RGB, or of all grays."""
+    if mode == "L":
+        return PillowImage.fromarray(np.arange(256, dtype=np.uint8)[None])
+    levels = np.linspace(0, 255, PROBE_LEVELS).astype(np.uint8)
+    return PillowImage.fromarray(np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3))
