@@ -102,6 +102,7 @@ def _log_to_standard_error() -> None:
     log.setLevel(logging.INFO)
     log.handlers = [handler]
     log.propagate = False
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it says where it keeps its fonts, and that it looks for them
 
 
 def _fail(message: str, code: int) -> int:

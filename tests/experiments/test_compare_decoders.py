@@ -41,7 +41,11 @@ def test_the_table_has_each_layer_image_and_way(untrained, tmp_path, capfd):
     out = capfd.readouterr().out
     info = json.loads((tmp_path / "run.json").read_text())
     assert (info["image"], info["decoders"]) == ("astronaut, chelsea", untrained)
-    rows = info["result"]["rows"]
+    rows = [row for row in info["result"]["rows"] if row["way"] in WAYS]
+    grey = [row for row in info["result"]["rows"] if row["way"] == "an even grey" and row["image"] == "astronaut"]
+    assert [row["psnr"] for row in grey] == [
+        pytest.approx(metrics.psnr(np.full((16, 16, 3), 0.5), images.load("astronaut", (16, 16))[0]))
+    ] * 2
     expected = [(layer, name, way) for layer in ("conv1", "conv2") for way in WAYS for name in ("astronaut", "chelsea")]
     assert [(row["layer"], row["image"], row["way"]) for row in rows] == expected
     assert [row["steps"] for row in rows[::2]] == [40, 0, 8, 40, 0, 8]
@@ -61,7 +65,7 @@ def test_the_table_has_each_layer_image_and_way(untrained, tmp_path, capfd):
     assert all(row["steps_to_psnr"] is None or row["steps_to_psnr"] <= 8 for row in rows[4:6])
     table = (tmp_path / "table.md").read_text()
     assert table in out
-    assert len(table.splitlines()) == 2 + 12 + 6
+    assert len(table.splitlines()) == 2 + 20 + 10  # with an even grey and the mean image
     assert "| conv2 | mean | from the decoder | 8 |" in table
     with Image.open(tmp_path / "sheet.png") as figure:
         assert figure.width >= 720

@@ -1,6 +1,7 @@
 """The sweep: every layer of a network, of one image or of many."""
 
 import json
+import re
 import time
 
 import numpy as np
@@ -44,7 +45,13 @@ def test_a_sweep_over_images_gives_means_and_intervals(three, tmp_path):
     runs = [json.loads((tmp_path / "sweep" / n / "conv1_1" / "run.json").read_text())["result"]["psnr"] for n in "abc"]
     assert figures["conv1_1"]["psnr"]["mean"] == pytest.approx(np.mean(runs))
     assert figures["conv1_1"]["psnr"]["interval"] == pytest.approx(4.302653 * np.std(runs, ddof=1) / np.sqrt(3), rel=1e-5)
-    assert "conv1_1: PSNR " in done.stdout
+    assert figures["conv1_1"]["psnr of the mean image"]["images"] == 3
+    assert re.search(
+        r"conv1_1: PSNR .* \+-.* dB \(an even grey has .*mean and 95 % interval of the mean over 3 images", done.stdout
+    )
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    assert "95 % interval of the mean" in page
+    assert "highest PSNR" not in page  # of different photographs
     assert (tmp_path / "sweep" / "b" / "sweep.png").exists()
     for folder, message in (("nowhere", "there is no image"), ("sweep/a/conv1_1/checkpoints", "--image has no image in")):
         wrong = run_program(*three, "--steps=5", f"--image={tmp_path / folder}", f"--output_dir={tmp_path / 'x'}")

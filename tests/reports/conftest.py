@@ -8,8 +8,21 @@ from tfinvert.reports.entries import Entry
 from tfinvert.runs.directory import RunDirectory
 
 
-def made(folder, *, psnr, loss, network="vgg16-bn", layers=("conv3_1",), steps=2000, rate=0.001, speed=18.0, tv=None, weight=0):
-    """A run directory with given figures, as a finished run leaves it."""
+def made(
+    folder,
+    *,
+    psnr,
+    loss,
+    network="vgg16-bn",
+    layers=("conv3_1",),
+    steps=2000,
+    rate=0.001,
+    speed=18.0,
+    tv=None,
+    weight=0,
+    **more,
+):
+    """A run directory with given figures, as a finished run leaves it. An even grey has 10.8 dB against its target."""
     run = RunDirectory(folder)
     flags = {"learning_rate": rate, "schedule": "constant", "tv_weight": weight, "tv_reduction": "sum", "feature_loss": "mse"}
     fields = {"conv1_1": [3, 3], "conv3_1": [24, 24], "pool5": [212, 212]}
@@ -22,7 +35,7 @@ def made(folder, *, psnr, loss, network="vgg16-bn", layers=("conv3_1",), steps=2
     }
     result = {"psnr": psnr, "ssim": 0.5, "normalized_feature_error": loss[-1] / 10}
     result |= {"seconds": steps / speed, "steps_per_second": speed, "peak_memory_mb": 700.0}
-    run.create("".join(f"--{k}={v}\n" for k, v in flags.items()), {**info, "result": result}, resume=False)
+    run.create("".join(f"--{k}={v}\n" for k, v in flags.items()), {**info, **more, "result": result}, resume=False)
     for index, value in enumerate(loss):
         step = index * steps // (len(loss) - 1)
         line = {"step": step, "loss": value, "learning_rate": rate, **dict.fromkeys(layers, value)}

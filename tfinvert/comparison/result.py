@@ -12,6 +12,7 @@ import numpy as np
 from tfinvert import images, metrics
 from tfinvert.comparison.sides import Side
 from tfinvert.errors import InputError
+from tfinvert.images.references import EVEN_GREY, MEAN_IMAGE, reference_psnr
 from tfinvert.system.files import write_text
 
 FIRST = 50
@@ -63,7 +64,7 @@ class CompareResult:
 
     def summary(self) -> str:
         """The figures as two tables: how near the sides are, and how fast."""
-        ours, theirs = self.tensorflow, self.pytorch
+        ours, theirs, references = self.tensorflow, self.pytorch, reference_psnr(self.images["target"][0])
         rows = [(f"features of {name} at the start", f"{value:.1e}") for name, value in self.feature_difference.items()]
         rows += [
             ("gradient at the start, relative error", f"{self.gradient_relative_error:.1e}"),
@@ -71,6 +72,7 @@ class CompareResult:
             (f"loss, largest gap over {FIRST} steps", f"{self.loss_gap_first_50_steps:.2e}"),
             ("loss, largest gap over all steps", f"{self.loss_gap:.2e}"),
             ("PSNR, TensorFlow and PyTorch", f"{ours['psnr']:.2f} and {theirs['psnr']:.2f} dB"),
+            *((f"PSNR of {name}", f"{references[name]:.2f} dB") for name in (EVEN_GREY, MEAN_IMAGE)),
             ("SSIM, TensorFlow and PyTorch", f"{ours['ssim']:.4f} and {theirs['ssim']:.4f}"),
             ("PSNR between the two", f"{self.psnr_between:.1f} dB"),
             ("arithmetic of a step", f"{self.gflop_per_step:.1f} GFLOP"),

@@ -17,6 +17,7 @@ from tfinvert.decoders.data import HELD_OUT_SAMPLES, TRAINING_SAMPLES
 from tfinvert.decoders.evaluation import LARGEST_PSNR, build_encode
 from tfinvert.decoders.image_set import ImageSet
 from tfinvert.images import files, initial_image
+from tfinvert.images.references import EVEN_GREY, MEAN_IMAGE, reference_images
 from tfinvert.optimization.inversion import build_problem
 from tfinvert.optimization.solver import run_alone
 from tfinvert.optimization.state import best_image, init
@@ -114,17 +115,19 @@ def compare_inversions(
       names: their names.
 
     Returns:
-      For each way and image: layer, image, way, steps, psnr in dB, ssim, image_error ||x - x0|| over the mean distance of
-      two photographs (Dosovitskiy & Brox 2016), feature_error ||phi(x) - phi0||^2 / ||phi0||^2, and seconds per image. For
-      the third way also steps_to_psnr and steps_to_feature_loss: after how many steps it is as good as the first is in the
-      end, None where it never is.
+      For each way and image, and for images that hold nothing of the features (`references`): layer, image, way, steps, psnr
+      in dB, ssim, image_error ||x - x0|| over the mean distance of two photographs (Dosovitskiy & Brox 2016), feature_error
+      ||phi(x) - phi0||^2 / ||phi0||^2, and seconds per image. For the third way also steps_to_psnr and steps_to_feature_loss:
+      after how many steps it is as good as the first is in the end, None where it never is.
     """
     encode = build_encode(model, layer)
     target_features = encode(tf.constant(targets)).numpy()
     distance = mean_distance((targets.shape[1], targets.shape[2]))
     cold, _, warm = (inversions[way] for way in WAYS)
     rows: list[dict[str, Any]] = []
-    for way, inversion in inversions.items():
+    even = [reference_images(target) for target in targets]
+    references = {name: Inversion(np.stack([images[name] for images in even]), 0, 0.0) for name in (EVEN_GREY, MEAN_IMAGE)}
+    for way, inversion in {**inversions, **references}.items():
         features = encode(tf.constant(inversion.images)).numpy()
         for number, (image, target) in enumerate(zip(inversion.images, targets, strict=True)):
             row = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -52,7 +53,25 @@ def run(settings: Settings) -> ReportResult:
     folder = settings.run_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        entries = [page.Entry(Path(path), Path(path).name) for path in settings.runs]
+        entries = [
+            page.Entry(Path(path), name) for path, name in zip(settings.runs, distinct_names(settings.runs), strict=True)
+        ]
         return ReportResult(page.write(folder, "Inversions, side by side", entries))
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def distinct_names(paths: Sequence[str]) -> list[str]:
+    """The last part of each path, or as many of its last parts as tell it from the others.
+
+    Example:
+      >>> distinct_names(["out/a/res2", "out/b/res2"])
+      ['a/res2', 'b/res2']
+    """
+    parts = [Path(path).absolute().parts for path in dict.fromkeys(paths)]
+    for length in range(1, max(map(len, parts), default=1) + 1):
+        names = ["/".join(each[-length:]) for each in parts]
+        if len(set(names)) == len(names):
+            break
+    by_path = dict(zip(dict.fromkeys(paths), names, strict=True))
+    return [by_path[path] for path in paths]

@@ -11,6 +11,7 @@ from tfinvert import images, metrics
 from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.experiments.suite import SuiteResult
+from tfinvert.images.references import EVEN_GREY, MEAN_IMAGE
 from tfinvert.settings.fields import changed, define, setting
 from tfinvert.settings.groups import FolderSettings
 
@@ -96,7 +97,7 @@ def run(settings: Settings, network: Network) -> SuiteResult:
             _write_figures(folder / "figures.json", finished)
         errors = {name: outcome.error for name, outcome in outcomes.items()}
         entries = [page.Entry(run.run_folder(), _title(*key), error=errors.get(_title(*key))) for key, run in runs.items()]
-        return page.write(folder, title, entries, by_depth=len(places) == 1)
+        return page.write(folder, title, entries, by_depth=True)
 
     with locked(folder):
         return SuiteResult(*many.run_with_report(jobs, write_page))
@@ -117,18 +118,27 @@ def _distinct(network: Network) -> tuple[str, ...]:
 
 def _write_figures(path: Path, finished: dict[tuple[str, str], RunDirectory]) -> None:
     """Writes mean and half the width of the 95 % interval of each layer's figures, and prints them."""
+    from tfinvert.reports.entries import Entry, read_run
     from tfinvert.system.files import write_text
 
     figures: dict[str, dict[str, dict[str, Any]]] = {}
     for layer in dict.fromkeys(layer for _, layer in finished):
-        results = [directory.read_info()["result"] for (_, name), directory in finished.items() if name == layer]
+        runs = [read_run(Entry(directory.path, layer)) for (_, name), directory in finished.items() if name == layer]
+        values = {figure: [run.info["result"][figure] for run in runs] for figure in FIGURES}
+        for name in (EVEN_GREY, MEAN_IMAGE):
+            values[f"psnr of {name}"] = [run.references[name] for run in runs if name in run.references]
         figures[layer] = {}
-        for figure in FIGURES:
-            mean, half = metrics.interval([result[figure] for result in results])
+        for figure, numbers in values.items():
+            mean, half = metrics.interval(numbers)
             # JSON has no NaN: a single image has no interval.
-            figures[layer][figure] = {"mean": mean, "interval": half if len(results) > 1 else None, "images": len(results)}
+            figures[layer][figure] = {"mean": mean, "interval": half if len(numbers) > 1 else None, "images": len(numbers)}
         psnr, error = _words(figures[layer]["psnr"], ".2f"), _words(figures[layer]["normalized_feature_error"], ".3g")
-        print(f"{layer}: PSNR {psnr} dB, normalized feature error {error}, {len(results)} images")
+        grey, mean_image = (figures[layer][f"psnr of {name}"]["mean"] for name in (EVEN_GREY, MEAN_IMAGE))
+        references = f"{EVEN_GREY} has {grey:.2f}, {MEAN_IMAGE} {mean_image:.2f}"
+        print(
+            f"{layer}: PSNR {psnr} dB ({references}), normalized feature error {error}; "
+            f"mean and 95 % interval of the mean over {len(runs)} images"
+        )
     write_text(path, json.dumps(figures, indent=2) + "\n")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfinvert.networks.layer import Layer
-from tfinvert.settings.inversion import InversionSettings, Resolved
+from tfinvert.settings.inversion import PRESETS, InversionSettings, Resolved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +67,8 @@ def resolve(settings: InversionSettings, layers: Mapping[str, Layer], size: tupl
       layers: the layers that are matched, by name.
       size: (height, width) of the image.
     """
-    stride = min(max(layer.stride) if layer.stride and layer.receptive_field else WHOLE for layer in layers.values())
-    depth = AUTO[max(least for least in AUTO if least <= stride)]
+    stride = _stride(layers)
+    depth = _depth(stride)
     steps = settings.steps or depth.steps
     free = settings.schedule is None and settings.learning_rate is None and steps >= FEWEST
     changes: dict[str, Any] = {"steps": steps, **_regularizers(settings, depth, falling=free)}
@@ -94,10 +94,24 @@ def resolve(settings: InversionSettings, layers: Mapping[str, Layer], size: tupl
     return dataclasses.replace(settings, **changes)
 
 
+def usual_steps(preset: str, layers: Mapping[str, Layer]) -> int:
+    """The number of steps that a preset takes for layers where the user names none."""
+    return PRESETS.get(preset, {}).get("steps") or _depth(_stride(layers)).steps
+
+
 def chosen(given: InversionSettings, resolved: Resolved) -> dict[str, Any]:
     """The settings that `resolve` chose, by name."""
     names = [field.name for field in dataclasses.fields(resolved)]
     return {name: getattr(resolved, name) for name in names if getattr(resolved, name) != getattr(given, name)}
+
+
+def _stride(layers: Mapping[str, Layer]) -> int:
+    """The stride of the shallowest layer."""
+    return min(max(layer.stride) if layer.stride and layer.receptive_field else WHOLE for layer in layers.values())
+
+
+def _depth(stride: int) -> Depth:
+    return AUTO[max(least for least in AUTO if least <= max(stride, 1))]
 
 
 def _schedule(steps: int, *, held: bool) -> dict[str, Any]:

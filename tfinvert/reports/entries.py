@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tfinvert.errors import InputError
+from tfinvert.images import files
+from tfinvert.images.references import reference_psnr
+from tfinvert.networks.layer import Layer
+from tfinvert.optimization import presets
 from tfinvert.runs import reading
 from tfinvert.runs.directory import RunDirectory
 
@@ -22,6 +30,7 @@ class Entry:
       sentence: what the run is about.
       diff: the unified diff of its settings from the baseline.
       error: why it failed, if it did.
+      usual_steps: the number of steps that its figures are meant for; None for those that its preset takes.
     """
 
     folder: Path
@@ -29,6 +38,7 @@ class Entry:
     sentence: str = ""
     diff: str = ""
     error: str | None = None
+    usual_steps: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +75,38 @@ class Run:
         result = self.info.get("result", {})
         whole = self.metrics and self.layers and all(reading.is_number(result.get(name)) for name in FIGURES)
         return result if whole else {}
+
+    @functools.cached_property
+    def references(self) -> dict[str, float]:
+        """The PSNR of images that hold nothing of the features (`references.reference_psnr`); empty without a target."""
+        try:
+            target = files.read(self.directory.target)
+        except (InputError, OSError):
+            return {}
+        return reference_psnr(np.asarray(target, np.float32) / np.float32(255))
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """What tells the images apart that runs invert: only runs of the same target have PSNRs that can be compared."""
+        return str(self.info.get("image_sha256", "")), str(self.info.get("image", ""))
+
+    def cut_short(self) -> str:
+        """Why the figures are of an image that is still on its way, in words; empty where the run is whole."""
+        if "stopped" in self.info:
+            return str(self.info["stopped"])
+        chosen = self.info.get("settings", {})
+        if not self.metrics or "steps" in (chosen if isinstance(chosen, dict) else {}):
+            return ""
+        made, usual = self.metrics[-1]["step"], self.entry.usual_steps or self._steps_of_the_preset()
+        return f"{made} of {usual} steps" if made < usual else ""
+
+    def _steps_of_the_preset(self) -> int:
+        layers = {}
+        for name, layer in self.info.get("layers", {}).items():
+            sides = [layer.get("stride"), layer.get("receptive_field")]
+            stride, field = (None if pair is None else (int(pair[0]), int(pair[1])) for pair in sides)
+            layers[name] = Layer(name, "", (), stride, field)
+        return presets.usual_steps(self.flags.get("preset", "auto"), layers) if layers else 0
 
     def setting(self, name: str) -> str:
         """A setting as text: the user's, else the one that the preset chose; empty where there is none."""

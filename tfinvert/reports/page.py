@@ -35,7 +35,7 @@ def write(folder: Path, title: str, entries: Sequence[Entry], *, by_depth: bool 
       folder: where to write.
       title: the heading of the page.
       entries: the runs, in the order of the page.
-      by_depth: show the runs as the layers of one network instead of sorting them by question.
+      by_depth: show the runs as the layers of one network, of one image or of several, instead of sorting them by question.
 
     Returns:
       The path of report.html.
@@ -68,6 +68,8 @@ def _list_all(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
         "weights": run.info.get("weights"),
         "layers": run.layers,
         "result": {name: run.result[name] for name in FIGURES if name in run.result},
+        "references": run.references,
+        "cut_short": run.cut_short(),
         "answer": answer_run(run, runs),
         "feature_loss": run.feature_loss()[-1] if run.metrics else None,
         "metrics": run.metrics,
@@ -94,8 +96,7 @@ def _view_run(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
         "snapshots": [
             {"step": step, "psnr": psnr.get(step), "image": data} for step, path in snapshots if (data := _embed_copy(path))
         ],
-        "loss_chart": charts.lines(_list_terms(run), "loss", log=True) if run.metrics else "",
-        "psnr_chart": charts.lines({"PSNR": (run.steps(), run.values("psnr"))}, "PSNR (dB)") if run.metrics else "",
+        "charts": _draw(run) if run.metrics else [],
         "figures": list_figures(run) if run.result else [],
     }
 
@@ -112,7 +113,20 @@ def _view_section(section: Section) -> dict[str, Any]:
         ],
         "columns": section.columns,
         "rows": section.rows,
+        "heading": section.heading,
     }
+
+
+def _draw(run: Run) -> list[tuple[str, str]]:
+    """The charts of a run: pairs of a caption and an SVG."""
+    terms = list(_list_terms(run).items())
+    caption = "loss, and its terms without their weights"
+    if len(terms) > charts.MOST_CURVES:
+        caption += f" ({charts.MOST_CURVES - 1} of {len(terms) - 1})"
+    # The loss comes first in a line of metrics, and stays where there are many terms.
+    (loss,) = charts.lines(dict(terms[: charts.MOST_CURVES]), "loss", log=True)
+    (psnr,) = charts.lines({"PSNR": (run.steps(), run.values("psnr"))}, "PSNR (dB)")
+    return [(caption, loss), ("PSNR over the steps", psnr)]
 
 
 def _list_terms(run: Run) -> dict[str, tuple[list[int], list[float]]]:
@@ -120,7 +134,7 @@ def _list_terms(run: Run) -> dict[str, tuple[list[int], list[float]]]:
     names = [name for name in (run.metrics[-1] if run.metrics else {}) if name not in ("step", "learning_rate", "psnr")]
     if len(names) == 2 and run.values(names[0]) == run.values(names[1]):
         names = names[:1]  # The loss has a single term, which would hide its curve.
-    return {name: (run.steps(), run.values(name)) for name in names[: charts.MOST_TERMS]}
+    return {name: (run.steps(), run.values(name)) for name in names}
 
 
 def _embed_file(path: Path) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from tfinvert.images.references import EVEN_GREY, MEAN_IMAGE
 from tfinvert.reports import answers, charts
 from tfinvert.reports.entries import FIGURES, Run
+from tfinvert.reports.judging import by_target
+from tfinvert.reports.means import answer_means, draw_means, list_means
 
 FORMATS = {
     "psnr": ("PSNR", "{:.2f} dB"),
@@ -16,6 +19,7 @@ FORMATS = {
     "steps_per_second": ("steps/s", "{:.1f}"),
     "peak_memory_mb": ("peak memory", "{:.0f} MB"),
 }
+SHOWN = (EVEN_GREY, MEAN_IMAGE)  # whose PSNR stands beside a run's
 SEES_ALL = 10**6  # stands for the receptive field of a layer that sees the whole image
 
 
@@ -31,6 +35,7 @@ class Section:
       charts: pairs of a caption and an SVG.
       columns: the names of the figures in the table.
       rows: for each run its name and its figures.
+      heading: what each row is of.
     """
 
     title: str
@@ -40,6 +45,7 @@ class Section:
     charts: tuple[tuple[str, str], ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
+    heading: str = "run"
 
 
 def build_sections(runs: Sequence[Run]) -> list[Section]:
@@ -66,24 +72,33 @@ def build_sections(runs: Sequence[Run]) -> list[Section]:
         title, answer = "Question 4: VGG16 or ResNet18?", answers.answer_network(runs_of_q4)
         sections.append(_build_section(title, answer, runs_of_q4, label=_label_network, draw=_draw_speed))
     if not sections and len(done) > 1:
-        best = max(done, key=lambda run: run.result["psnr"])
-        answer = f"{best.name} has the highest PSNR, {best.result['psnr']:.1f} dB."
-        sections.append(_build_section("All runs", answer, done, draw=_draw_curves))
+        sections.append(_build_section("All runs", answers.answer_others(done), done, draw=_draw_curves))
     return sections
 
 
 def build_depth_section(runs: Sequence[Run]) -> list[Section]:
-    """The runs as the layers of one network, in their order; empty where none has ended."""
+    """The runs as the layers of one network, in their order, with means over several images; empty where none has ended."""
     done = [run for run in runs if run.result]
-    answer = answers.answer_depth(done)
-    return [_build_section("The layers by depth", answer, done, label=_label_layers, draw=_draw_depth)] if done else []
+    if not done:
+        return []
+    title = "The layers by depth"
+    if len(by_target(done)) == 1:
+        return [_build_section(title, answers.answer_depth(done), done, label=_label_layers, draw=_draw_depth)]
+    answer, table, names = answers.answer_section(answer_means(done), done), list_means(done), tuple(run.name for run in done)
+    columns = tuple(name for name, _ in next(iter(table.values())))
+    rows = tuple((layer, tuple(text for _, text in cells)) for layer, cells in table.items())
+    return [Section(title, answer, tuple(done), names, tuple(draw_means(done)), columns, rows, heading="layer")]
 
 
 def list_figures(run: Run) -> list[tuple[str, str]]:
     """The names and the texts of a run's figures."""
     loss = run.feature_loss()[-1:]
     cells = [("feature loss", f"{loss[0]:.3g}" if loss else "-")]
-    return cells + [(FORMATS[name][0], FORMATS[name][1].format(run.result[name])) for name in FIGURES if name in run.result]
+    for name in FIGURES:
+        cells += [(FORMATS[name][0], FORMATS[name][1].format(run.result[name]))] if name in run.result else []
+        if name == "psnr":
+            cells += [(f"PSNR of {other}", f"{run.references[other]:.2f} dB") for other in SHOWN if other in run.references]
+    return cells
 
 
 def _build_section(
@@ -98,7 +113,7 @@ def _build_section(
     table = [list_figures(run) for run in group]
     return Section(
         title=title,
-        answer=answer,
+        answer=answers.answer_section(answer, group),
         group=tuple(group),
         labels=labels,
         charts=tuple(draw(group, labels)),
@@ -110,10 +125,12 @@ def _build_section(
 def _draw_curves(group: Sequence[Run], labels: Sequence[str]) -> list[tuple[str, str]]:
     psnr = {run.name: (run.steps(), run.values("psnr")) for run in group}
     losses = {run.name: (run.steps(), run.feature_loss()) for run in group}
-    return [
-        ("PSNR over the steps", charts.lines(psnr, "PSNR (dB)")),
-        ("Feature loss over the steps", charts.lines(losses, "feature loss", log=True)),
-    ]
+    drawn = [("PSNR over the steps", svg) for svg in charts.lines(psnr, "PSNR (dB)")]
+    drawn += [("Feature loss over the steps", svg) for svg in charts.lines(losses, "feature loss", log=True)]
+    if len(group) <= charts.MOST_CURVES:
+        return drawn
+    parts = len(drawn) // 2
+    return [(f"{caption}, part {number % parts + 1} of {parts}", svg) for number, (caption, svg) in enumerate(drawn)]
 
 
 def _draw_total_variation(group: Sequence[Run], labels: Sequence[str]) -> list[tuple[str, str]]:
@@ -136,7 +153,7 @@ def _draw_speed(group: Sequence[Run], labels: Sequence[str]) -> list[tuple[str, 
 
 
 def _draw_bars(group: Sequence[Run], labels: Sequence[str], figure: str, axis: str) -> str:
-    return charts.bars({label: run.result[figure] for label, run in zip(labels, group, strict=True)}, axis)
+    return charts.bars(labels, [run.result[figure] for run in group], axis)
 
 
 def _label_total_variation(run: Run) -> str:

@@ -88,5 +88,5 @@ def _is_line(line: object) -> bool:
 def _is_layer(layer: object) -> bool:
     if not isinstance(layer, dict):
         return False
-    field = layer.get("receptive_field")
-    return field is None or (isinstance(field, list) and len(field) == 2 and all(map(is_number, field)))
+    sides = [layer.get("receptive_field"), layer.get("stride")]
+    return all(pair is None or (isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair))) for pair in sides)

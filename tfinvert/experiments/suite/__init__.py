@@ -78,7 +78,10 @@ def run(settings: Settings) -> SuiteResult:
 
     def write_page(outcomes: dict[str, many.Outcome]) -> Path:
         errors = {name: outcome.error for name, outcome in outcomes.items()}
-        entries = [page.Entry(folder / q.name, q.name, q.sentence, diffs.get(q.name, ""), errors.get(q.name)) for q in selected]
+        entries = [
+            page.Entry(folder / q.name, q.name, q.sentence, diffs.get(q.name, ""), errors.get(q.name), q.own.steps)
+            for q in selected
+        ]
         return page.write(folder, "The homework, question by question", entries)
 
     with locked(folder):
