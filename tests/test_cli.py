@@ -10,7 +10,7 @@ from tests.conftest import ROOT, run_program, tiny_graph, write_onnx
 from tfinvert import cli, experiments
 from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings
-from tfinvert.settings.fields import spec
+from tfinvert.settings.fields import shape, spec
 
 FLAGFILES = sorted((ROOT / "flags").glob("*.flags"))
 
@@ -136,6 +136,25 @@ def test_a_flagfile_opens_with_its_question_command_time_and_result(path):
     assert lines[2].startswith("# Time: ")
     assert lines[3].startswith("# What comes out: ")
     assert len(flagged := [line for line in lines if line.startswith("--")]) == len(set(flagged))
+
+
+WRONG = {bool: "perhaps", int: "abc", float: "1,5x", str: 'a"b'}  # texts that are no value of a type
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_a_wrong_value_of_any_flag_is_answered_without_python_s_message(name):
+    kind = experiments.find(name).settings
+    for field in dataclasses.fields(kind):
+        element, several, _ = shape(kind, field.name)
+        if not spec(field).doc or (element is str and not several and not spec(field).choices and not spec(field).size):
+            continue  # any text will do
+        with pytest.raises(InputError) as caught:
+            parsed(name, f"--{field.name}={WRONG[element]}")
+        said = str(caught.value)
+        assert f"--{field.name}" in said
+        assert "expected" in said
+        for leak in ("invalid literal", "could not convert", "Non-boolean", "unexpected end", "ValueError", "("):
+            assert leak not in said.partition("expected")[0], said
 
 
 def user_mistakes(folder):

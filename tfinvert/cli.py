@@ -10,12 +10,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfinvert import experiments
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.settings import flagfiles, flags, help_text
 from tfinvert.settings.fields import Settings
 from tfinvert.system import child, signals
+
+if TYPE_CHECKING:
+    from tfinvert import runner
 
 HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 DEFAULT = "invert"
@@ -43,7 +47,17 @@ def run_arguments(arguments: Sequence[str]) -> int:
     from tfinvert import runner
 
     experiment, settings = parse(arguments)
-    runs = runner.execute(experiment, settings)
+    try:
+        return _print(experiment, runner.execute(experiment, settings))
+    except signals.Interrupted as interrupted:
+        interrupted.advice = getattr(settings, "how_to_go_on", lambda: "")()
+        raise
+
+
+def _print(experiment: experiments.Experiment, runs: Sequence[runner.Run]) -> int:
+    """Prints the results of runs; returns the exit code."""
+    from tfinvert import runner
+
     code = 0
     for run in runs:
         name = f"{Path(run.settings.image[0]).stem}: " if len(runs) > 1 else ""
@@ -84,7 +98,8 @@ def main(arguments: Sequence[str]) -> int:
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}", 1)
     except signals.Interrupted as interrupted:
-        return _fail(f"ended by {interrupted}; --resume goes on", 128 + interrupted.number)
+        advice = f"; {interrupted.advice}" if interrupted.advice else ""
+        return _fail(f"ended by {interrupted}{advice}", 128 + interrupted.number)
 
 
 def _help(arguments: Sequence[str]) -> str:

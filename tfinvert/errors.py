@@ -27,7 +27,7 @@ class NonFiniteLossError(ArithmeticError):
     def __init__(self, step: int, loss: float, result: Any = None):
         super().__init__(
             f"the loss is {loss} at step {step}: the best image of the steps before it is kept; "
-            "a smaller --learning_rate or --tv_weight usually helps"
+            "a smaller --learning_rate usually helps"
         )
         self.step = step
         self.loss = loss

@@ -22,6 +22,7 @@ from tfinvert.runs.summary import describe_figures
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import Settings
 from tfinvert.settings.groups import ImageFileSettings
+from tfinvert.settings.inversion import InversionSettings
 from tfinvert.system.tensorflow import explain_errors, import_tensorflow
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def execute(experiment: Experiment, settings: Settings, given: Given | None = No
             network = given.network or from_settings(settings)  # type: ignore[arg-type]
             if (shown := named if given.images is None else given.images) is not None and given.targets is None:
                 network = _fitted(network, settings, shown)
+            _check_first(settings, network)
             prepare = getattr(experiment.module, "prepare", _prepare)
             network = prepare(settings, network) or network  # the same for images of another size, where it returns one
             log.info("preprocessing %s (%s)", network.preprocessing, network.preprocessing_from)
@@ -179,7 +181,7 @@ def summary(experiment: Experiment, run: Run) -> str:
 
 def _checked_directory(settings: Any) -> RunDirectory:
     directory = RunDirectory(settings.run_folder())
-    directory.check(flagfiles.text(settings), resume=getattr(settings, "resume", False), overwrite=settings.overwrite)
+    directory.check(flagfiles.text(settings), resume=getattr(settings, "resume", None), overwrite=settings.overwrite)
     return directory
 
 
@@ -187,6 +189,17 @@ def _is_finished(run: Run) -> bool:
     if run.directory is None or not getattr(run.settings, "resume", False) or not run.directory.flags.exists():
         return False
     return run.directory.is_finished(flagfiles.text(run.settings))
+
+
+def _check_first(settings: Any, network: Network) -> None:
+    """Checks what needs no download and no conversion, so that it is said before there is one."""
+    if isinstance(settings, InversionSettings) and settings.needs_tensorflow and settings.precision != "float32":
+        import_tensorflow()
+        from tfinvert.optimization import precision
+
+        precision.check(settings.precision)
+    if settings.layers_needed() and not getattr(settings, "onnx", None):  # a file is checked where it is converted
+        network.check(settings.layers_needed())
 
 
 def _prepare(settings: Settings, network: Network) -> None:

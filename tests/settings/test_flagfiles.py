@@ -6,6 +6,7 @@ import pytest
 
 from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings
+from tfinvert.experiments.suite import questions
 from tfinvert.settings import flagfiles, flags
 
 
@@ -47,9 +48,21 @@ def test_an_included_file_is_found_beside_the_including_one(tmp_path, monkeypatc
     ]
 
 
-def test_a_byte_order_mark_is_no_line(tmp_path):
-    (tmp_path / "a.flags").write_bytes(b"\xef\xbb\xbf--steps=3\r\n")
-    assert flagfiles.expand([f"--flagfile={tmp_path / 'a.flags'}"]) == ["--steps=3"]
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_flagfile_is_read_as_any_editor_writes_it(encoding, end, tmp_path):
+    """Windows' Notepad writes byte order marks, UTF-16 where it is asked to, and two characters at the end of a line."""
+    content = end.join(["# Which images?", "--steps=3", "--image=Stra\u00dfe.png", ""])
+    mark = "\ufeff" if encoding.endswith(("-le", "-be")) else ""  # the others write it themselves, or have none
+    (tmp_path / "a.flags").write_bytes((mark + content).encode(encoding))
+    assert flagfiles.expand([f"--flagfile={tmp_path / 'a.flags'}"]) == ["--steps=3", "--image=Stra\u00dfe.png"]
+    assert questions.sentence(tmp_path / "a.flags") == "Which images?"
+
+
+def test_a_flagfile_that_includes_one_with_a_byte_order_mark_has_its_flags(tmp_path):
+    (tmp_path / "a.flags").write_bytes("--steps=3\r\n".encode("utf-16"))
+    (tmp_path / "b.flags").write_bytes(b"\xef\xbb\xbf--flagfile=a.flags\r\n--seed=4")
+    assert flagfiles.expand([f"--flagfile={tmp_path / 'b.flags'}"]) == ["--steps=3", "--seed=4"]
 
 
 @pytest.mark.parametrize(

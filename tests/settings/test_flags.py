@@ -42,7 +42,7 @@ def test_flags_become_values(arguments, values):
         (["--lr=1"], r"does not take --lr; did you mean --learning_rate\?"),
         (["--" + "x" * 5000 + "=1"], "does not take --xxx"),
         (["stray"], "unexpected argument 'stray'"),
-        (["--resume=perhaps"], "perhaps"),
+        (["--resume=perhaps"], "--resume is 'perhaps'; expected true or false"),
     ],
 )
 def test_wrong_flags(arguments, message):

@@ -72,6 +72,12 @@ class Encoder:
         if wrong:
             raise InputError(f"the decoder {source} is for another encoder: {'; '.join(wrong)}")
 
+    def refuse_settings(self, settings: NetworkSettings, layer: str, source: str) -> None:
+        """Does what `refuse_other` does with what the settings of a run say, before a file is downloaded."""
+        known: dict[str, object] = {"layer": layer, "network": settings.model, "pool": settings.pool}
+        known |= {name: value for name in ("size", "preprocessing") if (value := getattr(settings, name)) is not None}
+        self.refuse_other(known, source)
+
     def refuse_request(self, settings: NetworkSettings, request: Request, source: str) -> None:
         """Does what `refuse_other` does with what is known before the network is converted."""
         names = ("sha256", "weights", "pool", "preprocessing")

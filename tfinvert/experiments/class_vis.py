@@ -89,6 +89,9 @@ class Settings(ResumableSettings, NetworkSettings):
     def layers_needed(self) -> tuple[str, ...]:
         return self.layers or ("scores",)
 
+    def how_to_go_on(self) -> str:
+        return super().how_to_go_on() if self.recipe == "fourier" else ""  # the course's recipe has no checkpoints
+
     def rate(self) -> float:
         """The learning rate; the recipe's own where none is given."""
         return RATES[self.recipe] if self.learning_rate is None else self.learning_rate

@@ -17,6 +17,7 @@ from tfinvert.comparison.sides import Side, Task
 from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.networks import onnx as graphs
+from tfinvert.runs.directory import check_writable
 from tfinvert.settings.fields import Settings as AnySettings
 from tfinvert.settings.fields import define
 
@@ -39,7 +40,7 @@ def prepare(settings: Settings, network: Network) -> None:
     """Checks what can be checked, and starts the conversion."""
     if importlib.util.find_spec("torch") is None:
         raise InputError("--experiment=compare needs PyTorch: pip install torch, or pip install -e '.[torch]' in a checkout")
-    image_files.check(settings.image[0])
+    check_writable(settings.run_folder())
     network.prepare(settings.layers)
 
 

@@ -127,6 +127,8 @@ class DecoderComparison(Result):
 def prepare(settings: Settings, network: Network) -> None:
     """Refuses decoders for other layers or networks, and starts the conversions: the network is cut to each layer by itself."""
     for source, layer in zip(settings.decoders, settings.layers, strict=True):
+        encoder_of(source).refuse_settings(settings, layer, source)
+    for source, layer in zip(settings.decoders, settings.layers, strict=True):
         request = dataclasses.replace(network.request, layers=(layer,))
         encoder_of(source).refuse_request(settings, request, source)
     for layer in settings.layers:

@@ -84,8 +84,9 @@ class DecodeResult(Result):
 
 def prepare(settings: Settings, network: Network) -> None:
     """Refuses a decoder for another layer or network, and starts the conversion."""
-    request = dataclasses.replace(network.request, layers=settings.layers)
-    encoder_of(settings.decoder).refuse_request(settings, request, settings.decoder)
+    encoder = encoder_of(settings.decoder)
+    encoder.refuse_settings(settings, settings.layers[0], settings.decoder)
+    encoder.refuse_request(settings, dataclasses.replace(network.request, layers=settings.layers), settings.decoder)
     network.prepare(settings.layers)
 
 

@@ -13,6 +13,9 @@ from tfinvert.settings.fields import define
 class Settings(SuiteSettings):
     """The questions"""
 
+    def how_to_go_on(self) -> str:
+        return ""
+
 
 @dataclasses.dataclass(frozen=True)
 class DiffResult:

@@ -39,8 +39,15 @@ class Settings(InversionSettings, ResumableSettings, ImageSettings, HomeworkNetw
 
     def check(self) -> None:
         super().check()
-        if self.optimizer == "lbfgs" and len(self.image) > 1:
-            raise InputError("--optimizer=lbfgs makes one image at a time; give one --image")
+        if self.optimizer == "lbfgs" and (count := self.images_at_once()) > 1:
+            raise InputError(
+                f"--optimizer=lbfgs makes one image at a time, not {count}; "
+                "give one --image, or use --experiment=sweep without --batch"
+            )
+
+    def images_at_once(self) -> int:
+        """The number of images that go through the network together."""
+        return len(self.image)
 
     @property
     def weights_stay(self) -> bool:  # type: ignore[override]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tfinvert.errors import InputError
-from tfinvert.runs.directory import RunDirectory
+from tfinvert.runs.directory import RunDirectory, check_writable
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import FolderSettings
 
@@ -41,6 +41,7 @@ class ReportResult:
 
 def run(settings: Settings) -> ReportResult:
     """Writes report.html and report.json into the output folder."""
+    check_writable(settings.run_folder())
     for path in settings.runs:
         directory = RunDirectory(Path(path))
         if not directory.info.is_file():

@@ -34,13 +34,14 @@ class Settings(InvertSettings):
     )
     batch: int = setting(default=1, doc="Number of images that are inverted in one batch.", at_least=1, placement=True)
 
-    def check(self) -> None:
-        super().check()
-        if self.optimizer == "lbfgs" and self.batch > 1:
-            raise InputError("--optimizer=lbfgs makes one image at a time; give no --batch")
+    def images_at_once(self) -> int:
+        return self.batch
 
     def run_folder(self) -> Path:
         return FolderSettings.run_folder(self)
+
+    def how_to_go_on(self) -> str:
+        return "the same command goes on"
 
     def layers_needed(self) -> tuple[str, ...]:
         return () if self.layers == ALL else self.layers
@@ -54,9 +55,11 @@ class Settings(InvertSettings):
 
 
 def prepare(settings: Settings, network: Network) -> None:
-    """Checks that the runs can name the network; each converts it by itself."""
+    """Checks that the runs can name the network and its layers; each converts it by itself."""
     if "onnx" not in network.settings():
         raise InputError("network is a Keras model; expected a name or an .onnx file, for runs in processes of their own")
+    if settings.layers != ALL:
+        network.check(settings.layers)
 
 
 def run(settings: Settings, network: Network) -> SuiteResult:

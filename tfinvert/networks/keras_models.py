@@ -90,9 +90,12 @@ class KerasModel:
     def layer(self, name: str) -> Layer:
         return self._described(name, find_output(self._graph, name).key)
 
-    def prepare(self, layers: tuple[str, ...]) -> None:
+    def check(self, layers: tuple[str, ...]) -> None:
         for name in layers:
             find_output(self._graph, name)
+
+    def prepare(self, layers: tuple[str, ...]) -> None:
+        self.check(layers)
 
     def build(self, layers: tuple[str, ...]) -> keras.Model:
         outputs = {name: find_output(self._graph, name) for name in layers}

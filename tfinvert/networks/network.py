@@ -49,6 +49,9 @@ class Source(Protocol):
     def layer(self, name: str) -> Layer:
         """A layer as it was measured after conversion; the name may be `scores`, `last`, or a tensor of an .onnx file."""
 
+    def check(self, layers: tuple[str, ...]) -> None:
+        """Raises InputError for layers that do not exist or do not fit, without a download or a conversion."""
+
     def prepare(self, layers: tuple[str, ...]) -> None:
         """Starts what `build` waits for; raises InputError for an unknown layer."""
 
@@ -138,6 +141,17 @@ class Network:
           InputError: there is no such layer, or the network cannot be converted.
         """
         return self._source.layer(name)
+
+    def check(self, layers: str | Iterable[str]) -> None:
+        """Checks layers without downloading or converting anything: a network of the zoo is known without its weights.
+
+        Args:
+          layers: names as for `layer`, one or several.
+
+        Raises:
+          InputError: there is no such layer, or it does not fit images of this size.
+        """
+        self._source.check(_names(layers))
 
     def prepare(self, layers: str | Iterable[str]) -> None:
         """Starts converting the network, cut to these layers, in a process of its own, and returns at once.

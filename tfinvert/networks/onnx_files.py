@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfinvert.errors import choice_error
 from tfinvert.networks import names as naming
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks import recognition, trainings, zoo
@@ -31,12 +30,10 @@ class Description:
     Attributes:
       size: (height, width) of the images.
       layers: every layer that has a name of its own.
-      tensors: the names of all tensors that are computed.
     """
 
     size: tuple[int, int]
     layers: dict[str, Layer]
-    tensors: frozenset[str]
 
 
 class OnnxFile:
@@ -73,9 +70,14 @@ class OnnxFile:
     @functools.cached_property
     def description(self) -> Description:
         """What the graph says; raises InputError where the file is no usable network."""
+        return describe(self._graph, self._settings["pool"])
+
+    @functools.cached_property
+    def _graph(self) -> graphs.Graph:
+        """The tidied graph at the size of the images, for a network of the zoo without its weights."""
         file = self._settings["onnx"]
-        graph = graphs.read(Path(file)) if file else zoo.model(self._settings["model"]).topology()
-        return describe(graph, self._settings["size"], self._settings["pool"])
+        whole = graphs.tidy(graphs.read(Path(file)) if file else zoo.model(self._settings["model"]).topology())
+        return graphs.resized(whole, self._settings["size"] or whole.size)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -110,14 +112,15 @@ class OnnxFile:
         key = next((key for key in (*self._converted, *self._conversions) if name in key), frozenset((name,)))
         return next(layer for layer in self.convert(tuple(key)).layers if layer.name == name)
 
+    def check(self, layers: tuple[str, ...]) -> None:
+        naming.describe(self._graph, layers, pool=self._settings["pool"])
+
     def prepare(self, layers: tuple[str, ...]) -> None:
         key = frozenset(layers)
         if key in self._converted or key in self._conversions:
             return
-        if not self._settings["onnx"]:  # what is misspelt is said before the file is downloaded
-            for name in layers:
-                if name not in self.description.tensors | self.layers.keys() | {naming.SCORES, naming.LAST}:
-                    raise choice_error("layer", name, self.layers)
+        if not self._settings["onnx"]:  # before it is downloaded; the process that converts a file checks it
+            self.check(layers)
         self._conversions[key] = conversion = Conversion(dataclasses.replace(self.request, layers=layers))
         weakref.finalize(self, conversion.close)  # also when the interpreter ends
 
@@ -155,21 +158,18 @@ class OnnxFile:
         return OnnxFile(self.name, {**self._settings, "size": size})
 
 
-def describe(graph: graphs.Graph, size: tuple[int, int] | None, pool: str) -> Description:
-    """The layers of a network as it was read, without running it.
+def describe(whole: graphs.Graph, pool: str) -> Description:
+    """The layers of a network, without running it.
 
     Args:
-      graph: as `graphs.read` gives it.
-      size: (height, width) of the images; None for the graph's own.
+      whole: a tidied graph at the size of the images.
       pool: "max" or "avg".
 
     Raises:
       InputError: no layer fits images of this size.
     """
-    whole = graphs.tidy(graph)
-    whole = graphs.resized(whole, size or whole.size)
     layers = {name: Layer(name, *found) for name, found in naming.describe(whole, pool=pool).items()}
-    return Description(whole.size, layers, frozenset((*whole.tensors(), *whole.aliases)))
+    return Description(whole.size, layers)
 
 
 def keras_model(converted: Converted) -> keras.Model:

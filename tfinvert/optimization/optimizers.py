@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfinvert.errors import InputError
-from tfinvert.optimization.schedules import build_schedule
+from tfinvert.optimization.schedules import Constant, build_schedule
 from tfinvert.settings.inversion import Resolved
 
 GRAY_LEVEL = 1 / 255
@@ -134,12 +134,26 @@ def build_optimizer(
     if schedule is not None and not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         raise InputError(f"the schedule is {schedule!r}; expected a name, or a keras.optimizers.schedules.LearningRateSchedule")
     sgd = MomentumSGD if settings.momentum_reset else keras.optimizers.SGD
-    factories = {
-        "adam": functools.partial(Adam, rate, epsilon=settings.epsilon),
-        "sgd": functools.partial(sgd, rate, momentum=settings.momentum),
-        "mv2016": functools.partial(NormalizedMomentum, rate),
+    factories: dict[str, Callable[[Any], keras.optimizers.Optimizer]] = {
+        "adam": functools.partial(Adam, epsilon=settings.epsilon),
+        "sgd": functools.partial(sgd, momentum=settings.momentum),
+        "mv2016": NormalizedMomentum,
     }
-    return factories[settings.optimizer]
+    return functools.partial(_following, factories[settings.optimizer], rate)
+
+
+def _following(
+    factory: Callable[[Any], keras.optimizers.Optimizer], schedule: keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
+    """An optimizer whose learning rate follows a schedule.
+
+    One with a constant rate has a variable for it besides, which it does not read: checkpoints hold it, of version 0.1 too.
+    """
+    if not isinstance(schedule, Constant):
+        return factory(schedule)
+    optimizer = factory(schedule.learning_rate)
+    optimizer._learning_rate = schedule
+    return optimizer
 
 
 def copies(optimizer: keras.optimizers.Optimizer) -> Callable[[], keras.optimizers.Optimizer]:

@@ -34,6 +34,15 @@ def let_weights_change() -> None:
         raise InputError(f"{FIXED_WEIGHTS} is set, with which weights that are optimized would never change; unset it")
 
 
+def check(precision: str) -> None:
+    """Raises InputError where the devices of this machine do not have a precision."""
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    if precision == "tf32" and not gpu:
+        raise InputError("--precision=tf32 needs a GPU, and TensorFlow sees none; expected float32 or bfloat16")
+    if precision == "bfloat16" and gpu:
+        raise InputError("--precision=bfloat16 is for processors, and TensorFlow sees a GPU; expected float32 or tf32")
+
+
 @contextlib.contextmanager
 def arithmetic(precision: str, reduced_steps: int) -> Iterator[Callable[[int], bool]]:
     """Within it, functions compute in a precision.
@@ -55,11 +64,7 @@ def arithmetic(precision: str, reduced_steps: int) -> Iterator[Callable[[int], b
     Raises:
       InputError: the devices of this machine do not have the precision.
     """
-    gpu = bool(tf.config.list_physical_devices("GPU"))
-    if precision == "tf32" and not gpu:
-        raise InputError("--precision=tf32 needs a GPU, and TensorFlow sees none; expected float32 or bfloat16")
-    if precision == "bfloat16" and gpu:
-        raise InputError("--precision=bfloat16 is for processors, and TensorFlow sees a GPU; expected float32 or tf32")
+    check(precision)
     before = tf.config.optimizer.get_experimental_options().get(OPTION, False)
     before_tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
     reduced = precision == "bfloat16"

@@ -14,10 +14,19 @@ import numpy as np
 
 from tfinvert.errors import DiskError, InputError
 from tfinvert.runs import reading
-from tfinvert.runs.flags import differing_flags, same_flags
+from tfinvert.runs.flags import describe_length, differing_flags, same_flags
 from tfinvert.runs.image_writer import ImageWriter
 from tfinvert.system import locks
 from tfinvert.system.files import read_text, replacing, write_text
+
+
+def check_writable(folder: Path) -> None:
+    """Raises InputError where a folder, which need not exist yet, cannot be written."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output_dir {str(folder)!r} is a file; expected a folder")
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {existing}; choose another --output_dir")
 
 
 class RunDirectory:
@@ -47,8 +56,13 @@ class RunDirectory:
         self.tensorboard = path / "tensorboard"
         self._image_writer = ImageWriter()
 
-    def check(self, flagfile: str, *, resume: bool, overwrite: bool) -> None:
+    def check(self, flagfile: str, *, resume: bool | None, overwrite: bool) -> None:
         """Refuses a folder that holds something else, before any work is done. Writes nothing.
+
+        Args:
+          flagfile: the flagfile of the run.
+          resume: whether a run in the folder is continued; None where the experiment cannot continue one.
+          overwrite: whether a run in the folder is replaced.
 
         Raises:
           InputError: the folder holds another run or files that belong to no run, or cannot be written.
@@ -62,17 +76,19 @@ class RunDirectory:
         if there and not self.flags.exists():
             raise InputError(f"{self.path} holds files that are no run ({there[0]}, ...); choose another --output_dir")
         if resume and self.flags.exists():
-            changed = differing_flags(read_text(self.flags), flagfile)
+            planned = self.read_info().get("settings", {}).get("steps")
+            changed = differing_flags(read_text(self.flags), flagfile, planned)
             if changed:
+                if length := describe_length(read_text(self.flags), flagfile, planned):
+                    raise InputError(f"{self.path} holds {length}; give --overwrite to run it anew, or another --output_dir")
                 raise InputError(
                     f"{self.path} holds a run with other settings ({'; '.join(changed[:4])}); "
                     "--resume continues the same run only: give the same flags, or another --output_dir"
                 )
         elif there and not overwrite:
-            raise InputError(f"{self.path} already holds a run; give --resume, --overwrite or another --output_dir")
-        existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
-        if not os.access(existing, os.W_OK | os.X_OK):
-            raise InputError(f"cannot write to {existing}; choose another --output_dir")
+            ways = "--overwrite" if resume is None else "--resume, --overwrite"
+            raise InputError(f"{self.path} already holds a run; give {ways} or another --output_dir")
+        check_writable(self.path)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

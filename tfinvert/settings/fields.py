@@ -229,17 +229,19 @@ def parse_text(kind: type, field: dataclasses.Field, text: str) -> Any:
     if spec(field).size:
         return parse_size(field.name, text)
     if element is str:
-        return tuple(_split(text)) if several else text
-    items = [_number(field.name, item, element, text) for item in (_split(text) if several else [text])]
+        return tuple(_split(field.name, text)) if several else text
+    items = [_number(field.name, item, element, text) for item in (_split(field.name, text) if several else [text])]
     return tuple(items) if several else items[0]
 
 
-def _split(text: str) -> list[str]:
+def _split(name: str, text: str) -> list[str]:
     """The parts of a comma-separated text; a comma inside quotation marks separates nothing."""
     try:
         rows = list(csv.reader([text], strict=True))
-    except csv.Error as error:
-        raise InputError(f"the list {text[:60]!r} cannot be read: {error}") from None
+    except csv.Error:
+        raise InputError(
+            f"--{name} is {_shown(text)}; expected values with commas between them, and quotation marks in pairs"
+        ) from None
     return [item.strip() for row in rows for item in row if item.strip()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import itertools
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from tfinvert.errors import InputError
 from tfinvert.settings import legacy
 from tfinvert.settings.fields import Settings, absolute, flag_text, spec
-from tfinvert.system.files import read_text
+from tfinvert.system.files import read_bytes
 
 MOST_ARGUMENTS, DEEPEST_FLAGFILE = 10**4, 20  # those of included flagfiles counted too
 HEADER = "# tfinvert 0.2: every setting of a run that was given; --flagfile=FILE repeats it.\n"
@@ -34,7 +35,7 @@ def expand(arguments: Sequence[str]) -> list[str]:
     """The arguments, with each --flagfile replaced by its lines.
 
     absl looks for an included file in the working directory only. Here it is also looked for beside the file that includes
-    it, so that flags/q2.1.flags works from anywhere.
+    it, and beside that file's folder, so that flags/q2.1.flags works from anywhere.
 
     Raises:
       InputError: a flagfile cannot be read, includes itself or far too many others, or has a line that is no flag.
@@ -64,20 +65,22 @@ def _expanded(arguments: Sequence[str], including: tuple[str, ...], numbers: Ite
 def _find(value: str, including: tuple[str, ...]) -> str:
     path = os.path.expanduser(value)
     if including and not os.path.exists(path):
-        path = os.path.join(os.path.dirname(os.path.dirname(including[-1])), value)
+        folder = os.path.dirname(including[-1])
+        beside = os.path.join(folder, value)
+        path = beside if os.path.exists(beside) else os.path.join(os.path.dirname(folder), value)
     return os.path.abspath(path)
 
 
 def _read(path: Path, value: str) -> list[str]:
     """The flags in a file, one an element."""
     try:
-        content = read_text(path).removeprefix("\ufeff")  # the byte order mark that Windows' editors write
+        content = decoded(read_bytes(path))
     except OSError as error:
         raise InputError(f"cannot read the flagfile {value[:200]}: {error.strerror}") from None
     except ValueError:  # a null byte
         raise InputError(f"cannot read the flagfile {value[:200]!r}: that is no path") from None
     if "\ufffd" in content or "\0" in content:
-        raise InputError(f"the flagfile {value} is not text")
+        raise InputError(f"the flagfile {value} is not text in UTF-8, or in UTF-16 with a byte order mark")
     # The run.flags of version 0.2 have a header, those of version 0.1 begin like this; a user's own says less.
     if content.startswith(legacy.HEADER) or (content.startswith("--experiment=") and "\n--seed=" in content):
         content = legacy.modernized(content)
@@ -87,3 +90,12 @@ def _read(path: Path, value: str) -> list[str]:
     if wrong is not None:
         raise InputError(f"the flagfile {value} has the line {wrong[:60]!r}; expected --flag=value")
     return flags
+
+
+def decoded(data: bytes) -> str:
+    """The text of a flagfile as any editor writes it: in UTF-8, with or without the byte order mark of Windows, or in UTF-16.
+
+    Lines end with a line feed. Bytes that are no text become replacement characters.
+    """
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")

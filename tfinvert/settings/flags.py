@@ -13,6 +13,7 @@ from tfinvert.errors import InputError
 from tfinvert.settings.fields import Settings, parse_text, shape, spec
 
 SIMILAR = 0.8  # of a misspelt flag to the one that is meant; --tv_weight and --weights are less alike
+SWITCH_VALUES = ("true", "t", "1", "false", "f", "0")  # of yes or no, as absl reads them
 LONGEST_NAME = 60  # characters; absl takes very long to compare a longer flag with those that there are
 # What a flag is called elsewhere.
 USUAL_NAMES = {
@@ -79,8 +80,12 @@ def values(kind: type[Settings], arguments: Sequence[str]) -> dict[str, Any]:
 
 def _checked(kind: type[Settings], names: list[str], arguments: Sequence[str]) -> Sequence[str]:
     """The arguments, if all flags are known; raises InputError, which names what may have been meant."""
+    switches = {field.name for field in dataclasses.fields(kind) if shape(kind, field.name)[0] is bool}
     for argument in arguments:
-        name = argument.partition("=")[0].lstrip("-")
+        flag, equals, value = argument.partition("=")
+        name = flag.lstrip("-")
+        if argument.startswith("-") and name in switches and equals and value.lower() not in SWITCH_VALUES:
+            raise InputError(f"--{name} is {value[:LONGEST_NAME]!r}; expected true or false")
         if not argument.startswith("-") or name in names or name.removeprefix("no") in names:
             continue
         shown = sorted(field.name for field in dataclasses.fields(kind))

@@ -132,6 +132,10 @@ class FolderSettings(Settings):
         """The folder that the results are written to."""
         return Path(self.output_dir) if self.output_dir else Path("out") / Path(self.experiment).stem
 
+    def how_to_go_on(self) -> str:
+        """What continues a run that a signal has ended, in words; empty where nothing does."""
+        return ""
+
 
 @define
 class RunSettings(FolderSettings):
@@ -151,6 +155,9 @@ class ResumeSettings(FolderSettings):
         super().check()
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite exclude each other; give one")
+
+    def how_to_go_on(self) -> str:
+        return "--resume goes on"
 
 
 @define

@@ -49,10 +49,21 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     Raises:
       OSError: the file does not exist, is no regular file, or has more than `largest` bytes.
     """
+    check_size(path, largest)
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def read_bytes(path: Path, largest: int = LARGEST_TEXT) -> bytes:
+    """Reads a file; raises OSError as `read_text` does."""
+    check_size(path, largest)
+    return path.read_bytes()
+
+
+def check_size(path: Path, largest: int) -> None:
+    """Raises OSError where the file does not exist, is no regular file, or has more than `largest` bytes."""
     size = regular(path).stat().st_size
     if size > largest:
         raise OSError(errno.EFBIG, f"it has {size} bytes, more than {largest}", str(path))
-    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def write_sealed(path: Path, value: Any) -> None:

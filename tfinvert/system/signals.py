@@ -18,6 +18,7 @@ class Interrupted(KeyboardInterrupt):
     Attributes:
       number: the signal's number. The exit code of the command line is 128 plus this number.
       result: what was computed before the signal, such as a Result. Whoever has one sets it; otherwise it is None.
+      advice: what continues the run, in words; empty where nothing does.
 
     Example:
       >>> try:
@@ -30,6 +31,7 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(signal.Signals(number).name)
         self.number = number
         self.result = result
+        self.advice = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.number,)

@@ -9,6 +9,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -122,11 +123,15 @@ class Settings(ResumableSettings, OneImageFileSettings, NetworkSettings):
         return (*self.image, *self.style_images, *own_start)
 
     def scale_sizes(self) -> list[Scale]:
-        """The sizes from coarse to fine, each twice the one before. Raises InputError for an image that cannot be read."""
+        """The sizes from coarse to fine, each twice the one before.
+
+        Raises:
+          InputError: an image cannot be read, or is so long that its longer side would be beyond what a network takes.
+        """
         return [
             Scale(
-                image_files.proportional_size(self.image[0], self.side >> halvings),
-                tuple(image_files.proportional_size(path, self.style_side >> halvings) for path in self.style_images),
+                _proportional(self.image[0], "side", self.side >> halvings),
+                tuple(_proportional(path, "style_side", self.style_side >> halvings) for path in self.style_images),
             )
             for halvings in reversed(range(self.scales))
         ]
@@ -135,6 +140,18 @@ class Settings(ResumableSettings, OneImageFileSettings, NetworkSettings):
         """The weight of each style image; they sum to 1."""
         weights = self.style_image_weights or (1.0,) * len(self.style_images)
         return tuple(weight / sum(weights) for weight in weights)
+
+
+def _proportional(path: str, flag: str, side: int) -> tuple[int, int]:
+    """The (height, width) of an image whose shorter side becomes `side`; raises InputError where the longer one is too long."""
+    size = image_files.proportional_size(path, side)
+    if max(size) > LARGEST_SIDE:
+        height, width = size
+        raise InputError(
+            f"--{flag}={side} makes {path} {width}x{height} pixels; expected at most {LARGEST_SIDE} on its longer side: "
+            f"give a --{flag} of {LARGEST_SIDE * side // max(size)} at most, or cut the image"
+        )
+    return size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -180,10 +197,22 @@ def prepare(settings: Settings, network: Network) -> Network:
     """Starts the conversions for every size at once; returns the network of the finest size."""
     scales = settings.scale_sizes()
     network = network.at_size(scales[-1].size)
-    for scale in scales:
-        for size in (scale.size, *scale.style_sizes):
-            network.at_size(size).prepare(settings.layers_needed())
+    sizes = list(dict.fromkeys(size for scale in scales for size in (scale.size, *scale.style_sizes)))
+    if settings.onnx is None:
+        for size in sizes:  # all of them before the first conversion
+            _check_size(settings, network, size)
+    for size in sizes:
+        network.at_size(size).prepare(settings.layers_needed())
     return network
+
+
+def _check_size(settings: Settings, network: Network, size: tuple[int, int]) -> None:
+    """Raises InputError where the network cannot take images of this size, with the flags that make it another."""
+    try:
+        network.at_size(size).check(settings.layers_needed())
+    except InputError as error:
+        reason = re.split(r"[;:,] (?=try |give |leave )", str(error))[0]
+        raise InputError(f"{reason}; give another --side or --style_side") from None
 
 
 def run(settings: Settings, network: Network, directory: RunDirectory | None, progress: bool) -> StyleResult:

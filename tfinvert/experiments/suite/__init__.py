@@ -42,6 +42,9 @@ class Settings(InvertSettings):
     def run_folder(self) -> Path:
         return FolderSettings.run_folder(self)
 
+    def how_to_go_on(self) -> str:
+        return "the same command goes on"
+
     def find_questions(self) -> list[homework.Question]:
         """The questions, with their settings."""
         return homework.find(self.questions, self.changes, self.run_folder(), overwrite=self.overwrite)
@@ -74,6 +77,8 @@ def run(settings: Settings) -> SuiteResult:
     folder, baseline, selected = settings.run_folder(), homework.read_baseline(), settings.find_questions()
     jobs = [{question.name: question.settings} for question in selected]
     many.check(jobs)
+    for question in selected:
+        homework.check(question)
     diffs = {question.name: homework.diff(baseline, question) for question in selected if question.name != homework.BASELINE}
 
     def write_page(outcomes: dict[str, many.Outcome]) -> Path:

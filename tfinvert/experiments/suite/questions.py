@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tfinvert import experiments
+from tfinvert import experiments, images
 from tfinvert.errors import InputError, choice_error
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.settings import flagfiles, flags
@@ -53,7 +53,7 @@ def flags_folder() -> Path:
 def read_baseline() -> Baseline:
     """The homework's own flagfile."""
     path = flags_folder() / f"{BASELINE}.flags"
-    return Baseline(path.read_text(encoding="utf-8"), _settings(path, ()))
+    return Baseline(flagfiles.decoded(path.read_bytes()), _settings(path, ()))
 
 
 def find(names: Iterable[str], changes: Sequence[str], folder: Path, *, overwrite: bool) -> list[Question]:
@@ -108,7 +108,7 @@ def flagfiles_of(names: Iterable[str]) -> dict[str, Path]:
 
 def _is_question(path: Path) -> bool:
     """Whether a flagfile describes an inversion, as the homework does. A flagfile of another experiment says so in a line."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = flagfiles.decoded(path.read_bytes()).splitlines()
     others = [line for line in lines if line.startswith("--experiment=") and line != "--experiment=invert"]
     return path.stem not in NO_QUESTIONS and not others
 
@@ -119,7 +119,7 @@ def _order(path: Path) -> tuple[bool, str]:
 
 def sentence(path: Path) -> str:
     """The first comment of a flagfile."""
-    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    first = flagfiles.decoded(path.read_bytes()).partition("\n")[0]
     return first.lstrip("# ") if first.startswith("#") else path.stem
 
 
@@ -149,3 +149,16 @@ def diff(baseline: Baseline, question: Question) -> str:
     own = f"flags/{question.name}.flags"
     before = baseline.text.splitlines()
     return "\n".join([*difflib.unified_diff(before, lines, "flags/baseline.flags", own, lineterm=""), ""])
+
+
+def check(question: Question) -> None:
+    """Raises InputError for images and layers that a question cannot use, so that no question is run before that is known."""
+    from tfinvert.networks.load import from_settings  # imports onnx, which diffs do without
+
+    settings = question.settings
+    try:
+        for path in (*images.expand(settings.image).values(), *settings.image_files()):
+            images.check(path)
+        from_settings(settings).check(settings.layers)
+    except InputError as error:
+        raise InputError(f"{question.name}: {error}") from None

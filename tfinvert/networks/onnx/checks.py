@@ -50,7 +50,7 @@ def load(path: Path) -> onnx.ModelProto:
     if data.startswith(LFS_HEADER):
         raise InputError(
             f"{path} is a Git LFS pointer of {len(data)} bytes, not the network itself; "
-            "fetch the real file with 'git lfs pull', or delete it and let --weights=pretrained download it"
+            "fetch the real file with 'git lfs pull', or give the name of a network with --model, whose file is downloaded"
         )
     model = onnx.ModelProto()
     try:
