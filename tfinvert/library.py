@@ -102,7 +102,7 @@ def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
         objects |= _image(values, takes)
     source = values.pop("network", None)
     if isinstance(source, (str, os.PathLike)) and not str(source).endswith(".keras"):
-        values["onnx" if str(source).endswith(".onnx") else "model"] = os.path.expanduser(source)
+        values["onnx" if str(source).endswith((".onnx", ".npy")) else "model"] = os.path.expanduser(source)
     elif source is not None:
         checked = kind(**kind.complete(values))  # what is wrong is said before a module is exported
         options = {name: getattr(checked, name) for name in NETWORK_OPTIONS if values.get(name) is not None}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfinvert.errors import InputError, choice_error
-from tfinvert.networks import zoo
+from tfinvert.networks import homework, zoo
 from tfinvert.networks.network import Network, check_backend
 from tfinvert.networks.onnx_files import OnnxFile
 from tfinvert.networks.preprocessing import parse
@@ -16,7 +16,7 @@ from tfinvert.settings.fields import as_size
 from tfinvert.settings.groups import CONVERTERS, POOLS, WEIGHTS, NetworkSettings
 from tfinvert.settings.inversion import PRECISIONS
 
-OTHERS = ("an .onnx file", "a .keras file", "a keras.Model", "a torch.nn.Module")
+OTHERS = ("an .onnx file", "a .npy file of the homework", "a .keras file", "a keras.Model", "a torch.nn.Module")
 
 
 def load(
@@ -32,8 +32,9 @@ def load(
     """The network that a user has, for many calls. Nothing is downloaded or converted until its features are needed.
 
     Args:
-      source: the name of a network of the ONNX model zoo (vgg16-bn, resnet18, squeezenet1.1, alexnet), the path of an .onnx
-        or .keras file, a functional or sequential keras.Model, or a torch.nn.Module that takes [batch, 3, height, width].
+      source: the name of a network of the ONNX model zoo (vgg16-bn, resnet18, squeezenet1.1, alexnet), resnet18-homework, the
+        path of an .onnx or .keras file or of a .npy file of the homework, a functional or sequential keras.Model, or a
+        torch.nn.Module that takes [batch, 3, height, width].
       weights: "pretrained" for those of the file, which is downloaded for a network of the zoo; "random" for seeded random
         ones; "auto" for random ones only where the zoo cannot be reached. Keras models keep their own.
       preprocessing: how the network takes its images, as in `preprocessing.parse`: torch, caffe, tf, none, 0..255, -1..1, or
@@ -68,8 +69,8 @@ def load(
     path = Path(source).expanduser() if isinstance(source, str | Path) else None
     if isinstance(source, str) and source in zoo.MODELS:
         return Network(OnnxFile(source, {**settings, "model": source}))
-    if path is not None and path.suffix == ".onnx":
-        return _described(OnnxFile(path.stem, {**settings, "onnx": str(_file(path))}))
+    if path is not None and path.suffix in (".onnx", ".npy"):
+        return _described(OnnxFile(path.stem, {**settings, "onnx": _onnx(_file(path))}))
     is_model = "keras" in sys.modules and isinstance(source, sys.modules["keras"].Model)
     if not is_model and (path is None or path.suffix != ".keras"):
         raise _no_network(source, path)
@@ -92,7 +93,14 @@ def from_settings(settings: NetworkSettings) -> Network:
     values = {
         name: getattr(settings, name) for name in ("model", "onnx", "weights", "preprocessing", "size", "pool", "converter")
     }
+    if settings.onnx is not None:
+        values["onnx"] = _onnx(Path(settings.onnx))
     return Network(OnnxFile(settings.network_name(), {**values, "precision": getattr(settings, "precision", "float32")}))
+
+
+def _onnx(path: Path) -> str:
+    """The path of an .onnx file; for the homework's weights in a .npy file, that of the file which is made of them."""
+    return str(homework.as_onnx(path) if path.suffix == ".npy" else path)
 
 
 def _described(file: OnnxFile) -> Network:

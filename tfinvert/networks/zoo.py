@@ -1,11 +1,11 @@
-"""The networks that tfinvert knows by name, and their files."""
+"""The networks that tfinvert knows by name: those of the ONNX model zoo with their files, and the homework's own ResNet18."""
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 from tfinvert.errors import InputError, choice_error
-from tfinvert.networks import topologies
+from tfinvert.networks import homework, topologies
 from tfinvert.networks.onnx import LFS_HEADER, Graph
 from tfinvert.system.cache import remembered_sha256
 from tfinvert.system.downloads import fetch
@@ -19,7 +19,7 @@ class ZooModel:
       name: value of `--model`.
       file: name of the .onnx file.
       sha256: checksum of the file, which is the only thing that is trusted about it.
-      sources: addresses of the file, tried in order.
+      sources: addresses of the file, tried in order; none for the homework's ResNet18, whose file cannot be downloaded.
       preprocessing: how it takes its images, as in `preprocessing.parse`.
       topology: makes the same graph without weights.
     """
@@ -76,6 +76,7 @@ MODELS = {
             "caffe",
             topologies.alexnet,
         ),
+        ZooModel("resnet18-homework", "resnet18.npy", "", (), "torch", homework.resnet18),
     )
 }
 
@@ -99,6 +100,11 @@ def pretrained_file(model: ZooModel, folder: Path, *, progress: bool = True) -> 
       InputError: the file is neither there nor at any of its addresses, or is not the right one; the message says what to do.
     """
     path = folder / model.file
+    if not model.sources:
+        raise InputError(
+            f"the weights of {model.name} cannot be downloaded: give the homework's {model.file} with --onnx={model.file}, "
+            "or run with --weights=random"
+        )
     if path.exists():
         with open(path, "rb") as file:
             pointer = file.read(len(LFS_HEADER)) == LFS_HEADER

@@ -20,9 +20,15 @@ class NetworkSettings(Settings):
     """The network"""
 
     model: str = setting(
-        default="vgg16-bn", doc="A network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet."
+        default="vgg16-bn",
+        doc="A network of the ONNX model zoo: vgg16-bn, resnet18, squeezenet1.1 or alexnet. Or resnet18-homework, the original "
+        "homework's own ResNet18, which has random weights only.",
     )
-    onnx: str | None = setting(default=None, doc="An .onnx file to use instead of a network of the zoo.", file=True)
+    onnx: str | None = setting(
+        default=None,
+        doc="An .onnx file to use instead of a network of the zoo, or one of the original homework's .npy files of weights.",
+        file=True,
+    )
     weights: str = setting(
         default="auto",
         doc="pretrained takes the weights of the file, which is downloaded if it is not there. random fills the network with "
