@@ -115,7 +115,7 @@ def test_a_flag_s_text_becomes_a_value(name, text, value):
         ("count", "9" * 5000, "--count is .*; expected a whole number"),
         ("weights", "1,a", "--weights is '1,a'; expected a number"),
         ("size", "big", "--size is 'big'; expected pixels as 224 or 224x320"),
-        ("names", '"a', "--names is '\"a'; expected values with commas between them"),
+        ("names", '"a', "--names is '\"a'; expected a list with commas"),
     ],
 )
 def test_a_wrong_text_is_named(name, text, message):

@@ -9,12 +9,13 @@ from typing import Any
 
 from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import homework, zoo
-from tfinvert.networks.network import Network, check_backend
+from tfinvert.networks.network import Network
 from tfinvert.networks.onnx_files import OnnxFile
 from tfinvert.networks.preprocessing import parse
 from tfinvert.settings.fields import as_size
 from tfinvert.settings.groups import CONVERTERS, POOLS, WEIGHTS, NetworkSettings
 from tfinvert.settings.inversion import PRECISIONS
+from tfinvert.system.tensorflow import check_backend
 
 OTHERS = ("an .onnx file", "a .npy file of the homework", "a .keras file", "a keras.Model", "a torch.nn.Module")
 

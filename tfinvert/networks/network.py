@@ -15,7 +15,7 @@ from tfinvert.networks.layer import Layer
 from tfinvert.networks.names import SCORES
 from tfinvert.networks.onnx_files import OnnxFile
 from tfinvert.networks.recognition import Recognized
-from tfinvert.system.tensorflow import import_tensorflow
+from tfinvert.system.tensorflow import check_backend
 
 if TYPE_CHECKING:
     import keras
@@ -143,14 +143,7 @@ class Network:
         return self._source.layer(name)
 
     def check(self, layers: str | Iterable[str]) -> None:
-        """Checks layers without downloading or converting anything: a network of the zoo is known without its weights.
-
-        Args:
-          layers: names as for `layer`, one or several.
-
-        Raises:
-          InputError: there is no such layer, or it does not fit images of this size.
-        """
+        """Raises InputError for layers that do not exist or do not fit, without a download or a conversion."""
         self._source.check(_names(layers))
 
     def prepare(self, layers: str | Iterable[str]) -> None:
@@ -290,18 +283,6 @@ class Network:
     def __repr__(self) -> str:
         size = "x".join(map(str, self.size))
         return f"<Network {self.name}: {len(self.layers)} layers, images of {size}, preprocessing {self.preprocessing}>"
-
-
-def check_backend() -> None:
-    """Raises InputError where Keras does not run on TensorFlow in this process."""
-    import_tensorflow()
-    needed = "tfinvert needs TensorFlow: set the environment variable KERAS_BACKEND=tensorflow before keras is imported"
-    try:
-        import keras
-    except ImportError as error:
-        raise InputError(f"Keras cannot be imported ({error}); {needed}") from None
-    if (backend := keras.backend.backend()) != "tensorflow":
-        raise InputError(f"Keras runs on {backend} in this process; {needed}")
 
 
 def _names(layers: str | Iterable[str]) -> tuple[str, ...]:

@@ -239,9 +239,7 @@ def _split(name: str, text: str) -> list[str]:
     try:
         rows = list(csv.reader([text], strict=True))
     except csv.Error:
-        raise InputError(
-            f"--{name} is {_shown(text)}; expected values with commas between them, and quotation marks in pairs"
-        ) from None
+        raise InputError(f"--{name} is {_shown(text)}; expected a list with commas, and quotation marks in pairs") from None
     return [item.strip() for row in rows for item in row if item.strip()]
 
 

@@ -43,3 +43,15 @@ def explain_errors() -> Iterator[None]:
             "TensorFlow cannot differentiate the convolutions in groups of this network on this processor; "
             "set the environment variable TF_ENABLE_ONEDNN_OPTS=1 and run it again"
         ) from None
+
+
+def check_backend() -> None:
+    """Raises InputError where Keras does not run on TensorFlow in this process."""
+    import_tensorflow()
+    needed = "tfinvert needs TensorFlow: set the environment variable KERAS_BACKEND=tensorflow before keras is imported"
+    try:
+        import keras
+    except ImportError as error:
+        raise InputError(f"Keras cannot be imported ({error}); {needed}") from None
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise InputError(f"Keras runs on {backend} in this process; {needed}")
