@@ -20,6 +20,7 @@ def resolved(name, *layers, **settings):
 
 
 CONV2, CONV4, CONV5, POOL5, FC6 = layer(8, 51), layer(16, 131), layer(16, 163), layer(32, 195), layer(None, None)
+TOKENS = Layer("x", "x", (197, 8), (16, 16), None, 0.0)  # of a transformer: each sees the whole image
 
 
 @pytest.mark.parametrize(("one", "weight"), [(CONV2, 1), (CONV4, 10), (CONV5, 100), (FC6, 100)])
@@ -82,6 +83,7 @@ def test_the_regularizers_and_rate_of_2016():
         ([POOL5], 6, 0.03, 400, (10, 70, 0.01)),
         ([FC6], 6, 0.03, 400, (10, 1e5, 0.01)),
         ([layer(4, 24), FC6], 2, 0.1, 400, (1, 0, 0.01)),
+        ([TOKENS], 6, 0.05, 400, (1, 10, 0.01)),
     ],
 )
 def test_auto_goes_by_the_stride_of_the_shallowest_layer(layers, levels, rate, steps, regularizers):

@@ -17,8 +17,10 @@ There are three families:
 A convolution's name means the value after its batch norm and activation function, as in Caffe's in-place layers and in
 the homework. The function can be written in several nodes (SiLU, HardSwish, GELU).
 The `fc` names are the linear outputs. Two names say what a tensor is for: `scores` are the class scores before any
-softmax, and `last` are the last features that have a place in the image. Every tensor can also be named as the file
-spells it.
+softmax, and `last` are the last features that have a place in the image.
+
+A module of PyTorch (`layer3.1`, `features.denseblock2`) or a layer of Keras (`block_6_expand_relu`), whose names exporters
+write into the file, means what it returns (`module_names`). Every tensor can also be named as the file spells it.
 """
 
 from collections.abc import Iterable
@@ -28,6 +30,7 @@ from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import families
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.modular_networks import find_modules, name_modular_network
+from tfinvert.networks.module_names import find_module, module_outputs
 from tfinvert.networks.onnx import Graph, cut, geometry, settle, with_pooling
 from tfinvert.networks.onnx.operators import DENSE, POOLS, RESHAPING
 from tfinvert.networks.structure import Structure
@@ -40,8 +43,8 @@ class LayerGeometry(NamedTuple):
 
     Attributes:
       tensor: its name in the .onnx file.
-      shape: of one image's features, [height, width, channels] or [channels].
-      stride: pixels between neighboring features, (height, width), or None where each sees the whole image.
+      shape: of one image's features, [height, width, channels], [tokens, channels] or [channels].
+      stride: pixels between neighboring features, (height, width), or None where they have no place in the image.
       receptive_field: pixels that a feature depends on, (height, width), or None where it sees the whole image.
     """
 
@@ -75,28 +78,40 @@ def resolve_layers(graph: Graph, names: Iterable[str] = ()) -> dict[str, str]:
 
     Args:
       graph: a tidied, uncut graph.
-      names: layer names, names of tensors, `scores` or `last`; none for all layers that have names.
+      names: layer names, modules of PyTorch or layers of Keras, names of tensors or nodes, `scores` or `last`; none for all
+        layers that have names.
 
     Raises:
       InputError: there is no such layer, or there are no layers with names.
     """
     refused = graphs.unsupported(graph)
     known = {name: tensor for name, tensor in layer_names(graph).items() if names or tensor not in refused}
+    modules = module_outputs(graph)
+    nodes = {node.name: node.output[0] for node in graph.nodes if node.name}
     by_purpose = {SCORES: scores, LAST: last_features}
     tensors = {*graph.tensors(), *graph.aliases}
     layers = {}
-    for name in tuple(names) or known:
+    for name in tuple(names) or known or modules:
         if name in known:
             layers[name] = known[name]
         elif name in tensors:
             layers[name] = graph.resolve(name)
+        elif (tensor := find_module(modules, name)) is not None:
+            layers[name] = tensor
         elif name in by_purpose:
             layers[name] = by_purpose[name](graph)
+        elif name in nodes:
+            layers[name] = nodes[name]
         else:
-            raise choice_error("layer", name, known)
+            raise unknown_layer(name, (*known, *modules))
     if not layers:
         raise InputError("the network has no layers with names of their own; name tensors of the file with --layers")
     return layers
+
+
+def unknown_layer(name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is none of a layer, with the nearest of those that are."""
+    return InputError(f"{choice_error('layer', name, known)}; the names of the file's tensors work, too")
 
 
 def scores(graph: Graph) -> str:

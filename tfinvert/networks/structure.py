@@ -161,7 +161,9 @@ class Structure:
 
     def kernel(self, convolution: onnx.NodeProto) -> list[int]:
         """Returns the (height, width) of a convolution's kernel."""
-        return list(attributes(convolution).get("kernel_shape") or self.graph.weights[convolution.input[1]].shape[2:])
+        if (stated := attributes(convolution).get("kernel_shape")) or convolution.input[1] not in self.graph.weights:
+            return list(stated or ())
+        return list(self.graph.weights[convolution.input[1]].shape[2:])
 
     def _activation(self, tensor: str) -> list[onnx.NodeProto]:
         """The nodes of the activation function that is taken of a tensor, the last one last; none where there is none.

@@ -30,7 +30,7 @@ class Depth:
     alpha_weight: float
 
 
-WHOLE = 64  # stands for the stride of a layer that sees the whole image
+WHOLE = 64  # stands for the stride of a layer whose values have no place in the image
 # The key is the stride in pixels from which the values hold. They were chosen on photographs that docs/quality.md does not
 # report on.
 AUTO = {
@@ -107,7 +107,7 @@ def chosen(given: InversionSettings, resolved: Resolved) -> dict[str, Any]:
 
 def _stride(layers: Mapping[str, Layer]) -> int:
     """The stride of the shallowest layer."""
-    return min(max(layer.stride) if layer.stride and layer.receptive_field else WHOLE for layer in layers.values())
+    return min(max(layer.stride) if layer.stride else WHOLE for layer in layers.values())
 
 
 def _depth(stride: int) -> Depth:

@@ -8,9 +8,12 @@ image.
 from tfinvert.networks.onnx.checks import LFS_HEADER, UnsupportedError
 from tfinvert.networks.onnx.editing import cut, numbered, resized, tidy, with_pooling
 from tfinvert.networks.onnx.folding import fold
+from tfinvert.networks.onnx.geometry import geometry
 from tfinvert.networks.onnx.graph import Graph, attributes, remake
 from tfinvert.networks.onnx.identity import checksum
-from tfinvert.networks.onnx.measures import Geometry, geometry, operations, shapes
+from tfinvert.networks.onnx.measures import operations, shapes
+from tfinvert.networks.onnx.modules import parameter_module
+from tfinvert.networks.onnx.places import Geometry
 from tfinvert.networks.onnx.reading import from_proto, read, write
 from tfinvert.networks.onnx.settling import settle, unsupported
 
@@ -27,6 +30,7 @@ __all__ = [
     "geometry",
     "numbered",
     "operations",
+    "parameter_module",
     "read",
     "remake",
     "resized",

@@ -47,7 +47,7 @@ def _pools_nothing(node: onnx.NodeProto) -> bool:
     options = attributes(node)
     if node.op_type not in ("AveragePool", "MaxPool") or len(node.output) > 1 or any(options.get("pads", ())):
         return False
-    return set(options["kernel_shape"]) == {1} and set(options.get("strides", [1])) == {1}
+    return set(options.get("kernel_shape", ())) == {1} and set(options.get("strides", [1])) == {1}
 
 
 def cut(graph: Graph, tensors: Iterable[str]) -> Graph:

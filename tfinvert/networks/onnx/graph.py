@@ -28,6 +28,7 @@ class Graph:
       opset: version of the default operator set.
       aliases: names that `tidy` removed (outputs of Dropout, Identity) -> the tensor that holds the same value.
       name: of the file, for errors.
+      modules: tensor -> the modules of PyTorch or layers of Keras that it is made in, the outermost first.
     """
 
     nodes: tuple[onnx.NodeProto, ...]
@@ -38,6 +39,7 @@ class Graph:
     opset: int
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     name: str = "the network"
+    modules: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def producers(self) -> dict[str, onnx.NodeProto]:
         """Maps the name of every computed tensor to the node that makes it."""

@@ -1,37 +1,19 @@
-"""Shapes of a graph's tensors, how they lie on the image, and the arithmetic that they take."""
+"""Shapes of a graph's tensors, and the arithmetic that they take."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 
-import onnx
 from onnx import shape_inference
 
 from tfinvert.errors import InputError
 from tfinvert.networks.onnx import checks
-from tfinvert.networks.onnx.graph import Graph, attributes
-from tfinvert.networks.onnx.operators import GLOBAL, WINDOWED
+from tfinvert.networks.onnx.graph import Graph
 from tfinvert.settings.fields import LARGEST_SIDE
 
 SMALL = 8  # values of a weight that may be a scale for each axis
 Shapes = Mapping[str, tuple[int, ...]]  # tensor name -> shape at batch 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Geometry:
-    """How a tensor lies on the image.
-
-    Attributes:
-      shape: at batch 1, [1, C, H, W] or [1, C].
-      stride: pixels between neighboring values, (height, width), or None where each value sees the whole image.
-      receptive_field: pixels that a value depends on, (height, width), or None where it sees the whole image.
-    """
-
-    shape: tuple[int, ...]
-    stride: tuple[int, int] | None
-    receptive_field: tuple[int, int] | None
 
 
 def shapes(graph: Graph) -> Shapes:
@@ -60,45 +42,6 @@ def shapes(graph: Graph) -> Shapes:
     result = {info.name: tuple(d.dim_value for d in info.type.tensor_type.shape.dim) for info in known}
     checks.check_shapes(graph, result)
     return result
-
-
-def geometry(graph: Graph) -> dict[str, Geometry]:
-    """Maps the image and every computed tensor of a tidied graph to its `Geometry`.
-
-    A window of k values with dilation d over values of stride s and receptive field r sees r + (k - 1) d s pixels, and
-    a step of t values makes the stride s t (Araujo, Norris & Sim 2019, "Computing Receptive Fields of Convolutional
-    Neural Networks", doi 10.23915/distill.00021). Where branches meet, the largest receptive field counts.
-
-    Raises:
-      InputError: as `shapes` does.
-    """
-    sizes = shapes(graph)
-    places = {graph.image: Geometry(sizes[graph.image], (1, 1), (1, 1))}
-    for node in graph.nodes:
-        sources = [places[name] for name in node.input if name in places]
-        stride = next((source.stride for source in sources), None)
-        fields = [source.receptive_field for source in sources]
-        whole = None in fields or not fields
-        field = None if whole else tuple(max(sides) for sides in zip(*fields, strict=True))
-        if node.op_type in GLOBAL:
-            stride = field = None
-        elif node.op_type in WINDOWED and field is not None and stride is not None:
-            kernel, steps, dilations = _window(node, sizes)
-            field = tuple(f + (k - 1) * d * s for f, k, d, s in zip(field, kernel, dilations, stride, strict=True))
-            stride = tuple(s * t for s, t in zip(stride, steps, strict=True))  # type: ignore[assignment]
-        for output in node.output:
-            if output in sizes:
-                places[output] = Geometry(sizes[output], stride, field)
-    return places
-
-
-def _window(node: onnx.NodeProto, sizes: Shapes) -> tuple[list[int], list[int], list[int]]:
-    """The kernel, strides and dilations of a node with windows, each (height, width)."""
-    options = attributes(node)
-    if node.op_type == "SpaceToDepth":
-        return [options["blocksize"]] * 2, [options["blocksize"]] * 2, [1, 1]
-    kernel = options.get("kernel_shape") or list(sizes[node.input[1]][2:])
-    return kernel, options.get("strides", [1, 1]), options.get("dilations", [1, 1])
 
 
 def operations(graph: Graph) -> int:

@@ -12,9 +12,6 @@ SUPPORTED = frozenset(
 CONSTANTS = frozenset(("Constant", "ConstantOfShape"))  # become weights
 REMOVED = frozenset(("Identity", "Dropout"))  # become aliases
 MEASURES = frozenset(("Shape", "Size"))  # known from the size of the images
-WINDOWED = frozenset(("Conv", "MaxPool", "AveragePool", "SpaceToDepth"))  # read a window of values around each place
-# Each value sees the whole image.
-GLOBAL = frozenset("Gemm MatMul GlobalAveragePool GlobalMaxPool ReduceMean Flatten Reshape".split())
 
 ACTIVATIONS = frozenset("Relu LeakyRelu Clip Elu Selu Sigmoid HardSwish HardSigmoid Tanh Softplus".split())
 POOLS = frozenset("MaxPool AveragePool GlobalAveragePool GlobalMaxPool ReduceMean".split())

@@ -10,6 +10,7 @@ from tfinvert.errors import InputError
 from tfinvert.networks.onnx import checks
 from tfinvert.networks.onnx import weights as weights_of
 from tfinvert.networks.onnx.graph import Graph, attributes
+from tfinvert.networks.onnx.modules import modules_of
 
 USUAL_SIDE = 224  # pixels of an image, where a file leaves its size open
 
@@ -64,7 +65,8 @@ def from_proto(model: onnx.ModelProto, name: str, folder: Path | None = None) ->
             nodes.append(node)
     height, width = (d.dim_value if d.dim_value > 0 else USUAL_SIDE for d in image.type.tensor_type.shape.dim[2:])
     outputs = tuple(o.name for o in model.graph.output)
-    graph = Graph(tuple(nodes), weights, image.name, (height, width), outputs, opset, name=name)
+    modules = modules_of(model.graph.node)
+    graph = Graph(tuple(nodes), weights, image.name, (height, width), outputs, opset, name=name, modules=modules)
     checks.check_graph(graph, made, name)
     return graph
 
