@@ -16,7 +16,7 @@ FLOORS = (
     ("runner",),
     ("experiments",),
     ("comparison",),
-    ("decoders", "reports"),
+    ("decoders", "reports", "viewer"),
     ("runs",),
     ("optimization",),
     ("networks",),
@@ -40,6 +40,8 @@ HEAVY = {
         "metrics/perceptual",
     },
     "tf2onnx": {"decoders/export"},
+    "starlette": {"viewer/app", "viewer/guard"},
+    "uvicorn": {"viewer/server"},
 }
 
 

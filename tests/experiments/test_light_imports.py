@@ -13,7 +13,7 @@ MODULES = (
     *("tfinvert.experiments.suite.questions", "tfinvert.networks.load", "tfinvert.runs.result", "tfinvert.runs.many"),
     *(f"tfinvert.decoders.{name}" for name in ("encoder", "files", "data", "tiny_imagenet", "cluster")),
 )
-HEAVY = ("tensorflow", "keras", "torch", "matplotlib", "onnx2tf", "tf2onnx")
+HEAVY = ("tensorflow", "keras", "torch", "matplotlib", "onnx2tf", "tf2onnx", "starlette", "uvicorn")
 CODE = f"""
 import importlib, json, sys
 heavy = {{}}

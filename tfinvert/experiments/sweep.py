@@ -66,12 +66,14 @@ def run(settings: Settings, network: Network) -> SuiteResult:
     """Runs one inversion for each layer and image.
 
     The layers are those of the settings, or every layer that has a name of its own. Each is converted by itself, cut to what it
-    needs: one model for all of them would run the deepest at every step. Writes sweep.png for each image, report.html, and
-    with several images figures.json with the mean and the 95 % interval of each layer's figures.
+    needs: one model for all of them would run the deepest at every step. Writes sweep.png for each image, report.html,
+    graph.json, which says what each layer reads, and with several images figures.json with the mean and the 95 % interval of
+    each layer's figures.
     """
     from tfinvert.reports import page, sheet
     from tfinvert.runs import many
     from tfinvert.runs.directory import RunDirectory
+    from tfinvert.system.files import write_text
     from tfinvert.system.locks import locked
 
     folder = settings.run_folder()
@@ -103,6 +105,7 @@ def run(settings: Settings, network: Network) -> SuiteResult:
         return page.write(folder, title, entries, by_depth=True)
 
     with locked(folder):
+        write_text(folder / "graph.json", json.dumps(network.connections(layers), indent=1) + "\n")
         return SuiteResult(*many.run_with_report(jobs, write_page))
 
 

@@ -111,6 +111,9 @@ class KerasModel:
     def build_plain(self, layers: tuple[str, ...]) -> keras.Model:
         return self.build(layers)
 
+    def connections(self, layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+        return {}
+
     def provenance(self) -> dict[str, Any]:
         return {
             "network": self.name,

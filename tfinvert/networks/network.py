@@ -61,6 +61,9 @@ class Source(Protocol):
     def build_plain(self, layers: tuple[str, ...]) -> keras.Model:
         """The same, of Keras layers with the network's own kernels, whichever way is faster."""
 
+    def connections(self, layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+        """As `Network.connections`."""
+
     def provenance(self) -> dict[str, Any]:
         """What run.json says about the network."""
 
@@ -258,6 +261,21 @@ class Network:
         from tfinvert.networks import backpropagation
 
         return backpropagation.head(self.cut((layer, output)), layer, output)
+
+    def connections(self, layers: str | Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The graph of some layers.
+
+        Args:
+          layers: keys of `layers`, one or several.
+
+        Returns:
+          Layer name -> those of these layers that it is computed from, with none of them in between. Empty for a Keras model.
+
+        Example:
+          >>> load("resnet18", weights="random").connections(["pool1", "middle0", "res1"])
+          {'pool1': (), 'middle0': ('pool1',), 'res1': ('pool1', 'middle0')}
+        """
+        return self._source.connections(_names(layers))
 
     def provenance(self) -> dict[str, Any]:
         """What run.json says: network, weights, onnx_sha256, converter, preprocessing and how it is known, pool, size."""

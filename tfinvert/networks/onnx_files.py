@@ -30,10 +30,12 @@ class Description:
     Attributes:
       size: (height, width) of the images.
       layers: every layer that has a name of its own.
+      connections: the tensor of a layer -> the tensors of layers that it is computed from, with no layer in between.
     """
 
     size: tuple[int, int]
     layers: dict[str, Layer]
+    connections: dict[str, tuple[str, ...]]
 
 
 class OnnxFile:
@@ -132,6 +134,20 @@ class OnnxFile:
             self._converted[key] = self._conversions.pop(key).result()
         return self._converted[key]
 
+    def connections(self, layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+        names = {self.layers[name].tensor: name for name in layers}
+        found: dict[str, tuple[str, ...]] = {}
+        for tensor, name in names.items():
+            pending, seen = list(self.description.connections.get(tensor, ())), set()
+            while pending:  # past the layers that are not among these
+                source = pending.pop()
+                if source not in names:
+                    pending += self.description.connections.get(source, ())
+                else:
+                    seen.add(source)
+            found[name] = tuple(each for source, each in names.items() if source in seen)
+        return found
+
     def build(self, layers: tuple[str, ...]) -> keras.Model:
         return keras_model(self.convert(layers))
 
@@ -169,7 +185,8 @@ def describe(whole: graphs.Graph, pool: str) -> Description:
       InputError: no layer fits images of this size.
     """
     layers = {name: Layer(name, *found) for name, found in naming.describe(whole, pool=pool).items()}
-    return Description(whole.size, layers)
+    connections = whole.connections(layer.tensor for layer in layers.values())
+    return Description(whole.size, layers, connections)
 
 
 def keras_model(converted: Converted) -> keras.Model:

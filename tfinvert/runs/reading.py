@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfinvert.runs.flags import parse_flags
-from tfinvert.system.files import read_text
+from tfinvert.system.files import LARGEST_TEXT, read_end, read_text
 
 # Types in run.json. A value of another type is damaged and counts as missing.
 TYPES: dict[str, type] = {
@@ -24,10 +24,15 @@ MOST_VALUES, LONGEST_NAME, LARGEST_NUMBER = 6000, 500, 1e30
 LARGEST_STEP = 2**53
 
 
-def read_info(path: Path) -> dict[str, Any]:
-    """Reads run.json without the values that are damaged; gives an empty dict where the file cannot be read."""
+def read_info(path: Path, largest: int = LARGEST_TEXT) -> dict[str, Any]:
+    """Reads run.json without the values that are damaged; gives an empty dict where the file cannot be read.
+
+    Args:
+      path: the file.
+      largest: the largest size in bytes. A larger file counts as one that cannot be read.
+    """
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(path, largest))
         json.dumps(content, ensure_ascii=False).encode()  # Half of a surrogate pair is a ValueError.
         if isinstance(content, dict):
             info: dict[str, Any] = {
@@ -39,14 +44,40 @@ def read_info(path: Path) -> dict[str, Any]:
     return {}
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Reads the whole lines of metrics.jsonl: a step, and names with finite numbers. Other lines are left out."""
+def read_metrics(path: Path, last: int | None = None) -> list[dict[str, Any]]:
+    """Reads the whole lines of metrics.jsonl: a step, and names with finite numbers. Other lines are left out.
+
+    Args:
+      path: the file.
+      last: how many bytes at the end of the file are read. Default: the whole file.
+    """
     lines: list[Any] = []
     with contextlib.suppress(OSError):
-        for line in read_text(path).split("\n"):
+        for line in (read_text(path) if last is None else read_end(path, last)).split("\n"):
             with contextlib.suppress(ValueError, RecursionError):
                 lines.append(json.loads(line))
     return [line for line in lines if _is_line(line)]
+
+
+def read_comparison(path: Path, largest: int = LARGEST_TEXT) -> dict[str, Any]:
+    """Reads compare.json as if it were a run.json; gives an empty dict where the file cannot be read.
+
+    Args:
+      path: the file.
+      largest: the largest size in bytes.
+    """
+    content = read_info(path, largest)  # its `layers` are a list of names, which no run.json has
+    if not content:
+        return {}
+    sides = {side: content.pop(side, {}) for side in ("tensorflow", "pytorch")}
+    info: dict[str, Any] = {name: content.pop(name) for name in ("network", "weights") if name in content}
+    result = {name: value for name, value in content.items() if is_number(value) or isinstance(value, dict)}
+    for side, figures in sides.items():
+        if isinstance(figures, dict):
+            result[side] = {name: value for name, value in figures.items() if name != "loss"}
+            if side == "tensorflow" and is_number(figures.get("psnr")):
+                result["psnr"] = figures["psnr"]
+    return {"experiment": "compare", **info, "result": result}
 
 
 def read_flags(path: Path) -> dict[str, str]:

@@ -52,6 +52,7 @@ def values(kind: type[Settings], arguments: Sequence[str]) -> dict[str, Any]:
     fields = {**{name: field for name, (_, field) in ignored.items()}, **own}
     names = {alias: field.name for field in fields.values() for alias in spec(field).aliases}
     defined = flags.FlagValues()
+    defined.set_gnu_getopt(True)  # flags may follow other arguments
     flags.DEFINE_string("experiment", None, "what to do", flag_values=defined)
     for name, field in [*fields.items(), *((alias, fields[target]) for alias, target in names.items())]:
         owner = kind if field.name in own else ignored[field.name][0]
@@ -63,9 +64,12 @@ def values(kind: type[Settings], arguments: Sequence[str]) -> dict[str, Any]:
         rest = defined(["tfinvert", *_checked(kind, list(defined), arguments)])
     except flags.Error as error:
         raise InputError(" ".join(str(error).split())) from None
-    if len(rest) > 1:
-        raise InputError(f"unexpected argument {rest[1][:60]!r}; every setting is a flag, such as --image=FILE")
-    result: dict[str, Any] = {}
+    if len(rest) > 1 + len(kind.arguments):
+        unexpected = rest[1 + len(kind.arguments)][:60]
+        raise InputError(f"unexpected argument {unexpected!r}; every setting is a flag, such as --image=FILE")
+    result: dict[str, Any] = {
+        name: parse_text(kind, own[name], text) for name, text in zip(kind.arguments, rest[1:], strict=False)
+    }
     for name in defined:
         if name == "experiment" or not defined[name].present:
             continue

@@ -66,6 +66,14 @@ def check_size(path: Path, largest: int) -> None:
         raise OSError(errno.EFBIG, f"it has {size} bytes, more than {largest}", str(path))
 
 
+def read_end(path: Path, largest: int) -> str:
+    """Reads the last `largest` bytes of a text file, as `read_text` reads a whole one. Raises OSError likewise."""
+    with open(regular(path), "rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(file.tell() - largest, 0))
+        return file.read(largest).decode("utf-8", errors="replace")
+
+
 def write_sealed(path: Path, value: Any) -> None:
     """Writes a value as JSON together with its checksum."""
     write_text(path, json.dumps({"sha256": _digest(value), "value": value}, indent=1))

@@ -62,6 +62,17 @@ class Graph:
         """Returns the tensor that holds the value which the file calls `tensor`."""
         return self.aliases.get(tensor, tensor)
 
+    def connections(self, tensors: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Maps each of some tensors to those of them that it is computed from, with none of them in between, in order."""
+        wanted = dict.fromkeys(tensors)
+        nearest: dict[str, dict[str, None]] = {}  # of every tensor
+        for node in self.nodes:
+            sources: dict[str, None] = {}
+            for name in node.input:
+                sources |= {name: None} if name in wanted else nearest.get(name, {})
+            nearest |= dict.fromkeys(node.output, sources)
+        return {name: tuple(source for source in wanted if source in nearest.get(name, {})) for name in wanted}
+
     def proto(
         self,
         *,
