@@ -37,7 +37,7 @@ def set_screen(browser, width=1280, *, scheme="light", height=900):
 
 def check_nothing_wrong(browser, viewer):
     """No error in the console, no request that leaves."""
-    assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert [url for url in asked if not url.startswith((viewer.address, "data:", "about:", "chrome"))] == []
