@@ -30,7 +30,7 @@ LONGEST_FILE = 300  # lines
 # Packages that are imported in one place only, because importing them is slow or changes the process.
 HEAVY = {
     "onnx2tf": {"networks/conversion/onnx2tf"},
-    "matplotlib": {"reports/charts"},
+    "matplotlib": {"reports/charts", "reports/figures"},
     "jinja2": {"reports/page"},
     "pooch": {"system/downloads"},
     "requests": {"system/downloads"},
@@ -42,6 +42,7 @@ HEAVY = {
     "tf2onnx": {"decoders/export"},
     "starlette": {"viewer/app", "viewer/guard"},
     "uvicorn": {"viewer/server"},
+    "av": {"reports/film"},
 }
 
 
