@@ -7,7 +7,7 @@ from PIL import Image
 from tests.reports.conftest import made
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
-from tfinvert.reports import sheet
+from tfinvert.reports import differences, sheet
 from tfinvert.runs.directory import RunDirectory
 
 
@@ -52,7 +52,47 @@ def test_layers_by_depth_are_in_rows_of_equal_length(tmp_path):
     runs = [RunDirectory(made(tmp_path / f"{n}", psnr=10.0, loss=[2.0, 1.0]).folder) for n in range(9)]
     sheet.write_depth(tmp_path / "sweep.png", "A network", runs)
     with Image.open(tmp_path / "sweep.png") as opened:
-        assert opened.size == (720, 16 + 2 * 30 + 2 * (32 + 26 + 16))
+        width, height = opened.size
+    assert (width - 16) % 5 == 0
+    assert height == 16 + 2 * 30 + 2 * (32 + 18 + 16 + 8)
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_the_rows_are_full_and_the_result_is_there_once(tmp_path, steps):
+    run = RunDirectory(tmp_path)
+    run.create("", {}, resume=False)
+    images.save(run.target, np.broadcast_to(np.float32((1, 0, 0)), (32, 32, 3)))
+    for number in range(steps):
+        images.save(run.image_path(number), np.broadcast_to(np.float32((0, 1, number == steps - 1)), (32, 32, 3)))
+    images.save(run.final, np.broadcast_to(np.float32((0, 0, 1)), (32, 32, 3)))
+    sheet.write(run, {"layers": {"conv1": {}}, "result": {"psnr": 3.0, "ssim": 0.5}})
+    found = colors(run.sheet)
+    count = sum((found == np.multiply(color, 255)).all(axis=1).sum() for color in ((1, 0, 0), (0, 1, 0), (0, 0, 1))) / 32**2
+    assert count + 1 in (3, 4, 8)  # with the difference
+    assert steps < 2 or (found == (0, 255, 255)).all(axis=1).sum() == 0  # the last step, which is the result
+
+
+def test_the_difference_has_its_bar(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.create("", {}, resume=False)
+    images.save(run.target, np.full((64, 64, 3), 0.5))
+    images.save(run.final, np.full((64, 64, 3), 0.9))
+    sheet.write(run, {})
+    brighter = np.rint(255 * differences.BRIGHTER)
+    assert (np.abs(colors(run.sheet) - brighter) <= 1).all(axis=1).sum() > 64**2  # the whole image, and the end of the bar
+    darker = np.rint(255 * differences.DARKER)
+    assert 0 < (np.abs(colors(run.sheet) - darker) <= 1).all(axis=1).sum() < 64  # the other end
+
+
+def test_captions_are_wrapped_and_never_cut(tmp_path):
+    from PIL import ImageDraw, ImageFont
+
+    draw, font = ImageDraw.Draw(Image.new("RGB", (1, 1))), ImageFont.load_default(14)
+    text = "class_visualization_of_a_network: 12.3 dB, normalized feature error 0.0123 and pneumonoultramicroscopic words"
+    for width in (60, 100, 224, 5000):
+        lines = sheet._wrap(draw, text, font, width)
+        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+        assert all(draw.textlength(line, font) <= width for line in lines)
 
 
 def test_long_titles_are_cut(tmp_path):

@@ -36,7 +36,9 @@ class Settings(AnySettings):
     def check(self) -> None:
         super().check()
         if not self.run:
-            raise InputError("--run is empty; expected a run directory or the folder of a sweep, as in tfinvert export out/invert")
+            raise InputError(
+                "--run is empty; expected a run directory or the folder of a sweep, as in tfinvert export out/invert"
+            )
         if not Path(self.run).expanduser().is_dir():
             raise InputError(f"there is no folder {self.run!r}; expected a run directory or the folder of a sweep")
 

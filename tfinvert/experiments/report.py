@@ -12,15 +12,13 @@ from tfinvert.runs.directory import RunDirectory, check_writable
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import FolderSettings
 
-INVERSIONS = ("invert",)
-
 
 @define
 class Settings(FolderSettings):
     """The page"""
 
     positional: ClassVar[tuple[str, ...]] = ("runs",)
-    runs: tuple[str, ...] = setting(default=(), doc="Run directories of inversions, separated by commas.", placement=True)
+    runs: tuple[str, ...] = setting(default=(), doc="Run directories of any experiments, separated by commas.", placement=True)
 
     def check(self) -> None:
         super().check()
@@ -44,11 +42,8 @@ def run(settings: Settings) -> ReportResult:
     check_writable(settings.run_folder())
     for path in settings.runs:
         directory = RunDirectory(Path(path))
-        if not directory.info.is_file():
+        if not (directory.info.is_file() or (directory.path / "compare.json").is_file()):
             raise InputError(f"{path} is no run directory: there is no run.json in it")
-        experiment = directory.read_info().get("experiment", "invert")
-        if experiment not in INVERSIONS:
-            raise InputError(f"{path} is a run of --experiment={experiment}, which has a sheet.png; expected inversions")
     from tfinvert.reports import page  # imports Matplotlib, which a wrong --runs need not wait for
 
     folder = settings.run_folder()
@@ -57,7 +52,7 @@ def run(settings: Settings) -> ReportResult:
         entries = [
             page.Entry(Path(path), name) for path, name in zip(settings.runs, distinct_names(settings.runs), strict=True)
         ]
-        return ReportResult(page.write(folder, "Inversions, side by side", entries))
+        return ReportResult(page.write(folder, "Runs, side by side", entries))
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
 

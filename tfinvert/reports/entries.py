@@ -66,6 +66,10 @@ class Run:
         return RunDirectory(self.entry.folder)
 
     @property
+    def experiment(self) -> str:
+        return self.info.get("experiment", "invert")
+
+    @property
     def layers(self) -> list[str]:
         return list(self.info.get("layers", {}))
 
@@ -141,4 +145,5 @@ class Run:
 def read_run(entry: Entry) -> Run:
     """Reads the run directory of an entry. What is damaged or missing there is empty."""
     directory = RunDirectory(entry.folder)
-    return Run(entry, directory.read_info(), reading.read_flags(directory.flags), directory.read_metrics())
+    info = directory.read_info() or reading.read_comparison(entry.folder / "compare.json")
+    return Run(entry, info, reading.read_flags(directory.flags), directory.read_metrics())

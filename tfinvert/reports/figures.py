@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from tfinvert.images import files as images
@@ -25,12 +26,22 @@ COLUMNS = {"single": 4, "double": 8}  # images in a row
 DOTS = 300  # an inch, of PNG
 CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe & Ito
 MOST_CURVES = 6
+SMALL = ("xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+THIN = ("axes.linewidth", "xtick.major.width", "ytick.major.width")
 STYLE: dict[Any, Any] = {
-    **{"font.family": "serif", "font.serif": ["STIXGeneral"], "mathtext.fontset": "stix"},  # come with Matplotlib
-    **{"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7},
-    **{"legend.fontsize": 7, "axes.linewidth": 0.6, "lines.linewidth": 1.1, "xtick.major.width": 0.6, "ytick.major.width": 0.6},
-    **{"svg.fonttype": "path", "svg.hashsalt": "tfinvert", "pdf.fonttype": 42, "savefig.dpi": DOTS},
-    **{"axes.spines.top": False, "axes.spines.right": False, "image.interpolation": "nearest"},
+    "font.family": "serif",
+    "font.serif": ["STIXGeneral"],  # comes with Matplotlib, and has the letters of Times
+    "mathtext.fontset": "stix",
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 8),
+    **dict.fromkeys(SMALL, 7),
+    **dict.fromkeys(THIN, 0.6),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
+    "lines.linewidth": 1.1,
+    "image.interpolation": "nearest",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "tfinvert",  # the same figures give the same file
+    "pdf.fonttype": 42,
+    "savefig.dpi": DOTS,
 }
 
 
@@ -59,8 +70,7 @@ def write_sheet(path: Path, kind: str, width: str, cells: Sequence[Cell], pair: 
     columns = _columns(count, COLUMNS[width])
     side = WIDTHS[width] / columns
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTHS[width], (side + 0.22) * -(-count // columns)), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)  # type: ignore[union-attr]
+        figure = Figure(figsize=(WIDTHS[width], (side + 0.22) * -(-count // columns)), layout=_close())
         axes = figure.subplots(-(-count // columns), columns, squeeze=False).ravel()
         for place, cell in zip(axes, cells, strict=False):
             _show(place, np.asarray(images.read(cell.path)), cell.caption)
@@ -120,9 +130,9 @@ def write_depth(
     rows = -(-len(cells) // columns)
     side = WIDTHS[width] / columns
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTHS[width], (side + 0.3) * rows + 1.9), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)  # type: ignore[union-attr]
-        above, below = figure.subfigures(2, 1, height_ratios=[(side + 0.3) * rows, 1.9])
+        figure = Figure(figsize=(WIDTHS[width], (side + 0.3) * rows + 1.9), layout=_close())
+        parts: Any = figure.subfigures(2, 1, height_ratios=[(side + 0.3) * rows, 1.9])
+        above, below = parts
         axes = above.subplots(rows, columns, squeeze=False).ravel()
         for place, cell in zip(axes, cells, strict=False):
             _show(place, np.asarray(images.read(cell.path)), cell.caption)
@@ -141,6 +151,11 @@ def write_depth(
             error.set_yscale("log")
             error.set_ylabel("normalized feature error", color=CURVES[1])
         _save(figure, path, kind)
+
+
+def _close() -> ConstrainedLayoutEngine:
+    """Images that stand close to each other."""
+    return ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
 
 
 def _columns(count: int, most: int) -> int:
@@ -173,7 +188,9 @@ def _show_difference(axes: Axes, image: Path, target: Path) -> None:
 
 def _plain(text: str) -> str:
     """Escapes dollars, between which Matplotlib reads TeX, and cuts what is far too long for a figure."""
-    return "\n".join(line if len(line) <= 40 else f"{line[:26]}…{line[-12:]}" for line in text[:500].split("\n")).replace("$", r"\$")
+    return "\n".join(line if len(line) <= 40 else f"{line[:26]}…{line[-12:]}" for line in text[:500].split("\n")).replace(
+        "$", r"\$"
+    )
 
 
 def _save(figure: Figure, path: Path, kind: str) -> None:

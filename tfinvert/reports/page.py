@@ -17,7 +17,7 @@ import jinja2
 
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
-from tfinvert.reports import charts
+from tfinvert.reports import charts, others
 from tfinvert.reports.answers import answer_run
 from tfinvert.reports.entries import FIGURES, Entry, Run, read_run
 from tfinvert.reports.sections import Section, build_depth_section, build_sections, list_figures
@@ -40,22 +40,31 @@ def write(folder: Path, title: str, entries: Sequence[Entry], *, by_depth: bool 
     Returns:
       The path of report.html.
     """
+    html, figures = render(title, entries, by_depth=by_depth)
+    write_text(folder / "report.json", json.dumps(figures, indent=1) + "\n")
+    write_text(folder / "report.html", html)
+    return folder / "report.html"
+
+
+def render(title: str, entries: Sequence[Entry], *, by_depth: bool = False) -> tuple[str, dict[str, Any]]:
+    """The page as one HTML file that needs no other, and the figures on it; the arguments are those of `write`."""
     runs = [read_run(entry) for entry in entries]
     sections = build_depth_section(runs) if by_depth else build_sections(runs)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tfinvert.reports", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     html = environment.get_template("page.html.j2").render(
-        title=title, runs=[_view_run(run, runs) for run in runs], sections=[_view_section(section) for section in sections]
+        title=title,
+        runs=[_view_run(run, runs) for run in runs],
+        sections=[_view_section(section) for section in sections],
+        overview=others.overview(runs),
     )
     figures = {
         "title": title,
         "runs": [_list_all(run, runs) for run in runs],
         "answers": {section.title: section.answer for section in sections},
     }
-    write_text(folder / "report.json", json.dumps(figures, indent=1) + "\n")
-    write_text(folder / "report.html", html)
-    return folder / "report.html"
+    return html, figures
 
 
 def _list_all(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
@@ -78,6 +87,8 @@ def _list_all(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
 
 def _view_run(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
     """What the template shows of a run."""
+    if run.experiment != "invert":
+        return {**_view_other(run), "image": run.info.get("image", "")}
     directory = run.directory
     psnr = dict(zip(run.steps(), run.values("psnr"), strict=True))
     snapshots = spread(list(directory.step_images().items()), SNAPSHOTS)
@@ -98,6 +109,23 @@ def _view_run(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
         ],
         "charts": _draw(run) if run.metrics else [],
         "figures": list_figures(run) if run.result else [],
+    }
+
+
+def _view_other(run: Run) -> dict[str, Any]:
+    """What the template shows of a run of another experiment: its images and all its figures."""
+    return {
+        "name": run.name,
+        "sentence": run.entry.sentence or others.sentence(run),
+        "error": run.entry.error or run.info.get("stopped"),
+        "label": f"{run.experiment.replace('_', ' ')}; {run.info.get('network', '')}",
+        "weights": run.info.get("weights", "?"),
+        "pool": run.info.get("pool", "?"),
+        "shown": [{"caption": caption, "image": data} for path, caption in others.images(run) if (data := _embed_copy(path))],
+        "loss_chart": charts.lines(_list_terms(run), "loss", log=True) if run.metrics else "",
+        "figures": others.figures(run),
+        "tables": others.tables(run),
+        "flags": run.flags,
     }
 
 

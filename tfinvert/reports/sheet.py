@@ -1,9 +1,11 @@
-"""The contact sheet: the target, images from the steps, and the result, at their own size and range."""
+"""The contact sheet: the target, images from the steps, the result, and its difference from the target."""
 
 from __future__ import annotations
 
 import bisect
 import contextlib
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,28 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tfinvert.errors import InputError
 from tfinvert.images import files as images
+from tfinvert.reports import differences
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.reading import is_number
 
 COLUMNS, LONGEST_ROW = 4, 8
 SNAPSHOTS = 6
 MARGIN = 16
-CAPTION = 26
+LINE, BAR = 18, 20  # pixels of a line of a caption, and of the bar of a difference
 HEADER = 30
+NARROWEST = 200  # pixels that the words below an image have at least, if they need them
+MOST_LINES = 12  # of a caption; it is wrapped, and cut only where it is a page of text
 LONGEST_TEXT = 4000  # characters
 BACKGROUND, INK, FAINT = "white", "#1a1a1a", "#6a6a6a"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """An image of a sheet and the words below it; `bar` adds the scale of a signed difference."""
+
+    image: Image.Image
+    caption: str
+    bar: bool = False
 
 
 def write(run: RunDirectory, info: Mapping[str, Any]) -> None:
@@ -33,18 +47,32 @@ def write(run: RunDirectory, info: Mapping[str, Any]) -> None:
       info: what run.json holds, or is going to hold.
     """
     psnr = {line["step"]: line.get("psnr") for line in run.read_metrics()}
-    cells = [(run.target, "target")]
-    for step, path in spread(list(run.step_images().items()), SNAPSHOTS):
-        cells.append((path, f"step {step}" + (f", {psnr[step]:.1f} dB" if psnr.get(step) is not None else "")))
-    if run.final.exists():
-        result = info.get("result", {})
-        parts = ["result"]
-        if is_number(result.get("psnr")):
-            parts.append(f"{result['psnr']:.1f} dB")
-        if is_number(result.get("ssim")):
-            parts.append(f"SSIM {result['ssim']:.3f}")
-        cells.append((run.final, ", ".join(parts)))
-    images.save(run.sheet, _compose(_header(info), cells, COLUMNS))
+    result = info.get("result", {})
+    parts = ["result"]
+    if is_number(result.get("psnr")):
+        parts.append(f"{result['psnr']:.1f} dB")
+    if is_number(result.get("ssim")):
+        parts.append(f"SSIM {result['ssim']:.3f}")
+    first, last = _read([(run.target, "target")]), _read([(run.final, ", ".join(parts))])
+    steps = list(run.step_images().items())
+    if last and len(steps) > 1:
+        del steps[-1]  # the result again, or nearly so
+    if first and last and first[0].image.size == last[0].image.size:
+        image, target = (np.asarray(cell.image, np.float32) / 255 for cell in (last[0], first[0]))
+        shown = Image.fromarray(np.rint(255 * differences.signed(image, target)).astype(np.uint8))
+        last.append(Cell(shown, "result - target", bar=True))
+    # As many steps as fill the rows.
+    count = min(len(steps), SNAPSHOTS)
+    while count > 1 and (total := len(first) + count + len(last)) > COLUMNS and total % COLUMNS:
+        count -= 1
+    named = [
+        (path, f"step {step}" + (f", {psnr[step]:.1f} dB" if psnr.get(step) is not None else ""))
+        for step, path in spread(steps, count)
+    ]
+    cells = [*first, *_read(named), *last]
+    if not cells:
+        raise InputError(f"none of the images in {run.path} can be read")
+    images.save(run.sheet, _compose(_header(info), cells, _columns(len(cells), COLUMNS)))
 
 
 def write_depth(path: Path, title: str, runs: Sequence[RunDirectory]) -> None:
@@ -64,9 +92,7 @@ def write_depth(path: Path, title: str, runs: Sequence[RunDirectory]) -> None:
         caption = f"{', '.join(info['layers'])}: {result['psnr']:.1f} dB, error {result['normalized_feature_error']:.2g}"
         cells.append((run.final, caption))
     second = f"weights: {weights}; preprocessing {preprocessing}; PSNR and normalized feature error below each image"
-    rows = -(-len(cells) // LONGEST_ROW)
-    columns = -(-len(cells) // rows)  # rows of equal length
-    images.save(path, _compose([title, second], cells, columns))
+    images.save(path, _compose([title, second], _found(cells), _columns(len(cells), LONGEST_ROW)))
 
 
 def write_side_by_side(path: Path, lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int | None = None) -> None:
@@ -81,36 +107,74 @@ def write_side_by_side(path: Path, lines: Sequence[str], cells: Sequence[tuple[P
     Raises:
       InputError: none of the images can be read.
     """
-    images.save(path, _compose(lines, cells, columns or len(cells)))
+    images.save(path, _compose(lines, _found(cells), columns or len(cells)))
 
 
-def _compose(lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int) -> np.ndarray:
-    """A sheet of images with captions under a title, [height, width, 3] in [0, 1]."""
-    captioned = []
+def _read(cells: Sequence[tuple[Path, str]]) -> list[Cell]:
+    """The images that can be read, with their captions."""
+    found = []
     for path, caption in cells:
         with contextlib.suppress(InputError):
-            captioned.append((images.read(path), caption))
-    if not captioned:
+            found.append(Cell(images.read(path), caption))
+    return found
+
+
+def _found(cells: Sequence[tuple[Path, str]]) -> list[Cell]:
+    """As `_read`. Raises InputError where there is none."""
+    found = _read(cells)
+    if not found:
         raise InputError(f"none of the images in {cells[0][0].parent} can be read")
-    width = max(image.width for image, _ in captioned)
-    height = max(image.height for image, _ in captioned)
-    columns = min(columns, len(captioned))
-    rows = -(-len(captioned) // columns)
+    return found
+
+
+def _columns(count: int, most: int) -> int:
+    """How many images are in a row: as many as leave the fewest places of the last row empty, in as few rows as possible."""
+    if count <= most:
+        return count
+    return min(range(most, most // 2, -1), key=lambda columns: (-count % columns, -columns))
+
+
+def _compose(lines: Sequence[str], cells: Sequence[Cell], columns: int) -> np.ndarray:
+    """A sheet of images with captions under a title, [height, width, 3] in [0, 1]."""
+    small = ImageFont.load_default(14)
+    ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    longest = max(ruler.textlength(_one_line(cell.caption), small) for cell in cells)
+    width = max(max(cell.image.width for cell in cells), min(math.ceil(longest) + 1, NARROWEST))
+    height = max(cell.image.height for cell in cells)
+    columns = min(columns, len(cells))
+    rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
+    captions = [[_wrap(ruler, cell.caption, small, width) for cell in row] for row in rows]
+    below = [max(map(len, each)) * LINE + BAR * any(cell.bar for cell in row) for row, each in zip(rows, captions, strict=True)]
     top = MARGIN + HEADER * len(lines)
-    size = (max(MARGIN + columns * (width + MARGIN), 720), top + rows * (height + CAPTION + MARGIN))
+    size = (max(MARGIN + columns * (width + MARGIN), 720), top + sum(height + each + MARGIN + 8 for each in below))
     sheet = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    for row, line in enumerate(lines):
-        font = ImageFont.load_default(19 if row == 0 else 14)
-        text = _shorten(draw, line, font, sheet.width - 2 * MARGIN)
-        draw.text((MARGIN, MARGIN + row * HEADER - 4), text, INK if row == 0 else FAINT, font)
-    for index, (image, caption) in enumerate(captioned):
-        left = MARGIN + (index % columns) * (width + MARGIN)
-        above = top + (index // columns) * (height + CAPTION + MARGIN)
-        sheet.paste(image, (left, above))
-        font = ImageFont.load_default(14)
-        draw.text((left, above + height + 4), _shorten(draw, caption, font, width + MARGIN - 4), INK, font)
+    for number, line in enumerate(lines):
+        font = ImageFont.load_default(19 if number == 0 else 14)
+        shown = _shorten(draw, line, font, sheet.width - 2 * MARGIN)
+        draw.text((MARGIN, MARGIN + number * HEADER - 4), shown, INK if number == 0 else FAINT, font)
+    for row, texts, space in zip(rows, captions, below, strict=True):
+        for place, (cell, text) in enumerate(zip(row, texts, strict=True)):
+            left = MARGIN + place * (width + MARGIN)
+            sheet.paste(cell.image, (left, top))
+            for number, words in enumerate(text):
+                draw.text((left, top + height + 4 + number * LINE), words, INK, small)
+            if cell.bar:
+                _draw_bar(sheet, left, top + height + 6 + len(text) * LINE, cell.image.width)
+        top += height + space + MARGIN + 8
     return np.asarray(sheet, np.float32) / 255
+
+
+def _draw_bar(sheet: Image.Image, left: int, top: int, width: int) -> None:
+    """Draws the scale of signed differences with its ends."""
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    low, high = f"-{differences.LIMIT:g}", f"+{differences.LIMIT:g}"
+    begin = left + math.ceil(draw.textlength(low, font)) + 5
+    end = max(left + width - math.ceil(draw.textlength(high, font)) - 5, begin + 8)
+    bar = np.rint(255 * differences.bar(end - begin, 9)).astype(np.uint8)
+    draw.text((left, top), low, INK, font)
+    sheet.paste(Image.fromarray(bar), (begin, top + 3))
+    draw.text((end + 5, top), high, INK, font)
 
 
 def _header(info: Mapping[str, Any]) -> list[str]:
@@ -130,9 +194,26 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
     return [items[place] for place in sorted({round(last * (i / (count - 1)) ** 2) for i in range(count)})]
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text[: 4 * LONGEST_TEXT].split())[:LONGEST_TEXT]
+
+
+def _wrap(draw: ImageDraw.ImageDraw, text: str, font, width: float) -> list[str]:
+    """The text in lines of at most `width` pixels, broken at spaces; a longer word is broken where it must be."""
+    lines: list[str] = []
+    rest = _one_line(text)
+    while rest and len(lines) < MOST_LINES:
+        fitting = max(bisect.bisect(range(1, len(rest) + 1), width, key=lambda count: draw.textlength(rest[:count], font)), 1)
+        if fitting < len(rest):
+            fitting = rest.rfind(" ", 1, fitting + 1) if " " in rest[1 : fitting + 1] else fitting
+        lines.append(rest[:fitting].strip())
+        rest = rest[fitting:].strip()
+    return lines or [""]
+
+
 def _shorten(draw: ImageDraw.ImageDraw, text: str, font, width: float) -> str:
     """The text in one line, or as much of its beginning as fits into `width` pixels."""
-    text = " ".join(text.split())[:LONGEST_TEXT]
+    text = _one_line(text)
     if draw.textlength(text, font) <= width:
         return text
     fitting = bisect.bisect(range(len(text)), width, key=lambda count: draw.textlength(f"{text[:count]}...", font))

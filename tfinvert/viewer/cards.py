@@ -152,12 +152,18 @@ def _latest(directory: RunDirectory) -> dict[str, Any] | None:
     if steps := _step_images(directory):
         file, stamp = steps[max(steps)]
         return {"path": f"images/{file}", "stamp": stamp}
-    names: list[str] = []
-    with contextlib.suppress(OSError):
-        names = sorted(f"images/{name}" for name in os.listdir(directory.images))
-    for name in [*(name for name in names if _is_image(name)), "sheet.png"]:
-        if _is_file(directory.path / name):
-            return {"path": name, "stamp": (directory.path / name).lstat().st_mtime_ns}
+    others: list[tuple[bool, int, str]] = []
+    with contextlib.suppress(OSError), os.scandir(directory.images) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if _is_image(entry.name) and entry.is_file(follow_symlinks=False):
+                    # An overlay says the most; else the first that was written.
+                    others.append(("overlay" not in entry.name, entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+    if others:
+        _, stamp, name = min(others)
+        return {"path": f"images/{name}", "stamp": stamp}
+    if _is_file(directory.sheet):
+        return {"path": "sheet.png", "stamp": directory.sheet.lstat().st_mtime_ns}
     return None
 
 

@@ -100,9 +100,10 @@ export function chart(title, { log = false, onpick = null, dots = false, unit = 
 
   function say(x) {
     if (x === null) { readout.textContent = ""; return; }
-    const parts = series.map(({ label, points }) => [label, ...(points.find(([place]) => place === x) ?? [])].filter((each, at) => at !== 1)).filter(([, y]) => y !== undefined);
-    const where = parts[0]?.[2] ?? `step ${number(x)}`;
-    readout.textContent = parts.length ? `${where}: ${parts.slice(0, 4).map(([label, y]) => `${parts.length > 1 ? `${label} ` : ""}${number(y)}${unit}`).join(", ")}` : "";
+    const found = series.map(({ label, points }) => ({ label, point: points.find(([place]) => place === x) })).filter(({ point }) => point);
+    const several = series.length > 1;
+    const parts = found.slice(0, 4).map(({ label, point: [, y, name] }) => `${name ? `${name} ` : ""}${several ? `${name ? `(${label})` : label} ` : ""}${number(y)}${unit}`);
+    readout.textContent = parts.length ? `${found[0].point.length > 2 ? "" : `step ${number(x)}: `}${parts.join(", ")}` : "";
   }
 
   function nearest(event) {

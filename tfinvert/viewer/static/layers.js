@@ -30,7 +30,7 @@ export function showLayers(main) {
   });
   const modes = choice("How the images are shown", { side: "Side by side", slider: "Slider" }, "side", (mode) => sides.forEach((side) => side.mode(mode)));
   const stage = h("div", { class: "stages" },
-    h("div", { class: "tools" }, modes, zoom.controls(), rangeChoice(sides.map((side) => side.signed)),
+    h("div", { class: "tools" }, modes, zoom.controls(), rangeChoice(sides.map((side) => side.signed), 0.5),
       h("label", { class: "inline" }, "Beside ", beside)),
     sides.map((side) => side.stage), h("div", { class: "tools" }, metrics), depth.element);
   const room = h("div", { class: "browser" }, first.column.element, stage, second.column.element);

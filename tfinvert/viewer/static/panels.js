@@ -249,8 +249,9 @@ export function slider(zoom, names = ["Target", "Image"]) {
 }
 
 /** A choice of the range of difference images. */
-export function rangeChoice(differences) {
+export function rangeChoice(differences, chosen = 0.2) {
+  differences.forEach((each) => each.range(chosen));
   const select = h("select", { "aria-label": "Range of the differences", onchange: () => differences.forEach((each) => each.range(Number(select.value))) },
-    [0.5, 0.2, 0.05, 0.02].map((value) => h("option", { value, selected: value === 0.2 }, `±${value}`)));
+    [0.5, 0.2, 0.05, 0.02].map((value) => h("option", { value, selected: value === chosen }, `±${value}`)));
   return h("label", { class: "inline" }, "Difference ", select);
 }

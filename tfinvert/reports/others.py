@@ -1,0 +1,93 @@
+"""What a report shows of runs that are no inversions, and the table of any runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfinvert.reports.entries import Run
+from tfinvert.reports.sheet import spread
+from tfinvert.runs.reading import is_number
+
+SNAPSHOTS, MOST_IMAGES = 6, 60
+MOST_ROWS, MOST_COLUMNS, LONGEST = 60, 14, 80  # of a table; characters of a cell
+SENTENCES = {
+    "saliency": "Which pixels a class score depends on.",
+    "fool": "An image that the network takes for something else.",
+    "class_vis": "An image whose class score is as high as it can be made.",
+    "style": "The content of one image in the style of others.",
+    "decode": "What a trained decoder makes of the features of an image.",
+    "train_decoder": "A decoder that is trained to invert features in one pass.",
+    "compare_decoders": "One inversion in three ways.",
+    "compare": "The same inversion in TensorFlow and in PyTorch.",
+}
+NAMES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "seconds": "time (s)", "peak_memory_mb": "peak memory (MB)"}
+IN_OVERVIEW = ("psnr", "ssim", "normalized_feature_error", "seconds", "steps_per_second", "peak_memory_mb")
+
+
+def sentence(run: Run) -> str:
+    """What an experiment shows."""
+    return SENTENCES.get(run.experiment, "")
+
+
+def images(run: Run) -> list[tuple[Path, str]]:
+    """The images of a run with their captions: target, a few steps, everything else in the order in which it was written."""
+    directory = run.directory
+    steps = directory.step_images()
+    shown = [(directory.target, "target")] if directory.target.is_file() else []
+    shown += [(path, f"step {step}") for step, path in spread(list(steps.items()), SNAPSHOTS)]
+    places = [*directory.images.glob("*.png"), *(directory.path.glob("*.png") if run.experiment == "compare" else ())]
+    others = sorted((path for path in places if path.is_file() and path not in steps.values()), key=_written)
+    shown += [(path, path.stem.lstrip("0123456789-").replace("-", " ").replace("_", " ") or path.stem) for path in others]
+    if directory.final.is_file():
+        shown.append((directory.final, "result"))
+    return shown[:MOST_IMAGES]
+
+
+def figures(run: Run) -> list[tuple[str, str]]:
+    """The single figures of a run, with their names."""
+    result = run.info.get("result", {})
+    return [(_name(name), _cell(value)) for name, value in result.items() if not isinstance(value, dict | list)][:MOST_COLUMNS]
+
+
+def tables(run: Run) -> list[dict[str, Any]]:
+    """The figures of a run that are lists: a title, the columns and the rows of each."""
+    found = []
+    for name, value in run.info.get("result", {}).items():
+        rows = value if isinstance(value, list) else [value]
+        if rows and all(isinstance(row, dict) for row in rows):
+            columns = list(dict.fromkeys(key for row in rows for key in row))[:MOST_COLUMNS]
+            cells = [[_cell(row.get(key, "")) for key in columns] for row in rows[:MOST_ROWS]]
+            found.append({"title": _name(name), "columns": [_name(key) for key in columns], "rows": cells})
+    return found
+
+
+def overview(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """One row for each of several runs that are not all inversions; None for others, whose sections have tables."""
+    if len(runs) < 2 or all(run.experiment == "invert" for run in runs):
+        return None
+    results = [run.info.get("result", {}) for run in runs]
+    names = [name for name in IN_OVERVIEW if any(is_number(result.get(name)) for result in results)]
+    rows = [
+        [run.name, run.experiment.replace("_", " "), run.info.get("network", ""), ", ".join(run.layers)]
+        + [_cell(result[name]) if is_number(result.get(name)) else "" for name in names]
+        for run, result in zip(runs, results, strict=True)
+    ]
+    return {"columns": ["run", "experiment", "network", "layers", *map(_name, names)], "rows": rows}
+
+
+def _written(path: Path) -> tuple[int, str]:
+    return path.stat().st_mtime_ns, path.name
+
+
+def _name(name: object) -> str:
+    return NAMES.get(str(name), str(name)[:LONGEST].replace("_", " "))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)[:LONGEST]
