@@ -1,6 +1,8 @@
 """Films, figures and pages from run directories."""
 
 import hashlib
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -47,8 +49,8 @@ def test_a_film_shows_each_step_beside_the_target(run):
             palettes.append(opened.info.get("duration"))
     assert palettes[-1] == 2000
     last = frames[-1]
-    assert np.abs(last[:224, :224] - last[:224, -224:]).mean() < 1  # the result is the target
-    assert np.abs(frames[0][:224, :224] - frames[0][:224, -224:]).mean() > 20  # the start is gray
+    assert np.abs(last[:224, :224] - last[:224, -224:]).mean() < 20  # the result is the target, but for the dithering
+    assert np.abs(frames[0][:224, :224] - frames[0][:224, -224:]).mean() > 40  # the start is gray
     assert (frames[0][:224, :224] == last[:224, :224]).all()  # what stands still does not flicker
     counters = {frame[228:, :200].tobytes() for frame in frames}
     assert len(counters) == 6
@@ -66,7 +68,7 @@ def test_a_long_film_is_thinned(tmp_path):
 
 
 def test_without_its_package_a_video_is_refused_in_one_line(run, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(InputError, match=r"--format=mp4 needs PyAV: pip install 'tfinvert\[video\]'"):
         export(run.path, "mp4")
 
@@ -90,7 +92,7 @@ def test_a_sweep_is_exported_by_depth(tmp_path):
         assert opened.n_frames == 4
     html = export(tmp_path / "sweep", "html")[0].read_text()
     assert html.index(">conv1<") < html.index(">res3<")
-    assert "http" not in html.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+    assert not re.search(r"""(src|href)=["']?(?!data:|#)|url\((?!#)""", html)  # it loads nothing
         "https://matplotlib.org", ""
     )
 

@@ -263,18 +263,7 @@ class Network:
         return backpropagation.head(self.cut((layer, output)), layer, output)
 
     def connections(self, layers: str | Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """The graph of some layers.
-
-        Args:
-          layers: keys of `layers`, one or several.
-
-        Returns:
-          Layer name -> those of these layers that it is computed from, with none of them in between. Empty for a Keras model.
-
-        Example:
-          >>> load("resnet18", weights="random").connections(["pool1", "middle0", "res1"])
-          {'pool1': (), 'middle0': ('pool1',), 'res1': ('pool1', 'middle0')}
-        """
+        """Layer name -> those of these layers that it is computed from, none of them in between; empty for a Keras model."""
         return self._source.connections(_names(layers))
 
     def provenance(self) -> dict[str, Any]:

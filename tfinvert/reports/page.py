@@ -122,7 +122,7 @@ def _view_other(run: Run) -> dict[str, Any]:
         "weights": run.info.get("weights", "?"),
         "pool": run.info.get("pool", "?"),
         "shown": [{"caption": caption, "image": data} for path, caption in others.images(run) if (data := _embed_copy(path))],
-        "loss_chart": charts.lines(_list_terms(run), "loss", log=True) if run.metrics else "",
+        "charts": _draw(run) if run.metrics else [],
         "figures": others.figures(run),
         "tables": others.tables(run),
         "flags": run.flags,
@@ -153,6 +153,8 @@ def _draw(run: Run) -> list[tuple[str, str]]:
         caption += f" ({charts.MOST_CURVES - 1} of {len(terms) - 1})"
     # The loss comes first in a line of metrics, and stays where there are many terms.
     (loss,) = charts.lines(dict(terms[: charts.MOST_CURVES]), "loss", log=True)
+    if run.experiment != "invert":
+        return [(caption, loss)]
     (psnr,) = charts.lines({"PSNR": (run.steps(), run.values("psnr"))}, "PSNR (dB)")
     return [(caption, loss), ("PSNR over the steps", psnr)]
 

@@ -25,7 +25,7 @@ MARGIN = 16
 LINE, BAR = 18, 20  # pixels of a line of a caption, and of the bar of a difference
 HEADER = 30
 NARROWEST = 200  # pixels that the words below an image have at least, if they need them
-MOST_LINES = 12  # of a caption; it is wrapped, and cut only where it is a page of text
+MOST_LINES = 30  # of a caption; it is wrapped, and cut only where it is a page of text
 LONGEST_TEXT = 4000  # characters
 BACKGROUND, INK, FAINT = "white", "#1a1a1a", "#6a6a6a"
 
@@ -191,7 +191,11 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
     if len(items) <= count:
         return list(items)
     last = len(items) - 1
-    return [items[place] for place in sorted({round(last * (i / (count - 1)) ** 2) for i in range(count)})]
+    places: list[int] = []
+    for i in range(count):
+        place = max(round(last * (i / max(count - 1, 1)) ** 2), places[-1] + 1 if places else 0)
+        places.append(min(place, last - (count - 1 - i)))
+    return [items[place] for place in places]
 
 
 def _one_line(text: str) -> str:

@@ -104,7 +104,6 @@ class Settings:
     experiment: ClassVar[str] = ""  # its name, set from the module that defines the class
     ignores: ClassVar[tuple[type[Settings], ...]] = ()  # whose flags have no effect here, so that their flagfiles can be given
     positional: ClassVar[tuple[str, ...]] = ()  # arguments of its function that need no name; default: image, network
-    arguments: ClassVar[tuple[str, ...]] = ()  # settings that a command line may give without their flag, in this order
     has_run_directory: ClassVar[bool] = False
     needs_tensorflow: ClassVar[bool] = True
     weights_stay: ClassVar[bool] = False  # whether no weights of a convolution change in the experiment

@@ -64,12 +64,11 @@ def values(kind: type[Settings], arguments: Sequence[str]) -> dict[str, Any]:
         rest = defined(["tfinvert", *_checked(kind, list(defined), arguments)])
     except flags.Error as error:
         raise InputError(" ".join(str(error).split())) from None
-    if len(rest) > 1 + len(kind.arguments):
-        unexpected = rest[1 + len(kind.arguments)][:60]
+    unnamed = getattr(kind, "arguments", ())  # settings that may be given without their flag, in this order
+    if len(rest) > 1 + len(unnamed):
+        unexpected = rest[1 + len(unnamed)][:60]
         raise InputError(f"unexpected argument {unexpected!r}; every setting is a flag, such as --image=FILE")
-    result: dict[str, Any] = {
-        name: parse_text(kind, own[name], text) for name, text in zip(kind.arguments, rest[1:], strict=False)
-    }
+    result: dict[str, Any] = {name: parse_text(kind, own[name], text) for name, text in zip(unnamed, rest[1:], strict=False)}
     for name in defined:
         if name == "experiment" or not defined[name].present:
             continue
