@@ -21,7 +21,8 @@ from tfinvert.settings.fields import flag_text, spec
 from tfinvert.settings.groups import ImageFileSettings, NetworkSettings, array_names
 from tfinvert.settings.inversion import STARTS, InversionSettings, Resolved
 
-NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool", "converter")  # settings with which a network is loaded
+# Settings with which a network is loaded.
+NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool", "output", "class_names", "converter")
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -109,7 +110,8 @@ def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
         objects["network"] = network = _network(source, options)
         if "network" not in takes and "onnx" not in network.settings():
             raise InputError("network is a Keras model; expected a name or an .onnx file, for runs in processes of their own")
-        values.update(network.settings())
+        own = {field.name for field in dataclasses.fields(kind)}
+        values.update({name: value for name, value in network.settings().items() if name in own})
     settings = kind(**kind.complete(values))
     write = getattr(settings, "output_dir", None) is not None
     return _result(runner.execute(experiment, settings, runner.Given(**objects), write=write))

@@ -3,6 +3,7 @@
 import json
 import re
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +13,8 @@ import tfinvert
 from tests.test_cli import parsed
 from tfinvert import cli, images
 from tfinvert.errors import InputError
-from tfinvert.experiments.class_vis import Settings, course_step
+from tfinvert.experiments.class_vis import Settings
+from tfinvert.experiments.class_vis.recipes import course_step
 
 
 def test_a_step_is_the_course_s():
@@ -135,3 +137,26 @@ def test_the_course_s_constants():
 def test_the_real_network_knows_a_gorilla(shared):
     result = tfinvert.class_vis("gorilla", shared / "models" / "squeezenet1_1-torchvision.onnx", steps=40)
     assert result.targets[0]["probability"] > 0.99
+
+
+@pytest.mark.parametrize(("recipe", "rate"), [("course", 2.0), ("fourier", 0.05)])
+def test_channels_that_are_0_at_the_start_rise(recipe, rate, caplog):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3))
+    convolution = keras.layers.Conv2D(4, 3, activation="relu", name="conv")
+    model = keras.Model(image, convolution(image))
+    kernel = np.random.default_rng(0).standard_normal((3, 3, 3, 4)).astype(np.float32)
+    kernel -= kernel.mean(axis=(0, 1, 2))  # an even image says nothing to it
+    kernel[..., 3] = -1  # and this channel responds to no image
+    convolution.set_weights([kernel, np.full(4, -1.0, np.float32)])
+    network = tfinvert.load(model, preprocessing="none")
+    grey = network.features(np.full((32, 32, 3), 0.5), "conv")["conv"]
+    assert float(tf.reduce_max(grey)) == 0
+    settings = {"recipe": recipe, "learning_rate": rate, "steps": 40, "jitter": 1, "progress": False}
+    with caplog.at_level("WARNING", "tfinvert"):
+        result = tfinvert.class_vis(network=network, layers="conv", channels=[0, 1, 2, 3], **settings)
+    scores = [target["score"] for target in result.targets]
+    assert min(scores[:3]) > 0.1
+    assert scores[3] == 0
+    (message,) = [message for message in caplog.messages if "does not respond" in message]
+    assert message.startswith("conv, channel 3 does not respond: its score is 0 after 40 steps; try another --recipe, more ")

@@ -3,6 +3,7 @@
 import json
 import re
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -91,3 +92,35 @@ def test_the_real_network_looks_at_the_cat(shared):
     assert [each["name"] for each in result.classes] == ["Egyptian cat"]
     assert max(result.completeness_error) <= 0.01
     assert "the training of torchvision" in result.weights
+
+
+def classifier(activation):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((16, 16, 3))
+    value = keras.layers.Conv2D(4, 3, activation=activation)(image)
+    return keras.Model(image, keras.layers.Dense(5)(keras.layers.GlobalAveragePooling2D()(value)))
+
+
+def test_guided_maps_are_left_out_or_refused_where_activations_are_smooth(caplog):
+    network = tfinvert.load(classifier("silu"), preprocessing="none")
+    with caplog.at_level("WARNING", "tfinvert"):
+        result = tfinvert.saliency("chelsea", network, samples=1)
+    assert sorted(result.maps) == sorted(set(METHODS) - {"guided"})
+    assert "those of the network are SiLU (1); the maps are made without it" in caplog.text
+    with pytest.raises(
+        InputError, match="guided backpropagation needs activations such as ReLU; those of the network are SiLU"
+    ):
+        tfinvert.saliency("chelsea", tfinvert.load(classifier("silu")), methods="guided")
+
+
+def test_attributions_that_do_not_add_up_are_said(monkeypatch, caplog):
+    network = tfinvert.load(classifier("relu"), preprocessing="none")
+    with caplog.at_level("WARNING", "tfinvert"):
+        tfinvert.saliency("chelsea", network, methods="integrated")
+    assert caplog.text == ""
+    monkeypatch.setattr(
+        "tfinvert.objectives.saliency.integrated_gradients", lambda score, image, *_: (image, np.array([3.9]), 256)
+    )
+    with caplog.at_level("WARNING", "tfinvert"):
+        tfinvert.saliency("chelsea", network, methods="integrated")
+    assert "their sum is 3.9 of the change of the score away from it after 256 parts" in caplog.text

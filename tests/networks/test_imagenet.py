@@ -20,11 +20,11 @@ def test_a_thousand_classes_in_the_order_of_their_ids():
     [
         *(("tench", 0), ("toilet tissue", 999), ("tarantula", 76), ("tick", 78), ("Yorkshire terrier", 187)),
         *(("oboe", 683), ("gorilla", 366), ("hourglass", 604)),
-        *(("366", 366), ("n02480855", 366), ("N02480855", 366), ("Tibetan_Mastiff", 244), ("Gorilla gorilla", 366)),
+        *(("n02480855", 366), ("N02480855", 366), ("Tibetan_Mastiff", 244), ("Gorilla gorilla", 366)),
         *(("mountain bike", 671), ("darning", 319)),  # parts of names of one class
     ],
 )
-def test_names_indices_and_ids(text, index):
+def test_names_and_ids(text, index):
     assert imagenet.find(text) == index
 
 
@@ -42,11 +42,3 @@ def test_names_indices_and_ids(text, index):
 def test_what_is_no_class_or_several(text, message):
     with pytest.raises(InputError, match=message):
         imagenet.find(text)
-
-
-def test_an_index_beyond_the_network():
-    imagenet.check(5, 6)
-    with pytest.raises(InputError, match="from 0 to 5"):
-        imagenet.check(6, 6)
-    assert imagenet.name(5, 6) == "class 5"
-    assert imagenet.name(366, 1000) == "gorilla"

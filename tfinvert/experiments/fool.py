@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,30 +19,33 @@ import numpy as np
 
 from tfinvert import images as image_files
 from tfinvert.errors import InputError
-from tfinvert.networks import imagenet
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import changed, define, setting
-from tfinvert.settings.groups import NetworkSettings, OneImageSettings, RunSettings
+from tfinvert.settings.groups import ClassifierSettings, OneImageSettings, RunSettings
 
 if TYPE_CHECKING:
     import keras
 
+    from tfinvert.networks.classes import Classes
     from tfinvert.networks.network import Network
     from tfinvert.runs.directory import RunDirectory
 
+log = logging.getLogger("tfinvert")
+
 
 @define
-class Settings(RunSettings, OneImageSettings, NetworkSettings):
+class Settings(RunSettings, OneImageSettings, ClassifierSettings):
     """The attack"""
 
     positional: ClassVar[tuple[str, ...]] = ("image", "classes", "network")
     weights_stay = True
     # The defaults are the constants of CS231n, assignment 3.
-    model: str = changed(NetworkSettings, "model", default="squeezenet1.1")
-    classes: tuple[str, ...] = setting(
-        default=("stingray",),
-        doc="The classes that the image is to be taken for, by name, index or WordNet id; each gives one image. "
-        "An empty value means any other class than now.",
+    model: str = changed(ClassifierSettings, "model", default="squeezenet1.1")
+    classes: tuple[str, ...] | None = setting(
+        default=None,
+        doc="The classes that the image is to be taken for, by index, name or WordNet id; each gives one image. "
+        "An empty value means any other class than now. Default: stingray for the classes of ImageNet, else the most probable "
+        "class that the network does not see in the image.",
         aliases=("class",),
     )
     attack: str = setting(
@@ -61,11 +65,6 @@ class Settings(RunSettings, OneImageSettings, NetworkSettings):
         at_least=1,
         at_most=255,
     )
-
-    def check(self) -> None:
-        super().check()
-        for name in self.classes:
-            imagenet.find(name)
 
     def layers_needed(self) -> tuple[str, ...]:
         return ("scores",)
@@ -132,15 +131,20 @@ class FoolResult(Result):
         sheet.write_side_by_side(directory.sheet, header, cells, 4)
 
 
+def prepare(settings: Settings, network: Network) -> None:
+    """Refuses classes that the network does not have before its conversion starts."""
+    network.classes.indices(settings.classes or ())
+    network.prepare(settings.layers_needed())
+
+
 def check(settings: Settings, network: Network, images: np.ndarray) -> None:
-    """Refuses classes that the network does not have, and the one that it sees in the image."""
+    """Refuses a class that the network sees in the image already."""
     from tfinvert.networks import classifier
     from tfinvert.objectives import attacks
 
-    (seen,) = classifier.probabilities(network.cut(settings.layers_needed()), attacks.as_written(images))
-    if (source := int(seen.argmax())) in imagenet.indices(settings.classes, len(seen)):
-        name = imagenet.name(source, len(seen))
-        raise InputError(f"the network takes the image for {name!r} already; expected another --class")
+    model = network.cut(settings.layers_needed())
+    (seen,) = classifier.probabilities(model, attacks.as_written(images), network.classes.activation)
+    _targets(settings, network.classes, seen)
 
 
 def run(settings: Settings, network: Network, images: np.ndarray) -> FoolResult:
@@ -150,23 +154,26 @@ def run(settings: Settings, network: Network, images: np.ndarray) -> FoolResult:
     from tfinvert.runs import provenance
 
     started = time.perf_counter()
+    classes = network.classes
     model = network.cut(settings.layers_needed())
     image = attacks.as_written(images)
-    before = classifier.probabilities(model, image)[0]
-    source, targets = int(before.argmax()), imagenet.indices(settings.classes, len(before))
+    before = classifier.probabilities(model, image, classes.activation)[0]
+    source, targets = int(before.argmax()), _targets(settings, classes, before)
+    if settings.classes is None:
+        log.info("no --class is given; the target is %s, with a probability of %.3g now", *_named(classes, targets[0], before))
     original = np.repeat(image, max(len(targets), 1), axis=0)
-    written, steps = _fooling(settings, model, original, targets, source)
-    after = classifier.probabilities(model, written)
-    fooled = _is_fooled(after, targets, source)
+    written, steps = _fooling(settings, classes, model, original, targets, source)
+    after = classifier.probabilities(model, written, classes.activation)
+    fooled = _is_fooled(classes, after, targets, source)
     described = tuple(
-        _described(row, targets[row] if targets else int(after[row].argmax()), before, after, written, original)
+        _described(classes, row, targets[row] if targets else int(after[row].argmax()), before, after, written, original)
         | {"fooled": bool(fooled[row]), "steps": int(steps[row])}
         for row in range(len(written))
     )
     return FoolResult(
         images=written,
         original_image=image[0],
-        original={"name": imagenet.name(source, len(before)), "index": source, "probability": float(before[source])},
+        original={"name": classes.name(source), "index": source, "probability": float(before[source])},
         targets=described,
         network=network.name,
         attack=settings.attack,
@@ -178,18 +185,18 @@ def run(settings: Settings, network: Network, images: np.ndarray) -> FoolResult:
 
 
 def _fooling(
-    settings: Settings, model: keras.Model, original: np.ndarray, targets: list[int], source: int
+    settings: Settings, classes: Classes, model: keras.Model, original: np.ndarray, targets: list[int], source: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The images as they are written, and the number of steps that each took."""
     from tfinvert.networks import classifier
     from tfinvert.objectives import attacks
 
-    step = _attack_step(settings, model, targets or [source], 1.0 if targets else -1.0)
+    step = _attack_step(settings, classes, model, targets or [source], 1.0 if targets else -1.0)
     bound = None if settings.attack == "gradient" else settings.bound
     image, steps = original, np.zeros(len(original), int)
     for _ in range(1 if settings.attack == "fgsm" else settings.steps):
-        seen = classifier.probabilities(model, attacks.as_written(image, original, bound))
-        left = ~_is_fooled(seen, targets, source)
+        seen = classifier.probabilities(model, attacks.as_written(image, original, bound), classes.activation)
+        left = ~_is_fooled(classes, seen, targets, source)
         if not left.any():
             break
         image = np.where(left[:, None, None, None], step(image, original), image)
@@ -198,7 +205,7 @@ def _fooling(
 
 
 def _attack_step(
-    settings: Settings, model: keras.Model, classes: list[int], sign: float
+    settings: Settings, classes: Classes, model: keras.Model, indices: list[int], sign: float
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """One update of all images: (image, original) -> image. Without a target, what the network sees now is to shrink."""
     import tensorflow as tf
@@ -207,8 +214,11 @@ def _attack_step(
     from tfinvert.objectives import attacks
 
     scores = classifier.class_scores(model)
-    grown = scores if settings.attack == "gradient" else lambda image: tf.nn.log_softmax(scores(image))
-    own_score = classifier.of_classes(grown, classes)
+
+    def chances(image: tf.Tensor) -> tf.Tensor:
+        return classifier.log_probabilities(scores(image), classes.activation)
+
+    own_score = classifier.of_classes(scores if settings.attack == "gradient" else chances, indices)
 
     @tf.function
     def slope(image: tf.Tensor) -> tf.Tensor:
@@ -227,24 +237,50 @@ def _attack_step(
     return step
 
 
-def _is_fooled(probabilities: np.ndarray, targets: list[int], source: int) -> np.ndarray:
-    """Whether each image is taken for its target, or, without targets, for anything but what it was; [rows]."""
-    seen = probabilities.argmax(axis=1)
-    return seen == np.asarray(targets) if targets else seen != source
+def _targets(settings: Settings, classes: Classes, before: np.ndarray) -> list[int]:
+    """The classes that the image is to be taken for; raises InputError for one that is seen in it, [classes], already."""
+    source = int(before.argmax())
+    if settings.classes is None and not classes.is_imagenet:
+        others = np.where(classes.seen(before), -1.0, before)
+        if others.max() < 0:
+            raise InputError("the network sees every class in the image; give a --class, or another image")
+        return [int(others.argmax())]
+    targets = classes.indices(("stingray",) if settings.classes is None else settings.classes)
+    seen = classes.seen(before)
+    for target in targets:
+        if seen[target]:
+            raise InputError(f"the network takes the image for {classes.name(target)!r} already; expected another --class")
+    if not targets and not seen[source]:
+        name, probability = _named(classes, source, before)
+        raise InputError(
+            f"the network sees none of its classes in the image, {name} at most with a probability of {probability:.3g}; "
+            "give the --class that it is to see"
+        )
+    return targets
+
+
+def _is_fooled(classes: Classes, probabilities: np.ndarray, targets: list[int], source: int) -> np.ndarray:
+    """Whether its target is seen in each image, or, without targets, what was seen is not seen any more; [rows]."""
+    seen = classes.seen(probabilities)
+    return seen[np.arange(len(seen)), targets] if targets else ~seen[:, source]
+
+
+def _named(classes: Classes, index: int, probabilities: np.ndarray) -> tuple[str, float]:
+    return f"{classes.name(index)!r} (index {index})", float(probabilities[index])
 
 
 def _described(
-    row: int, target: int, before: np.ndarray, after: np.ndarray, written: np.ndarray, original: np.ndarray
+    classes: Classes, row: int, target: int, before: np.ndarray, after: np.ndarray, written: np.ndarray, original: np.ndarray
 ) -> dict[str, Any]:
     """What run.json says about an image."""
     from tfinvert.objectives import attacks
 
     return {
-        "target": imagenet.name(target, len(before)),
+        "target": classes.name(target),
         "target_index": target,
         "probability_before": float(before[target]),
         "probability_after": float(after[row, target]),
-        "seen": imagenet.name(int(after[row].argmax()), len(before)),
+        "seen": classes.name(int(after[row].argmax())),
         "largest_change": int(attacks.largest_change(written, original)[row]),
         "l2_change": float(np.linalg.norm(written[row] - original[row])),
     }

@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,10 +19,9 @@ import numpy as np
 
 from tfinvert import images as image_files
 from tfinvert.errors import InputError
-from tfinvert.networks import imagenet
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import changed, define, setting
-from tfinvert.settings.groups import ImageSettings, NetworkSettings, RunSettings
+from tfinvert.settings.groups import ClassifierSettings, ImageSettings, RunSettings
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
     from tfinvert.networks.network import Network
     from tfinvert.runs.directory import RunDirectory
 
+log = logging.getLogger("tfinvert")
 METHODS = ("gradient", "smoothgrad", "integrated", "guided", "grad_cam")
 
 
 @define
-class Settings(RunSettings, ImageSettings, NetworkSettings):
+class Settings(RunSettings, ImageSettings, ClassifierSettings):
     """The maps"""
 
     positional: ClassVar[tuple[str, ...]] = ("image", "network")
     weights_stay = True
-    model: str = changed(NetworkSettings, "model", default="squeezenet1.1")
+    model: str = changed(ClassifierSettings, "model", default="squeezenet1.1")
     classes: tuple[str, ...] = setting(
         default=(),
-        doc="The class whose score is explained, by name, index or WordNet id; or one for each image. "
+        doc="The class whose score is explained, by index, name or WordNet id; or one for each image. "
         "Default: what the network sees in each image.",
         aliases=("class",),
     )
@@ -53,7 +54,8 @@ class Settings(RunSettings, ImageSettings, NetworkSettings):
     )
     integration_parts: int = setting(
         default=64,
-        doc="Number of parts of the path of integrated gradients. It is doubled until the attributions add up to 1 %.",
+        doc="Number of parts of the path of integrated gradients. Parts are divided until the attributions add up to 1 %, or "
+        "there are 256.",
         at_least=1,
     )
 
@@ -63,8 +65,6 @@ class Settings(RunSettings, ImageSettings, NetworkSettings):
             raise InputError(f"--methods is {','.join(self.methods)!r}; expected some of {', '.join(METHODS)}, each once")
         if len(self.layers) != 1:
             raise InputError(f"--layers names {len(self.layers)} layers; Grad-CAM expects one")
-        for name in self.classes:
-            imagenet.find(name)
 
     def layers_needed(self) -> tuple[str, ...]:
         return ("scores", *(self.layers if "grad_cam" in self.methods else ()))
@@ -129,9 +129,15 @@ class SaliencyResult(Result):
         sheet.write_side_by_side(directory.sheet, header, cells, len(self.maps) + 1)
 
 
+def prepare(settings: Settings, network: Network) -> None:
+    """Refuses classes that the network does not have before its conversion starts."""
+    network.classes.indices(settings.classes)
+    network.prepare(settings.layers_needed())
+
+
 def check(settings: Settings, network: Network, images: np.ndarray) -> None:
-    """Refuses classes that the network does not have, and a layer that Grad-CAM cannot use."""
-    classes = imagenet.indices(settings.classes, network.layer("scores").shape[-1])
+    """Refuses classes that do not fit the images, and a layer that Grad-CAM cannot use."""
+    classes = settings.classes
     if len(classes) not in (0, 1, len(images)):
         raise InputError(f"--classes names {len(classes)} classes for {len(images)} images; expected one, or one for each")
     for name in settings.layers_needed()[1:]:
@@ -139,6 +145,8 @@ def check(settings: Settings, network: Network, images: np.ndarray) -> None:
             raise InputError(
                 f"--layers={name} has no place in the image; Grad-CAM expects a layer of features [height, width, channels]"
             )
+    if "guided" in settings.methods:
+        _guided_features(settings, network)
 
 
 def run(settings: Settings, network: Network, images: np.ndarray) -> SaliencyResult:
@@ -151,11 +159,14 @@ def run(settings: Settings, network: Network, images: np.ndarray) -> SaliencyRes
     started = time.perf_counter()
     image = tf.constant(images)
     model = network.cut(settings.layers_needed())
-    classes, described = _classes(settings, classifier.probabilities(model, image))
+    probabilities = classifier.probabilities(model, image, network.classes.activation)
+    classes, described = _classes(settings, network, probabilities)
     score = tf.function(classifier.of_classes(classifier.class_scores(model), classes))
     maps: dict[str, np.ndarray] = {}
     figures: dict[str, Any] = {}
     for method in settings.methods:
+        if method == "guided" and _guided_features(settings, network) is None:
+            continue
         value, more = MAPS[method](settings, network, image, score, classes)
         maps[method], figures = value.numpy(), {**figures, **more}
     if "grad_cam" in maps and "guided" in maps:
@@ -173,13 +184,12 @@ def run(settings: Settings, network: Network, images: np.ndarray) -> SaliencyRes
     )
 
 
-def _classes(settings: Settings, probabilities: np.ndarray) -> tuple[list[int], tuple[dict[str, Any], ...]]:
+def _classes(settings: Settings, network: Network, probabilities: np.ndarray) -> tuple[list[int], tuple[dict[str, Any], ...]]:
     """The class of each image, and what run.json says about it."""
-    count, outputs = probabilities.shape
-    classes = imagenet.indices(settings.classes, outputs) or [int(index) for index in probabilities.argmax(axis=1)]
-    classes = classes if len(classes) == count else classes * count
+    classes = network.classes.indices(settings.classes) or [int(index) for index in probabilities.argmax(axis=1)]
+    classes = classes if len(classes) == len(probabilities) else classes * len(probabilities)
     return classes, tuple(
-        {"index": index, "name": imagenet.name(index, outputs), "probability": float(row[index])}
+        {"index": index, "name": network.classes.name(index), "probability": float(row[index])}
         for index, row in zip(classes, probabilities, strict=True)
     )
 
@@ -203,33 +213,59 @@ def _integrated(settings: Settings, network: Network, image: tf.Tensor, score: C
     from tfinvert.objectives import saliency
 
     attributions, errors, parts = saliency.integrated_gradients(score, image, tf.zeros_like(image), settings.integration_parts)
+    if errors.max() > saliency.TOLERANCE:
+        log.warning(
+            "integrated gradients are not complete: their sum is %.2g of the change of the score away from it after %d parts "
+            "(%.2g at most is wanted); more --integration_parts may help",
+            *(errors.max(), parts, saliency.TOLERANCE),
+        )
     return saliency.saliency_map(attributions), {
         "completeness_error": tuple(float(error) for error in errors),
         "integration_parts": parts,
     }
 
 
+def _guided_features(settings: Settings, network: Network) -> Callable | None:
+    """The network with guided backpropagation; None where it cannot have it, and all methods are asked for.
+
+    Raises:
+      InputError: it cannot have it.
+    """
+    key = ("guided", settings.layers_needed())
+    if key not in network.kept:
+        network.kept[key] = None
+        try:
+            network.kept[key] = network.guided(settings.layers_needed())
+        except InputError as error:
+            if settings.methods != METHODS:
+                del network.kept[key]
+                raise
+            log.warning("%s; the maps are made without it", error)
+    return network.kept[key]
+
+
 def _guided(settings: Settings, network: Network, image: tf.Tensor, score: Callable, classes: list[int]):
-    from tfinvert.networks.classifier import flat, of_classes
+    from tfinvert.networks.classifier import by_class, of_classes
     from tfinvert.networks.names import SCORES
     from tfinvert.objectives import saliency
 
-    features = network.guided(settings.layers_needed())
-    own_score = of_classes(lambda value: flat(features(value)[SCORES]), classes)
+    features = _guided_features(settings, network)
+    assert features is not None
+    own_score = of_classes(lambda value: by_class(features(value)[SCORES]), classes)
     return saliency.saliency_map(saliency.gradient(own_score, image)), {}
 
 
 def _grad_cam(settings: Settings, network: Network, image: tf.Tensor, score: Callable, classes: list[int]):
     import tensorflow as tf
 
-    from tfinvert.networks.classifier import flat, of_classes
+    from tfinvert.networks.classifier import by_class, of_classes
     from tfinvert.networks.names import SCORES
     from tfinvert.objectives import saliency
 
     (layer,) = settings.layers
     features = network.cut(settings.layers_needed())(image, training=False)[layer]
     above = network.head(layer, SCORES)
-    slope = saliency.gradient(of_classes(lambda value: flat(above(value)), classes), features)
+    slope = saliency.gradient(of_classes(lambda value: by_class(above(value)), classes), features)
     if slope is None:
         raise InputError(f"the class scores do not depend on --layers={layer}; name a layer below them")
     cam = saliency.grad_cam(features, slope)

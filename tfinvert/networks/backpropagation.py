@@ -1,38 +1,69 @@
-"""A network taken apart: guided backpropagation, and the part of a network above a layer."""
+"""A network taken apart: gradients that are not its own, and the part of a network above a layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import keras
 import tensorflow as tf
 
+from tfinvert.errors import InputError
+from tfinvert.networks.activations import Activations, find_activations
 from tfinvert.system import standard_error
 
-GUIDED_RELU = "TfinvertGuidedRelu"
+POSITIVE = "TfinvertPositive"
+REDIRECTED = {name: f"TfinvertRedirected{name}" for name in ("Relu", "Relu6", "Maximum", "Minimum")}
+Features = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+log = logging.getLogger("tfinvert")
 
 
-def guided(model: keras.Model) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+def guided(model: keras.Model) -> Features:
     """The network with guided backpropagation (Springenberg et al. 2015, arXiv 1412.6806).
 
-    The values are those of the network; on the way back a ReLU also stops gradients that are negative.
+    The values are those of the network. On the way back, every activation that is piecewise linear (ReLU, ReLU6, LeakyReLU,
+    PReLU, hard tanh, ...) also stops gradients that are negative. For smooth activations there is no such rule: they pass their
+    own gradient on, and a warning names them.
 
     Args:
       model: from an image [batch, height, width, 3] to {layer name: features}, as `Network.cut` gives it.
 
     Returns:
       A function of the same image, with the same features.
+
+    Raises:
+      InputError: no activation is piecewise linear, so that these would be the plain gradients.
     """
     graph, image, outputs = _frozen(model)
+    found = find_activations(graph, image.partition(":")[0], outputs.values())
+    if not found.piecewise:
+        raise InputError(
+            f"guided backpropagation needs activations such as ReLU; those of the network are {_smooth(found) or 'none at all'}"
+        )
+    if found.smooth:
+        log.warning("guided backpropagation passes the plain gradient through %s", _smooth(found))
+    renamed = _guard(graph, found.piecewise)
+    outputs = {layer: renamed.get(tensor.removesuffix(":0"), tensor) for layer, tensor in outputs.items()}
+    return _imported(graph, image, outputs, model)
+
+
+def redirected(model: keras.Model) -> Features:
+    """The network, whose ReLUs do not keep a loss from being lowered that no gradient reaches otherwise.
+
+    A ReLU passes no gradient where its input is negative. Where this holds everywhere in an image, nothing would change any
+    more. There, the gradients that make its inputs larger pass all the same, as in Lucid's `redirected_relu_grad`. For an
+    image in which any gradient gets through, all is as in the network. Limits such as that of ReLU6 are treated alike.
+
+    The arguments and the result are those of `guided`. The gradients are those of a loss, which is to be lowered.
+    """
+    graph, image, outputs = _frozen(model)
+    constants = {node.name for node in graph.node if node.op == "Const"}
     for node in graph.node:
-        if node.op == "Relu":
-            node.attr["_gradient_op_type"].s = GUIDED_RELU.encode()
-
-    def features(value: tf.Tensor) -> dict[str, tf.Tensor]:
-        values = tf.graph_util.import_graph_def(graph, {image: value}, list(outputs.values()), name="guided")
-        return dict(zip(outputs, values, strict=True))
-
-    return _compiled(features, model.input_shape)
+        limits = [name for name in node.input if name.partition(":")[0] in constants]
+        if node.op in REDIRECTED and len(node.input) - len(limits) == 1:
+            node.attr["_gradient_op_type"].s = REDIRECTED[node.op].encode()
+    return _imported(graph, image, outputs, model)
 
 
 def head(model: keras.Model, layer: str, output: str) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -52,6 +83,34 @@ def head(model: keras.Model, layer: str, output: str) -> Callable[[tf.Tensor], t
         return tf.graph_util.import_graph_def(graph, inputs, [outputs[output]], name="head")[0]
 
     return _compiled(above, model.output[layer].shape)
+
+
+def _guard(graph: tf.compat.v1.GraphDef, names: Iterable[str]) -> dict[str, str]:
+    """Puts a node behind each of these that stops negative gradients; gives the new names of their values."""
+    guards = {name: f"{name}/positive" for name in names}
+    types = {node.name: node.attr["T"] for node in graph.node if node.name in guards}
+    for node in graph.node:
+        for number, name in enumerate(node.input):
+            node.input[number] = guards.get(name.removesuffix(":0"), name)
+    for name, guard in guards.items():
+        node = graph.node.add(name=guard, op="Identity", input=[name])
+        node.attr["T"].CopyFrom(types[name])
+        node.attr["_gradient_op_type"].s = POSITIVE.encode()
+    return {name: f"{guard}:0" for name, guard in guards.items()}
+
+
+def _smooth(found: Activations) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in Counter(found.smooth.values()).items())
+
+
+def _imported(graph: tf.compat.v1.GraphDef, image: str, outputs: dict[str, str], model: keras.Model) -> Features:
+    """A graph as a function from images to {layer name: features}."""
+
+    def features(value: tf.Tensor) -> dict[str, tf.Tensor]:
+        values = tf.graph_util.import_graph_def(graph, {image: value}, list(outputs.values()), name="network")
+        return dict(zip(outputs, values, strict=True))
+
+    return _compiled(features, model.input_shape)
 
 
 def _compiled(function: Callable, shape: tuple[int | None, ...]) -> Callable:
@@ -74,9 +133,58 @@ def _frozen(model: keras.Model) -> tuple[tf.compat.v1.GraphDef, str, dict[str, s
         while tensor.op.type == "Identity":  # behind it is the tensor that the layers above read
             tensor = tensor.op.inputs[0]
         outputs[name] = tensor.name
-    return flat.graph.as_graph_def(), flat.inputs[0].name, outputs
+    return _with_plain_swish(flat.graph.as_graph_def()), flat.inputs[0].name, outputs
 
 
-@tf.RegisterGradient(GUIDED_RELU)
-def _guided_relu_gradient(operation: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
-    return tf.where((operation.outputs[0] > 0) & (gradient > 0), gradient, tf.zeros_like(gradient))
+def _with_plain_swish(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    """The graph, in which x sigmoid(x) has the gradients of its parts.
+
+    TensorFlow gives its own swish a gradient that needs tensors of the graph that it was made in.
+    """
+    nodes = {node.name: node for node in graph.node}
+    for node in graph.node:
+        if node.op == "IdentityN" and node.attr["_gradient_op_type"].s.startswith(b"CustomGradient"):
+            product = nodes[node.input[0].partition(":")[0]]
+            if product.op == "Mul" and any(nodes[name.partition(":")[0]].op == "Sigmoid" for name in product.input):
+                del node.attr["_gradient_op_type"]
+    return graph
+
+
+@tf.RegisterGradient(POSITIVE)
+def _positive_gradient(operation: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
+    return tf.where(gradient > 0, gradient, tf.zeros_like(gradient))
+
+
+def _redirected(gradient: tf.Tensor, below: tf.Tensor, above: tf.Tensor) -> tf.Tensor:
+    """The gradient of a loss with respect to values that are limited where they are `below` or `above` the limits.
+
+    A step against it makes values that are below larger, and those that are above smaller.
+    """
+    none = tf.zeros_like(gradient)
+    usual = tf.where(below | above, none, gradient)
+    helpful = tf.where((below & (gradient > 0)) | (above & (gradient < 0)), none, gradient)
+    gets_through = tf.reduce_any(usual != 0, axis=list(range(1, gradient.shape.rank)), keepdims=True)
+    return tf.where(gets_through, usual, helpful)
+
+
+@tf.RegisterGradient(REDIRECTED["Relu"])
+def _redirected_relu_gradient(operation: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
+    value = operation.outputs[0]
+    return _redirected(gradient, value <= 0, tf.zeros_like(value, tf.bool))
+
+
+@tf.RegisterGradient(REDIRECTED["Relu6"])
+def _redirected_relu6_gradient(operation: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
+    value = operation.outputs[0]
+    return _redirected(gradient, value <= 0, value >= 6)
+
+
+@tf.RegisterGradient(REDIRECTED["Maximum"])
+@tf.RegisterGradient(REDIRECTED["Minimum"])
+def _redirected_limit_gradient(operation: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor | None]:
+    limited = next(number for number, tensor in enumerate(operation.inputs) if tensor.op.type != "Const")
+    value, limit = operation.inputs[limited], operation.inputs[1 - limited]
+    none = tf.zeros_like(value, tf.bool)
+    sides = (value < limit, none) if operation.type == "Maximum" else (none, value > limit)
+    passed = _redirected(gradient, *sides)
+    return [passed if number == limited else None for number in range(2)]

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.networks.heads import SIGMOID, SOFTMAX
 from tfinvert.networks.names import SCORES
 
 
@@ -17,17 +18,27 @@ def class_scores(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     Args:
       model: from images to {layer name: features}, `scores` among them.
     """
-    return lambda image: flat(model(tf.convert_to_tensor(image), training=False)[SCORES])
+    return lambda image: by_class(model(tf.convert_to_tensor(image), training=False)[SCORES])
 
 
-def probabilities(model: keras.Model, image: tf.Tensor | np.ndarray) -> np.ndarray:
-    """The softmax of the class scores, [batch, classes], for images [batch, H, W, 3] in [0, 1]."""
-    return tf.nn.softmax(class_scores(model)(image)).numpy()
+def probabilities(model: keras.Model, image: tf.Tensor | np.ndarray, activation: str = SOFTMAX) -> np.ndarray:
+    """The probabilities of the classes, [batch, classes], for images [batch, H, W, 3] in [0, 1]."""
+    scores = class_scores(model)(image)
+    return (tf.sigmoid(scores) if activation == SIGMOID else tf.nn.softmax(scores)).numpy()
 
 
-def flat(scores: tf.Tensor) -> tf.Tensor:
-    """The layer `scores` as [batch, classes], averaged over positions where an image is large enough for several."""
-    return scores if scores.shape.rank == 2 else tf.reduce_mean(scores, axis=[1, 2])
+def log_probabilities(scores: tf.Tensor, activation: str) -> tf.Tensor:
+    """The logarithm of the softmax of scores [batch, classes], or of their sigmoid."""
+    return tf.math.log_sigmoid(scores) if activation == SIGMOID else tf.nn.log_softmax(scores)
+
+
+def by_class(scores: tf.Tensor) -> tf.Tensor:
+    """The layer `scores` as [batch, classes], averaged over positions where an image is large enough for several.
+
+    A single score z is that of class 1, and -z is that of class 0: these are the logarithms of the odds of each.
+    """
+    flat = scores if scores.shape.rank == 2 else tf.reduce_mean(scores, axis=list(range(1, scores.shape.rank - 1)))
+    return tf.concat([-flat, flat], axis=-1) if flat.shape[-1] == 1 else flat
 
 
 def of_classes(scores: Callable[[tf.Tensor], tf.Tensor], classes: Sequence[int]) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -17,11 +17,11 @@ SHOWN = 8  # candidates in an error
 
 @dataclasses.dataclass(frozen=True)
 class ImageNetClass:
-    """A class.
+    """A class of ImageNet, or of another network.
 
     Attributes:
       index: of the network's output.
-      wordnet_id: such as n02480855.
+      wordnet_id: such as n02480855; empty for classes of another network.
       names: the words of the synset, the most usual first.
     """
 
@@ -30,7 +30,7 @@ class ImageNetClass:
     names: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.index} {self.wordnet_id} {', '.join(self.names[:2])}"
+        return " ".join(filter(None, (str(self.index), self.wordnet_id, ", ".join(self.names[:2]))))
 
 
 @functools.cache
@@ -41,53 +41,38 @@ def classes() -> tuple[ImageNetClass, ...]:
     return tuple(ImageNetClass(i, wordnet_id, tuple(words.split(", "))) for i, (wordnet_id, _, words) in enumerate(parted))
 
 
-def find(text: str) -> int:
+def find(text: str, among: Sequence[ImageNetClass] = ()) -> int:
     """The index of the class that a user means.
 
     Args:
-      text: an index, a WordNet id, or one of the class' names, in capitals or not; a part of a name will do where only
-        one class has it.
+      text: a WordNet id, or one of the class' names, in capitals or not; a part of a name will do where only one class has it.
+      among: the classes; by default all of ImageNet's.
 
     Raises:
       InputError: no class is called so, or several are; the candidates are listed.
     """
+    among = among or classes()
     wanted = " ".join(text.lower().replace("_", " ").split())
-    if re.fullmatch(r"\d+", wanted):
-        return int(wanted)
     if re.fullmatch(r"n\d{8}", wanted):
-        found = [one for one in classes() if one.wordnet_id == wanted]
+        found = [each for each in among if each.wordnet_id == wanted]
     else:
-        found = [one for one in classes() if wanted in map(str.lower, one.names)]
+        found = [each for each in among if wanted in map(_plain, each.names)]
         if not found and wanted:
-            words = re.compile(rf"\b{re.escape(wanted)}\b")
-            found = [one for one in classes() if any(words.search(name.lower()) for name in one.names)]
+            words = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
+            found = [each for each in among if any(words.search(_plain(name)) for name in each.names)]
     if len(found) == 1:
         return found[0].index
     if found:
         raise InputError(f"--class={text} is {len(found)} classes; expected one of: {_listed(found)}")
-    by_name = {name.lower(): one for one in classes() for name in one.names}
+    by_name = {_plain(name): each for each in among for name in each.names}
     near = list(dict.fromkeys(by_name[name] for name in difflib.get_close_matches(wanted, by_name, n=SHOWN, cutoff=0.6)))
     hint = f"; the nearest are: {_listed(near)}" if near else ""
-    raise InputError(f"unknown --class={text}; expected an ImageNet class by name, index or WordNet id{hint}")
+    expected = "an ImageNet class by name, index or WordNet id" if among is classes() else "a class by its name or index"
+    raise InputError(f"unknown --class={text}; expected {expected}{hint}")
 
 
-def name(index: int, count: int) -> str:
-    """What a class is called: its first name, or `class 5` of a network whose outputs are not the 1000 of ImageNet."""
-    return classes()[index].names[0] if count == len(classes()) else f"class {index}"
-
-
-def indices(names: Sequence[str], count: int) -> list[int]:
-    """The classes that a user names; raises InputError for a class that a network with `count` outputs does not have."""
-    numbers = [find(text) for text in names]
-    for index in numbers:
-        check(index, count)
-    return numbers
-
-
-def check(index: int, count: int) -> None:
-    """Raises InputError where a network with `count` outputs has no such class."""
-    if index >= count:
-        raise InputError(f"--class={index} is beyond the network's classes; expected an index from 0 to {count - 1}")
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ")
 
 
 def _listed(found: list[ImageNetClass]) -> str:

@@ -69,17 +69,19 @@ class LayerGraph:
       steps: in topological order.
       layers: layer name -> key of its output, for each layer with one output of rank 2, 3 or 4.
       image: key of the image.
-      outputs: keys of the model's outputs.
+      outputs: name -> key of each output of the model.
       size: (height, width) of the images, None for a side that is not fixed.
       models: the names of the model and of the models in it.
+      has_binary_loss: whether the model was compiled with a binary cross-entropy, whose classes do not exclude each other.
     """
 
     steps: tuple[Step, ...]
     layers: dict[str, int]
     image: int
-    outputs: tuple[int, ...]
+    outputs: dict[str, int]
     size: tuple[int | None, int | None]
     models: tuple[str, ...]
+    has_binary_loss: bool = False
 
     def producers(self) -> dict[int, Step]:
         """Key -> the step that writes it."""
@@ -136,10 +138,24 @@ def layer_graph(model: keras.Model) -> LayerGraph:
         steps=tuple(reading.steps),
         layers=reading.layers,
         image=id(inputs[0]),
-        outputs=tuple(reading.key(tensor) for tensor in model.outputs),
+        outputs={name: reading.key(tensor) for name, tensor in _named_outputs(model).items()},
         size=inputs[0].shape[1:3],
         models=tuple(reading.models),
+        has_binary_loss=len(model.outputs) == 1 and _is_binary(getattr(model, "loss", None)),
     )
+
+
+def _named_outputs(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    """The outputs of a model, by the keys of a dictionary or by the names of their layers."""
+    if isinstance(model.output, Mapping):
+        return dict(model.output)
+    names = [tensor._keras_history.operation.name for tensor in model.outputs]
+    return {f"{name}_{n}" if name in names[:n] else name: model.outputs[n] for n, name in enumerate(names)}
+
+
+def _is_binary(loss: Any) -> bool:
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    return "binary" in name.lower()
 
 
 def _is_symbolic(model: Any) -> bool:

@@ -15,9 +15,10 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.networks import recognition
+from tfinvert.networks.heads import Head
 from tfinvert.networks.keras_geometry import Place, places
 from tfinvert.networks.keras_graph import LayerGraph, Shape, layer_graph
-from tfinvert.networks.keras_outputs import Output, find_output
+from tfinvert.networks.keras_outputs import Output, find_head, find_output
 from tfinvert.networks.keras_preprocessing import recognize_model
 from tfinvert.networks.layer import Layer
 from tfinvert.networks.preprocessing import Preprocessing, parse
@@ -40,7 +41,7 @@ def read_model(path: Path) -> keras.Model:
 
 
 class KerasModel:
-    """A Keras model as a network; the attributes and methods are those of `network.Source`."""
+    """A Keras model as a network; the attributes and methods are those of `source.Source`."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class KerasModel:
         preprocessing: str | None = None,
         size: tuple[int, int] | None = None,
         pool: str = "max",
+        output: str | None = None,
     ):
         """Reads the structure of the model.
 
@@ -61,6 +63,7 @@ class KerasModel:
           preprocessing: as in `preprocessing.parse`; None for what the model's layers, kernels and name say.
           size: (height, width) of the images; None for the model's own, or 224x224.
           pool: "max" for the model's pools, "avg" for average pools instead of its max pools.
+          output: name of the output that holds the class scores; None for the one that ends with a classifier.
 
         Raises:
           InputError: the layers of the model cannot be seen, or it is not a model of one image.
@@ -70,6 +73,7 @@ class KerasModel:
         self._graph = layer_graph(model)
         self._file = file
         self._pool = pool
+        self._output = output
         height, width = self._graph.size
         self.size = size or (height or 224, width or 224)
         self.recognized = recognition.given(preprocessing) if preprocessing else recognize_model(self._graph, self.size)
@@ -88,17 +92,21 @@ class KerasModel:
         return {name: self._described(name, key) for name, key in self._graph.layers.items() if key in self._shapes}
 
     def layer(self, name: str) -> Layer:
-        return self._described(name, find_output(self._graph, name).key)
+        return self._described(name, find_output(self._graph, name, self._output).key)
+
+    @functools.cached_property
+    def head(self) -> Head:
+        return find_head(self._graph, self._output)
 
     def check(self, layers: tuple[str, ...]) -> None:
         for name in layers:
-            find_output(self._graph, name)
+            find_output(self._graph, name, self._output)
 
     def prepare(self, layers: tuple[str, ...]) -> None:
         self.check(layers)
 
     def build(self, layers: tuple[str, ...]) -> keras.Model:
-        outputs = {name: find_output(self._graph, name) for name in layers}
+        outputs = {name: find_output(self._graph, name, self._output) for name in layers}
         for name, output in outputs.items():
             if output.key not in self._shapes:
                 size = "x".join(map(str, self.size))
@@ -127,14 +135,16 @@ class KerasModel:
         }
 
     def settings(self) -> dict[str, Any]:
-        return {"model": self.name, "preprocessing": self.recognized.preprocessing, "size": self.size, "pool": self._pool}
+        same = {"size": self.size, "pool": self._pool, "output": self._output}
+        return {"model": self.name, "preprocessing": self.recognized.preprocessing, **same}
 
     @property
     def request(self) -> Any:
         raise InputError(f"the Keras model {self.name} is not converted from an .onnx file, which is needed here")
 
     def at_size(self, size: tuple[int, int]) -> KerasModel:
-        other = KerasModel(self._model, self.name, file=self._file, preprocessing="none", size=size, pool=self._pool)
+        same = {"file": self._file, "preprocessing": "none", "pool": self._pool, "output": self._output}
+        other = KerasModel(self._model, self.name, size=size, **same)  # type: ignore[arg-type]
         other.recognized = self.recognized
         return other
 

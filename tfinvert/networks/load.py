@@ -9,6 +9,7 @@ from typing import Any
 
 from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import homework, zoo
+from tfinvert.networks.classes import NO_NAMES, read_names
 from tfinvert.networks.network import Network
 from tfinvert.networks.onnx_files import OnnxFile
 from tfinvert.networks.preprocessing import parse
@@ -27,6 +28,8 @@ def load(
     preprocessing: str | None = None,
     size: int | Sequence[int] | None = None,
     pool: str = "max",
+    output: str | None = None,
+    class_names: Any = None,
     precision: str = "float32",
     converter: str = "auto",
 ) -> Network:
@@ -42,6 +45,9 @@ def load(
         mean=...;std=... None: as its training is recognized, or its own first operations say, else as torch's networks.
       size: height and width of the images in pixels, one number or two; None for the network's own, or 224.
       pool: "avg" makes average pools of all max pools, "max" leaves them.
+      output: name of the output that holds the class scores; None for the one that ends with a classifier.
+      class_names: the names of the classes in order, as a list or a file with one name a line; "none" for no names. None for
+        those of ImageNet where there are 1000 classes.
       precision: in which the network will be run: float32, tf32 or bfloat16.
       converter: "onnx2tf", "keras" for Keras layers that are built here, or "auto" for onnx2tf where it is right, and else for
         Keras layers.
@@ -62,16 +68,18 @@ def load(
         parse(preprocessing)
     pair = None if size is None else as_size("size", size)
     settings = {"model": "vgg16-bn", "onnx": None, "weights": weights, "preprocessing": preprocessing, "size": pair}
-    settings |= {"pool": pool, "precision": precision, "converter": converter}
+    settings |= {"pool": pool, "precision": precision, "output": output, "converter": converter}
+    if class_names is not None and class_names != NO_NAMES:
+        read_names(class_names)  # what cannot be read is said now
     if "torch" in sys.modules and isinstance(source, sys.modules["torch"].nn.Module):
         from tfinvert.networks.torch_modules import TorchModule
 
-        return _described(TorchModule(source, type(source).__name__, settings))
+        return _described(TorchModule(source, type(source).__name__, settings), class_names)
     path = Path(source).expanduser() if isinstance(source, str | Path) else None
     if isinstance(source, str) and source in zoo.MODELS:
-        return Network(OnnxFile(source, {**settings, "model": source}))
+        return Network(OnnxFile(source, {**settings, "model": source}), class_names)
     if path is not None and path.suffix in (".onnx", ".npy"):
-        return _described(OnnxFile(path.stem, {**settings, "onnx": _onnx(_file(path))}))
+        return _described(OnnxFile(path.stem, {**settings, "onnx": _onnx(_file(path))}), class_names)
     is_model = "keras" in sys.modules and isinstance(source, sys.modules["keras"].Model)
     if not is_model and (path is None or path.suffix != ".keras"):
         raise _no_network(source, path)
@@ -80,10 +88,9 @@ def load(
     check_backend()
     from tfinvert.networks.keras_models import KerasModel, read_model
 
-    if path is None:
-        return Network(KerasModel(source, source.name, preprocessing=preprocessing, size=pair, pool=pool))
-    model = read_model(_file(path))
-    return Network(KerasModel(model, path.stem, file=path, preprocessing=preprocessing, size=pair, pool=pool))
+    model, name = (source, source.name) if path is None else (read_model(_file(path)), path.stem)
+    keras_model = KerasModel(model, name, file=path, preprocessing=preprocessing, size=pair, pool=pool, output=output)
+    return Network(keras_model, class_names)
 
 
 def from_settings(settings: NetworkSettings) -> Network:
@@ -91,12 +98,12 @@ def from_settings(settings: NetworkSettings) -> Network:
     zoo.model(settings.model)
     if settings.preprocessing is not None:
         parse(settings.preprocessing)
-    values = {
-        name: getattr(settings, name) for name in ("model", "onnx", "weights", "preprocessing", "size", "pool", "converter")
-    }
+    names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "converter")
+    values = {name: getattr(settings, name) for name in names}
+    values |= {"precision": getattr(settings, "precision", "float32"), "output": getattr(settings, "output", None)}
     if settings.onnx is not None:
         values["onnx"] = _onnx(Path(settings.onnx))
-    return Network(OnnxFile(settings.network_name(), {**values, "precision": getattr(settings, "precision", "float32")}))
+    return Network(OnnxFile(settings.network_name(), values), getattr(settings, "class_names", None))
 
 
 def _onnx(path: Path) -> str:
@@ -104,10 +111,10 @@ def _onnx(path: Path) -> str:
     return str(homework.as_onnx(path) if path.suffix == ".npy" else path)
 
 
-def _described(file: OnnxFile) -> Network:
+def _described(file: OnnxFile, class_names: Any) -> Network:
     """The network of a file that can be read; raises InputError for another."""
     _ = file.description
-    return Network(file)
+    return Network(file, class_names)
 
 
 def _file(path: Path) -> Path:

@@ -27,12 +27,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tfinvert.errors import InputError, choice_error
-from tfinvert.networks import families
+from tfinvert.networks import families, heads
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.modular_networks import find_modules, name_modular_network
 from tfinvert.networks.module_names import find_module, module_outputs
 from tfinvert.networks.onnx import Graph, cut, geometry, settle, with_pooling
-from tfinvert.networks.onnx.operators import DENSE, POOLS, RESHAPING
+from tfinvert.networks.onnx.operators import POOLS
 from tfinvert.networks.structure import Structure
 
 SCORES, LAST = "scores", "last"
@@ -115,25 +115,12 @@ def unknown_layer(name: str, known: Iterable[str]) -> InputError:
 
 
 def scores(graph: Graph) -> str:
-    """Returns the tensor of the unnormalized class scores: the output, before a softmax if the graph ends with one.
+    """Returns the tensor of the unnormalized class scores, before any softmax or sigmoid.
 
     Raises:
-      InputError: the graph does not end with a classifier.
+      InputError: no output of the graph ends with a classifier, or several do.
     """
-    producers = graph.producers()
-    output = tensor = graph.resolve(graph.outputs[0])
-    node = producers.get(tensor)
-    while node is not None and node.op_type in {"Softmax", *RESHAPING}:
-        tensor = node.input[0]
-        if node.op_type == "Softmax":
-            output = tensor
-        node = producers.get(tensor)
-    if node is None:
-        raise InputError(f"the network has no class scores: it ends with {graph.outputs[0]!r}, which is only its image")
-    with_bias = node.op_type == "Add" and any(i in producers and producers[i].op_type in DENSE for i in node.input)
-    if not (node.op_type in DENSE or with_bias or node.op_type in POOLS - {"MaxPool"}):
-        raise InputError(f"the network has no class scores: it ends with {tensor!r} ({node.op_type}), not with a classifier")
-    return output
+    return heads.find_head(graph).tensor
 
 
 def last_features(graph: Graph) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinvert.errors import InputError
 from tfinvert.images import as_images
-from tfinvert.networks import imagenet
+from tfinvert.networks.classes import Classes
 from tfinvert.networks.conversion.cache import Converted
 from tfinvert.networks.layer import Layer
 from tfinvert.networks.names import SCORES
 from tfinvert.networks.onnx_files import OnnxFile
-from tfinvert.networks.recognition import Recognized
+from tfinvert.networks.source import Source
 from tfinvert.system.tensorflow import check_backend
 
 if TYPE_CHECKING:
@@ -23,59 +27,7 @@ if TYPE_CHECKING:
 
     from tfinvert.networks.conversion.request import Request
 
-
-class Source(Protocol):
-    """What a network is made from: an .onnx file (`OnnxFile`), a PyTorch module, or a Keras model (`KerasModel`).
-
-    Attributes:
-      name: of the network.
-      size: (height, width) of its images.
-      weights: where they came from, in words.
-      recognized: how it takes its images, and how that is known.
-      layers: every layer with a name of its own, in the order of the network.
-    """
-
-    name: str
-
-    @property
-    def size(self) -> tuple[int, int]: ...
-    @property
-    def weights(self) -> str: ...
-    @property
-    def recognized(self) -> Recognized: ...
-    @property
-    def layers(self) -> Mapping[str, Layer]: ...
-
-    def layer(self, name: str) -> Layer:
-        """A layer as it was measured after conversion; the name may be `scores`, `last`, or a tensor of an .onnx file."""
-
-    def check(self, layers: tuple[str, ...]) -> None:
-        """Raises InputError for layers that do not exist or do not fit, without a download or a conversion."""
-
-    def prepare(self, layers: tuple[str, ...]) -> None:
-        """Starts what `build` waits for; raises InputError for an unknown layer."""
-
-    def build(self, layers: tuple[str, ...]) -> keras.Model:
-        """A new model from an image to {layer name: features}."""
-
-    def build_plain(self, layers: tuple[str, ...]) -> keras.Model:
-        """The same, of Keras layers with the network's own kernels, whichever way is faster."""
-
-    def connections(self, layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-        """As `Network.connections`."""
-
-    def provenance(self) -> dict[str, Any]:
-        """What run.json says about the network."""
-
-    def at_size(self, size: tuple[int, int]) -> Source:
-        """The same for images of another size."""
-
-    def settings(self) -> dict[str, Any]:
-        """The settings of a run that stand for the network."""
-
-    @property
-    def request(self) -> Request:
-        """What the network is converted from."""
+log = logging.getLogger("tfinvert")
 
 
 class Network:
@@ -93,8 +45,9 @@ class Network:
       TensorShape([1, 28, 28, 256])
     """
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source, class_names: Any = None):
         self.name = source.name
+        self._class_names = class_names
         self.kept: dict[Any, Any] = {}
         self._source = source
         self._cuts: dict[frozenset[str], keras.Model] = {}
@@ -133,6 +86,18 @@ class Network:
         Nothing is converted or downloaded for it; so `Layer.error` is None where the network was not converted yet.
         """
         return self._source.layers
+
+    @functools.cached_property
+    def classes(self) -> Classes:
+        """The classes of the network and their names. Nothing is converted or downloaded for it.
+
+        Raises:
+          InputError: the network has no class scores, or the names that it was loaded with do not fit.
+        """
+        head = self._source.head
+        if head.others:
+            log.info("the class scores are the output %r; the network also has %s", head.output, ", ".join(head.others))
+        return Classes.of(head, self._class_names)
 
     def layer(self, name: str) -> Layer:
         """A layer with its measured difference from onnxruntime; converts the network to this layer if it was not yet.
@@ -229,6 +194,7 @@ class Network:
 
         Returns:
           (name, probability) of the most probable classes, the most probable first; for several images a list of such lists.
+          Where an image can be of several classes, each probability is for itself.
 
         Raises:
           InputError: the network has no class scores, or an image cannot be used.
@@ -242,19 +208,24 @@ class Network:
         if not isinstance(top, int | np.integer) or top < 1:
             raise InputError(f"top is {top!r}; expected the number of classes to list, at least 1")
         images = as_images(image, self.size)
-        rows = classifier.probabilities(self.cut(SCORES), images)
+        classes = self.classes
+        rows = classifier.probabilities(self.cut(SCORES), images, classes.activation)
         lists = [
-            [(imagenet.name(int(index), len(row)), float(row[index])) for index in np.argsort(-row, kind="stable")[:top]]
-            for row in rows
+            [(classes.name(int(index)), float(row[index])) for index in np.argsort(-row, kind="stable")[:top]] for row in rows
         ]
-        several = isinstance(image, list | tuple) or getattr(image, "ndim", 3) == 4
-        return lists if several else lists[0]
+        return lists if isinstance(image, list | tuple) or getattr(image, "ndim", 3) == 4 else lists[0]
 
     def guided(self, layers: str | Iterable[str]) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
         """A function from images to {layer name: features}, whose gradient is that of guided backpropagation."""
         from tfinvert.networks import backpropagation
 
         return backpropagation.guided(self.cut(layers))
+
+    def redirected(self, layers: str | Iterable[str]) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+        """A function from images to {layer name: features}, whose gradient finds a way through a ReLU that is 0 everywhere."""
+        from tfinvert.networks import backpropagation
+
+        return backpropagation.redirected(self.cut(layers))
 
     def head(self, layer: str, output: str) -> Callable[[tf.Tensor], tf.Tensor]:
         """A function from the features of `layer` to the features of `output`, a layer above it."""
@@ -275,7 +246,7 @@ class Network:
         if size == self.size:
             return self
         if size not in self._sizes:
-            self._sizes[size] = Network(self._source.at_size(size))
+            self._sizes[size] = Network(self._source.at_size(size), self._class_names)
         return self._sizes[size]
 
     @property
@@ -285,7 +256,8 @@ class Network:
 
     def settings(self) -> dict[str, Any]:
         """The settings that stand for this network in the flagfile of a run."""
-        return self._source.settings()
+        names = self._class_names
+        return {**self._source.settings(), "class_names": os.fspath(names) if isinstance(names, str | Path) else None}
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.size))

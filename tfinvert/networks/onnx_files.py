@@ -17,6 +17,7 @@ from tfinvert.networks.conversion.converters import FILE
 from tfinvert.networks.conversion.process import Conversion
 from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.conversion.request import request as build_request
+from tfinvert.networks.heads import Head, find_head
 from tfinvert.networks.layer import Layer
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Description:
 
 
 class OnnxFile:
-    """A network of the zoo, or of an .onnx file; the attributes and methods are those of `network.Source`."""
+    """A network of the zoo, or of an .onnx file; the attributes and methods are those of `source.Source`."""
 
     def __init__(self, name: str, settings: Mapping[str, Any]):
         """Looks at nothing yet.
@@ -57,7 +58,8 @@ class OnnxFile:
     def of(cls, converted: Converted, name: str) -> OnnxFile:
         """The file of a finished conversion; its layers are those of the conversion."""
         request = converted.request
-        settings = {field: getattr(request, field) for field in ("weights", "size", "pool", "preprocessing", "converter")}
+        names = ("weights", "size", "pool", "preprocessing", "output", "converter")
+        settings = {field: getattr(request, field) for field in names}
         file = cls(name, {"model": request.model or "vgg16-bn", "onnx": None if request.model else request.file, **settings})
         file.request = request
         file.layers = {layer.name: layer for layer in converted.layers}
@@ -77,9 +79,21 @@ class OnnxFile:
     @functools.cached_property
     def _graph(self) -> graphs.Graph:
         """The tidied graph at the size of the images, for a network of the zoo without its weights."""
-        file = self._settings["onnx"]
-        whole = graphs.tidy(graphs.read(Path(file)) if file else zoo.model(self._settings["model"]).topology())
+        whole = graphs.tidy(self._read)
         return graphs.resized(whole, self._settings["size"] or whole.size)
+
+    @functools.cached_property
+    def _read(self) -> graphs.Graph:
+        file = self._settings["onnx"]
+        graph = graphs.read(Path(file)) if file else zoo.model(self._settings["model"]).topology()
+        return graphs.with_output(graph, self._settings.get("output"))
+
+    @functools.cached_property
+    def head(self) -> Head:
+        head = find_head(self._graph, self._read.outputs)
+        if not head.count:  # the images are of a size that the classifier does not fit
+            graphs.shapes(graphs.settle(graphs.cut(self._graph, [head.tensor])))  # says so
+        return head
 
     @property
     def size(self) -> tuple[int, int]:
@@ -167,7 +181,7 @@ class OnnxFile:
         }
 
     def settings(self) -> dict[str, Any]:
-        names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "converter")
+        names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "output", "converter")
         return {name: self._settings[name] for name in names if name in self._settings}
 
     def at_size(self, size: tuple[int, int]) -> OnnxFile:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.networks.names import SCORES
 from tfinvert.networks.network import Network
 from tfinvert.settings.fields import Settings
 
@@ -31,6 +32,8 @@ def describe(settings: Settings, network: Network | None, images: np.ndarray | N
     if network is not None:
         layers = {name: dataclasses.asdict(network.layer(name)) for name in settings.layers_needed()}
         info |= {**network.provenance(), "layers": layers}
+        if SCORES in layers:
+            info["output"] = network.classes.output
     if images is not None:
         info["image_sha256"] = hashlib.sha256(images.tobytes()).hexdigest()
     image = getattr(settings, "image", ())

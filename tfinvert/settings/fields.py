@@ -222,10 +222,13 @@ def parse_size(name: str, text: str) -> tuple[int, int]:
 
 
 def parse_text(kind: type, field: dataclasses.Field, text: str) -> Any:
-    """The value that a flag's text means; raises InputError. An empty text means "not given" where a field may be None."""
+    """The value that a flag's text means; raises InputError.
+
+    An empty text means no values where there can be several, and "not given" where a field may be None.
+    """
     element, several, optional = shape(kind, field.name)
     if optional and not text.strip():
-        return None
+        return () if several else None
     if spec(field).size:
         return parse_size(field.name, text)
     if element is str:

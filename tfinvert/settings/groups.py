@@ -64,6 +64,21 @@ class NetworkSettings(Settings):
 
 
 @define
+class ClassifierSettings(NetworkSettings):
+    """The network"""
+
+    output: str | None = setting(
+        default=None, doc="The output with the class scores, by name. Default: the one output that ends with a classifier."
+    )
+    class_names: str | None = setting(
+        default=None,
+        doc="A file with the names of the classes, one a line, or none. Default: the names of ImageNet for a network with its "
+        "1000 classes.",
+        file=True,
+    )
+
+
+@define
 class HomeworkNetworkSettings(NetworkSettings):
     """The network"""
 

@@ -29,6 +29,7 @@ class Request:
       size: (height, width) of the image; None for the size in the file.
       pool: "max" or "avg".
       preprocessing: how the network takes its images, as in `preprocessing.parse`.
+      output: name of the output that holds the class scores; None for the one that ends with a classifier.
       pools_as_convolutions: whether average pools become convolutions, as in `graph.fold`.
       preprocessing_from: how the preprocessing is known, in words, which determines nothing.
       converter: "onnx2tf", "keras" for the builder of Keras layers, or "auto" for the first of them that is right.
@@ -43,6 +44,7 @@ class Request:
     size: tuple[int, int] | None
     pool: str
     preprocessing: str
+    output: str | None = None
     pools_as_convolutions: bool = False
     preprocessing_from: str = dataclasses.field(default="", compare=False)
     converter: str = "auto"
@@ -58,6 +60,7 @@ def request(
     size: tuple[int, int] | None,
     pool: str,
     preprocessing: str | None = None,
+    output: str | None = None,
     precision: str = "float32",
     converter: str = "auto",
     plain: bool = False,
@@ -73,6 +76,7 @@ def request(
         downloaded, and random weights otherwise; "random" takes the graph alone.
       layers, size, pool: as in Request.
       preprocessing: how the network takes its images, as in `preprocessing.parse`; None to recognize that (`recognition`).
+      output: as in Request.
       precision: the arithmetic that the network will be run in.
       converter, plain: as in Request.
       models_folder: the folder of downloaded files; None for models/ of the checkout, else the user's cache.
@@ -116,6 +120,7 @@ def request(
         size=size,
         pool=pool,
         preprocessing=recognized.preprocessing,
+        output=output,
         pools_as_convolutions=pool == "avg" and precision == "float32" and not plain,
         preprocessing_from=recognized.reason,
         converter=converter,

@@ -25,7 +25,7 @@ def cut_graph(request: Request) -> tuple[Graph, dict[str, str]]:
     Raises:
       InputError: the file is no usable network, or a layer is not in it.
     """
-    whole = graphs.tidy(_source(request))
+    whole = graphs.tidy(graphs.with_output(_source(request), request.output))
     layers = names.resolve_layers(whole, request.layers)
     if request.size is not None:
         whole = graphs.resized(whole, request.size)

@@ -6,7 +6,7 @@ image.
 """
 
 from tfinvert.networks.onnx.checks import LFS_HEADER, UnsupportedError
-from tfinvert.networks.onnx.editing import cut, numbered, resized, tidy, with_pooling
+from tfinvert.networks.onnx.editing import cut, numbered, resized, tidy, with_output, with_pooling
 from tfinvert.networks.onnx.folding import fold
 from tfinvert.networks.onnx.geometry import geometry
 from tfinvert.networks.onnx.graph import Graph, attributes, remake
@@ -38,6 +38,7 @@ __all__ = [
     "shapes",
     "tidy",
     "unsupported",
+    "with_output",
     "with_pooling",
     "write",
 ]

@@ -71,6 +71,19 @@ def cut(graph: Graph, tensors: Iterable[str]) -> Graph:
     return dataclasses.replace(graph, nodes=tuple(reversed(nodes)), weights=weights, outputs=outputs)
 
 
+def with_output(graph: Graph, output: str | None) -> Graph:
+    """Returns the graph with one of its outputs alone, or as it is where that is None.
+
+    Raises:
+      InputError: the graph has no such output.
+    """
+    if output is None:
+        return graph
+    if output not in graph.outputs:
+        raise choice_error("--output", output, graph.outputs)
+    return dataclasses.replace(graph, outputs=(output,))
+
+
 def resized(graph: Graph, size: tuple[int, int]) -> Graph:
     """Returns the graph for images of another size (height, width), in pixels."""
     return dataclasses.replace(graph, size=size)

@@ -9,18 +9,17 @@ Example:
 from __future__ import annotations
 
 import dataclasses
-import functools
+import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
 
 from tfinvert import images as image_files
 from tfinvert.errors import InputError
-from tfinvert.networks import imagenet
+from tfinvert.experiments.class_vis import recipes
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import changed, define, setting
-from tfinvert.settings.groups import NetworkSettings, ResumableSettings
+from tfinvert.settings.groups import ClassifierSettings, ResumableSettings
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -29,20 +28,22 @@ if TYPE_CHECKING:
     from tfinvert.objectives.terms import Term
     from tfinvert.runs.directory import RunDirectory
 
-RATES = {"course": 25.0, "fourier": 0.05}
+log = logging.getLogger("tfinvert")
+COURSE_CLASSES = ("tarantula", "tick", "Yorkshire terrier", "oboe", "gorilla", "hourglass")
 
 
 @define
-class Settings(ResumableSettings, NetworkSettings):
+class Settings(ResumableSettings, ClassifierSettings):
     """What is made, and how"""
 
     positional: ClassVar[tuple[str, ...]] = ("classes", "network")
     weights_stay = True
     # The defaults are those of CS231n, assignment 3, with its six classes.
-    model: str = changed(NetworkSettings, "model", default="squeezenet1.1")
-    classes: tuple[str, ...] = setting(
-        default=("tarantula", "tick", "Yorkshire terrier", "oboe", "gorilla", "hourglass"),
-        doc="The classes to visualize, by name, index or WordNet id.",
+    model: str = changed(ClassifierSettings, "model", default="squeezenet1.1")
+    classes: tuple[str, ...] | None = setting(
+        default=None,
+        doc="The classes to visualize, by index, name or WordNet id. Default: the six of the course for the classes of "
+        "ImageNet, else the first six.",
         aliases=("class",),
     )
     layers: tuple[str, ...] = setting(default=(), doc="A layer whose --channels are visualized instead of classes.")
@@ -54,7 +55,7 @@ class Settings(ResumableSettings, NetworkSettings):
         default="course",
         doc="course: normalized ascent on pixels, with jitter and blur. fourier: Adam on a decorrelated spectrum, seen through "
         "jitter, rotations and changes of size.",
-        choices=tuple(RATES),
+        choices=tuple(recipes.RATES),
     )
     steps: int = setting(default=100, doc="Number of steps.", at_least=1)
     learning_rate: float | None = setting(
@@ -81,10 +82,8 @@ class Settings(ResumableSettings, NetworkSettings):
             raise InputError("--layers and --channels go together, as in --layers=fire8 --channels=12,40; else give --classes")
         if self.neuron and not self.layers:
             raise InputError("--neuron expects a layer and its channels, as in --layers=fire8 --channels=12,40")
-        if not (self.layers or self.classes):
-            raise InputError("--classes is empty; expected at least one, such as gorilla")
-        for name in self.classes:
-            imagenet.find(name)
+        if self.classes == () and not self.layers:
+            raise InputError("--classes is empty; expected at least one, such as --classes=gorilla or --classes=0")
 
     def layers_needed(self) -> tuple[str, ...]:
         return self.layers or ("scores",)
@@ -94,7 +93,7 @@ class Settings(ResumableSettings, NetworkSettings):
 
     def rate(self) -> float:
         """The learning rate; the recipe's own where none is given."""
-        return RATES[self.recipe] if self.learning_rate is None else self.learning_rate
+        return recipes.RATES[self.recipe] if self.learning_rate is None else self.learning_rate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -132,12 +131,17 @@ class ClassVisResult(Result):
         sheet.write_side_by_side(directory.sheet, header, cells, min(len(cells), columns))
 
 
+def prepare(settings: Settings, network: Network) -> None:
+    """Refuses classes that the network does not have before its conversion starts."""
+    if not settings.layers:
+        _classes(settings, network)
+    network.prepare(settings.layers_needed())
+
+
 def check(settings: Settings, network: Network) -> None:
-    """Refuses classes and channels that the network does not have, and neurons where they have no place in the image."""
+    """Refuses channels that the network does not have, and neurons where they have no place in the image."""
     (layer,) = settings.layers_needed()
     shape = network.layer(layer).shape
-    if not settings.layers:
-        imagenet.indices(settings.classes, shape[-1])
     for channel in settings.channels:
         if channel >= shape[-1]:
             raise InputError(f"--channels={channel} is beyond --layers={layer}; expected 0 to {shape[-1] - 1}")
@@ -156,9 +160,10 @@ def run(settings: Settings, network: Network, directory: RunDirectory | None, pr
     started = time.perf_counter()
     (layer,) = settings.layers_needed()
     indices, labels = _targets(settings, network)
-    term = terms.score(layer, indices, neuron=settings.neuron)
-    recipe = _course if settings.recipe == "course" else _fourier
-    unrounded, history = recipe(settings, network, term, len(indices), directory, progress)
+    if settings.classes is None and not settings.layers:
+        log.info("no --classes are given; these are made: %s", ", ".join(labels))
+    term = terms.score(layer, indices, neuron=settings.neuron) if settings.layers else _class_score(indices)
+    unrounded, history = recipes.RECIPES[settings.recipe](settings, network, term, len(indices), directory, progress)
     image = attacks.as_written(unrounded)
     features = network.cut((layer,))(tf.constant(image), training=False)
     scores = -term.value(tf.constant(image), features).numpy()
@@ -167,9 +172,16 @@ def run(settings: Settings, network: Network, directory: RunDirectory | None, pr
         for label, index, score in zip(labels, indices, scores, strict=True)
     ]
     if not settings.layers:
-        probabilities = tf.nn.softmax(classifier.flat(features[layer])).numpy()
+        scores = classifier.by_class(features[layer])
+        probabilities = tf.exp(classifier.log_probabilities(scores, network.classes.activation)).numpy()
         for row, target in enumerate(targets):
             target["probability"] = float(probabilities[row, target["index"]])
+    for target in targets:
+        if settings.layers and target["score"] <= 0:
+            log.warning(
+                "%s does not respond: its score is %.3g after %d steps; try another --recipe, more --steps, or another channel",
+                *(target["target"], target["score"], settings.steps),
+            )
     return ClassVisResult(
         images=image,
         targets=tuple(targets),
@@ -182,101 +194,30 @@ def run(settings: Settings, network: Network, directory: RunDirectory | None, pr
     )
 
 
-def course_step(image: tf.Tensor, gradient: tf.Tensor, length: float, weight: float) -> tf.Tensor:
-    """A step of normalized ascent along d (score - weight ||X||^2) / dX, and back to values that an image can have.
+def _class_score(indices: list[int]) -> Term:
+    """The term that makes the score of each image's own class large."""
+    from tfinvert.networks import classifier
+    from tfinvert.objectives.terms import Term
 
-    CS231n, assignment 3: X <- X + length g / ||g||_2 in units of ImageNet's standard deviation from its mean, for each image by
-    itself, and then clamped to black and white.
+    def value(image: tf.Tensor, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return -classifier.of_classes(classifier.by_class, indices)(features["scores"])
 
-    Args:
-      image: [batch, H, W, 3] in [0, 1].
-      gradient: the gradient of the score with respect to the image.
-      length, weight: as above.
-    """
-    import tensorflow as tf
-
-    deviation = np.asarray(image_files.COLOR_DEVIATION, np.float32)
-    along = gradient * deviation - 2 * weight * image_files.normalized(image)
-    norm = tf.sqrt(tf.reduce_sum(tf.square(along), axis=[1, 2, 3], keepdims=True))
-    return tf.clip_by_value(image + length * along / tf.maximum(norm, 1e-30) * deviation, 0.0, 1.0)
-
-
-def _course(
-    settings: Settings, network: Network, term: Term, count: int, directory: RunDirectory | None, progress: bool
-) -> tuple[np.ndarray, tuple[dict[str, Any], ...]]:
-    """Normalized ascent from noise, with jitter that is undone, and a blur every few steps: the images, and lines of metrics.
-
-    It takes seconds, so that it has no checkpoints and no progress bar.
-    """
-    import tensorflow as tf
-
-    from tfinvert.images import transforms
-
-    model = network.cut(settings.layers_needed())
-    noise = np.random.default_rng(settings.seed).standard_normal((count, *network.size, 3))
-    image = np.clip(noise * image_files.COLOR_DEVIATION + image_files.MEAN_COLOR, 0, 1).astype(np.float32)
-
-    @tf.function
-    def update(image: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            seen = transforms.jitter(image, settings.jitter, settings.seed, step)
-            losses = term.value(image, model(seen, training=False))
-        return course_step(image, -tape.gradient(losses, image), settings.rate(), settings.l2_weight), losses
-
-    lines: list[dict[str, Any]] = []
-    for step in range(settings.steps):
-        moved, losses = update(tf.constant(image), tf.constant(step, tf.int64))
-        if step % settings.save_every == 0:
-            loss = float(losses.numpy().sum())
-            lines.append({"step": step, "loss": loss, "learning_rate": settings.rate(), "score": loss})
-            if directory is not None:
-                directory.append_metrics(lines[-1])
-        image = moved.numpy()
-        if settings.blur_every and step % settings.blur_every == 0:
-            image = image_files.blurred(image, settings.blur_deviation)
-    return image, tuple(lines)
-
-
-def _fourier(
-    settings: Settings, network: Network, term: Term, count: int, directory: RunDirectory | None, progress: bool
-) -> tuple[np.ndarray, tuple[dict[str, Any], ...]]:
-    """Adam on a decorrelated spectrum, the network looking through random transforms: the images, and lines of metrics."""
-    import keras
-
-    from tfinvert.images import parameterizations, transforms
-    from tfinvert.optimization import solver, state
-    from tfinvert.runs import recording
-
-    problem = state.Problem(
-        network.cut(settings.layers_needed()),
-        (term,),
-        parameterizations.fourier(network.size),
-        functools.partial(keras.optimizers.Adam, settings.rate(), epsilon=1e-8),
-        transforms.robust(settings.jitter, settings.seed),
-    )
-    start = [image_files.initial_image("grey", network.size, settings.seed + number) for number in range(count)]
-    variables = state.init(problem, np.concatenate(start))
-    (outcome,) = recording.record(
-        solver.Solver([problem], [variables]),
-        [recording.Recording(directory)],
-        settings.steps,
-        settings.save_every,
-        resume=settings.resume,
-        label="class_vis",
-        progress=progress,
-    )
-    outcome.raise_if_any()
-    history = outcome.lines if directory is None else tuple(directory.read_metrics())
-    return state.current_image(problem, variables), history
+    return Term("score", 1.0, value, ("scores",))
 
 
 def _targets(settings: Settings, network: Network) -> tuple[list[int], list[str]]:
     """The classes or channels, and what they are called."""
     (layer,) = settings.layers_needed()
     if not settings.layers:
-        count = network.layer(layer).shape[-1]
-        indices = imagenet.indices(settings.classes, count)
-        return indices, [imagenet.name(index, count) for index in indices]
+        indices = _classes(settings, network)
+        return indices, [network.classes.name(index) for index in indices]
     what = "neuron" if settings.neuron else "channel"
     return list(settings.channels), [f"{layer}, {what} {channel}" for channel in settings.channels]
+
+
+def _classes(settings: Settings, network: Network) -> list[int]:
+    """The indices of the classes; raises InputError for one that the network does not have."""
+    classes = network.classes
+    if settings.classes is None and not classes.is_imagenet:
+        return list(range(min(len(COURSE_CLASSES), classes.count)))
+    return classes.indices(COURSE_CLASSES if settings.classes is None else settings.classes)
