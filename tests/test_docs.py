@@ -19,6 +19,7 @@ EXTENDING = (ROOT / "docs" / "extending.md").read_text()
 README = (ROOT / "README.md").read_text()
 MOST_LINES = {  # of an example after the imports
     "The features of an image": 2,
+    "A classifier of your own": 4,
     "A term of your own": 6,
     "The average of two images' features": 4,
     "A channel set to zero": 4,
