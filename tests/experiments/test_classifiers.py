@@ -187,6 +187,15 @@ def test_names_of_classes_are_in_every_result(tmp_path):
         tfinvert.load(model(5), class_names="missing.txt")
 
 
+def test_a_network_without_a_pool_has_last_features():
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3))
+    features = layers.Conv2D(4, 5, 4, activation="relu", name="conv")(image)
+    network = tfinvert.load(keras.Model(image, layers.Dense(3)(layers.Flatten()(features))), preprocessing="none")
+    assert network.layer("last").shape == (7, 7, 4)
+    assert "grad_cam" in tfinvert.saliency(IMAGE[0], network, methods="grad_cam").maps
+
+
 def file_with(nodes, outputs, path, **weights):
     """The tiny network with other nodes at its end, as a file."""
     graph = tiny_graph()

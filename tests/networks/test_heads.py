@@ -118,6 +118,20 @@ def test_the_last_features_are_those_below_the_chosen_output():
     assert last_features(with_output(network, "other")) == "c"
 
 
+def test_without_a_pool_the_last_features_are_those_with_a_place():
+    nodes = (
+        helper.make_node("Conv", ["x", "k"], ["conv"], kernel_shape=[3, 3], strides=[2, 2]),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node("Flatten", ["relu"], ["flat"], axis=1),
+        helper.make_node("Gemm", ["flat", "w"], ["hidden"]),
+        helper.make_node("Relu", ["hidden"], ["on"]),
+        helper.make_node("Gemm", ["on", "v"], ["scores"]),
+    )
+    shapes = {"k": (5, 3, 3, 3), "w": (5 * 49, 6), "v": (6, 4)}
+    weights = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    assert last_features(Graph(nodes, weights, "x", (16, 16), ("scores",), 13)) == "relu"
+
+
 def test_an_output_keeps_the_name_that_the_file_gives_it():
     nodes = [
         helper.make_node("GlobalAveragePool", ["x"], ["pool"]),

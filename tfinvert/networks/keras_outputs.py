@@ -151,8 +151,14 @@ def _before_activation(layer: Any, value: tf.Tensor) -> tf.Tensor:
 
 
 def _last_features(graph: LayerGraph, output: str | None) -> Output:
-    """What the last pooling before the class scores reads."""
-    for step in reversed(graph.needed([_class_scores(graph, output)[0].source])):
+    """The last features with a place in the image: what the last pooling before the class scores reads."""
+    steps = list(reversed(graph.needed([_class_scores(graph, output)[0].source])))
+    for step in steps:
         if isinstance(step.operation, POOLS):
             return Output(step.reads[0], step.reads[0])
-    raise InputError("the network has no pooling before its class scores; name a layer instead")
+    height, width = graph.size
+    shapes = graph.shapes_at((height or 224, width or 224))
+    for key in (key for step in steps for key in step.writes):
+        if len(shapes.get(key, ())) == 4 and max(shapes[key][1:3]) > 1:
+            return Output(key, key)
+    raise InputError("nothing before the class scores of the network has a place in the image; name a layer instead")

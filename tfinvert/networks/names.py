@@ -31,7 +31,7 @@ from tfinvert.networks import families, heads
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.modular_networks import find_modules, name_modular_network
 from tfinvert.networks.module_names import find_module, module_outputs
-from tfinvert.networks.onnx import Graph, cut, geometry, settle, with_pooling
+from tfinvert.networks.onnx import Graph, cut, geometry, settle, shapes, with_pooling
 from tfinvert.networks.onnx.operators import POOLS
 from tfinvert.networks.structure import Structure
 
@@ -124,19 +124,25 @@ def scores(graph: Graph) -> str:
 
 
 def last_features(graph: Graph) -> str:
-    """Returns what the last pooling before the class scores reads: the last features that have a place in the image.
+    """Returns the last features that have a place in the image: what the last pooling before the class scores reads.
 
     Raises:
-      InputError: there are no class scores, or no pooling before them.
+      InputError: there are no class scores, or nothing before them has a place in the image.
     """
     producers = graph.producers()
-    tensor = scores(graph)
+    output = tensor = scores(graph)
+    below = []
     while tensor in producers:
         node = producers[tensor]
         if node.op_type in POOLS:
             return node.input[0]
         tensor = next((i for i in node.input if i in producers), "")
-    raise InputError("the network has no pooling before its class scores; name a layer with --layers")
+        below.append(tensor)
+    sizes = shapes(settle(cut(graph, [output])))
+    for tensor in below:
+        if len(sizes.get(tensor, ())) == 4 and max(sizes[tensor][2:]) > 1:
+            return tensor
+    raise InputError("nothing before the class scores of the network has a place in the image; name a layer with --layers")
 
 
 def describe(graph: Graph, names: Iterable[str] | None = None, pool: str = "max") -> dict[str, LayerGeometry]:
