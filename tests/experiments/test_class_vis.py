@@ -114,7 +114,7 @@ def test_settings_that_do_not_fit(settings, message):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--class=crane"], "--class=crane is 2 classes"),
+        (["--class=crane"], "--class=crane: the 6 classes of the network have no names; expected an index from 0 to 5"),
         (["--class=9"], "--class=9 is beyond the network's classes"),
         (["--layers=conv2_1", "--channels=5"], "--channels=5 is beyond --layers=conv2_1; expected 0 to 4"),
         (["--layers=fc2", "--channels=1", "--neuron"], "--layers=fc2 has no place in the image"),

@@ -66,7 +66,7 @@ def test_settings_that_do_not_fit(settings, message):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--class=crane"], "--class=crane is 2 classes"),
+        (["--class=crane"], "--class=crane: the 6 classes of the network have no names; expected an index from 0 to 5"),
         (["--class=1,2"], "--classes names 2 classes for 1 images"),
         (["--class=7"], "--class=7 is beyond the network's classes; expected an index from 0 to 5"),
         (["--layers=fc2"], "--layers=fc2 has no place in the image"),

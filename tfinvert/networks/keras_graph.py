@@ -1,7 +1,7 @@
 """A functional Keras model as a list of calls: which layer reads what, nested models taken apart.
 
 Keras has no public way to ask how its layers are connected. This file is the only one that reads the history of its symbolic
-tensors (`_keras_history`, `_inbound_nodes` and `Node.arguments`, which are the same from Keras 3.8 on).
+tensors (`_keras_history`, `_inbound_nodes`, `_outputs_struct` and `Node.arguments`, which are the same from Keras 3.8 on).
 """
 
 from __future__ import annotations
@@ -147,8 +147,9 @@ def layer_graph(model: keras.Model) -> LayerGraph:
 
 def _named_outputs(model: keras.Model) -> dict[str, keras.KerasTensor]:
     """The outputs of a model, by the keys of a dictionary or by the names of their layers."""
-    if isinstance(model.output, Mapping):
-        return dict(model.output)
+    structure = getattr(model, "_outputs_struct", None)
+    if isinstance(structure, Mapping):
+        return dict(structure)
     names = [tensor._keras_history.operation.name for tensor in model.outputs]
     return {f"{name}_{n}" if name in names[:n] else name: model.outputs[n] for n, name in enumerate(names)}
 
