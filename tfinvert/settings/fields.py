@@ -222,10 +222,7 @@ def parse_size(name: str, text: str) -> tuple[int, int]:
 
 
 def parse_text(kind: type, field: dataclasses.Field, text: str) -> Any:
-    """The value that a flag's text means; raises InputError.
-
-    An empty text means no values where there can be several, and "not given" where a field may be None.
-    """
+    """The value that a flag's text means; raises InputError. An empty text means no values of several, or "not given"."""
     element, several, optional = shape(kind, field.name)
     if optional and not text.strip():
         return () if several else None
