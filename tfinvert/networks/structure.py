@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 
 import onnx
+from onnx import helper
 
 from tfinvert.networks.onnx import Graph, attributes
 from tfinvert.networks.onnx.operators import ACTIVATIONS, POOLS, RESHAPING
@@ -14,6 +16,7 @@ from tfinvert.networks.onnx.operators import ACTIVATIONS, POOLS, RESHAPING
 BENT = ACTIVATIONS | frozenset("Celu Erf Gelu Max Min Mish PRelu Softsign Swish ThresholdedRelu".split())
 STRAIGHT = frozenset("Add Sub Mul Div Neg Pow".split())
 LARGEST_ACTIVATION = 12  # nodes
+BRIGHTNESS = "/brightness"  # the end of the name of the weights that make an image gray
 SHAPE_OF = frozenset(("Shape", "Size"))
 
 
@@ -29,7 +32,7 @@ class Structure:
     """
 
     def __init__(self, graph: Graph):
-        self.graph = graph
+        self.graph = graph = dataclasses.replace(graph, nodes=tuple(_renamed(node, graph) for node in graph.nodes))
         self.producers = graph.producers()
         self.consumers = graph.consumers()
         self.tensors = graph.tensors()
@@ -209,3 +212,10 @@ class Structure:
             nodes.append(node)
             tensor = node.output[0]
         return nodes
+
+
+def _renamed(node: onnx.NodeProto, graph: Graph) -> onnx.NodeProto:
+    """A node, but the one that makes the image's brightness for a network of one channel, which is no layer of it."""
+    if node.op_type == "Conv" and node.input[0] == graph.image and node.input[1:] and node.input[1].endswith(BRIGHTNESS):
+        return helper.make_node("Identity", list(node.input[:1]), list(node.output), name=node.name)
+    return node

@@ -15,13 +15,14 @@ from onnx import checker
 
 from tfinvert.errors import InputError
 from tfinvert.networks.onnx.graph import Graph, attributes
+from tfinvert.networks.onnx.inputs import channels_axis
 from tfinvert.networks.onnx.operators import CONSTANTS, MEASURES, REMOVED, SUPPORTED
 from tfinvert.system.files import regular
 
 LFS_HEADER = b"version https://git-lfs.github.com/spec"
 SHAPE_DTYPES = (np.dtype(np.int32), np.dtype(np.int64))  # of shapes, axes and paddings
 LARGEST_FILE = 2**31 - 1  # bytes, protobuf's own limit
-MOST_NODES = 5000
+MOST_NODES = 10_000  # a Swin transformer by PyTorch's older exporter has 6300
 LONGEST_NAME = 500
 LARGEST_WINDOW = 2**12  # of kernels, strides, dilations, paddings
 LARGEST_CONSTANT = 160_000_000  # values of all tensors that are made from a shape alone; VGG19 has 144 million
@@ -73,7 +74,7 @@ def check_model(model: onnx.ModelProto, name: str) -> tuple[int, onnx.ValueInfoP
       The version of the default operator set, and the input that is the image.
 
     Raises:
-      InputError: the model is no valid network from one [N, 3, H, W] image.
+      InputError: the model is no valid network from one image.
     """
     body = model.graph
     if not body.node:
@@ -90,8 +91,11 @@ def check_model(model: onnx.ModelProto, name: str) -> tuple[int, onnx.ValueInfoP
         names = ", ".join(i.name for i in inputs[:5]) or "none"
         raise InputError(f"{name} has {len(inputs)} inputs ({names}); expected exactly one image")
     sides = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
-    if len(sides) != 4 or sides[1] not in (0, 3):
-        raise InputError(f"{name}: the input {inputs[0].name!r} has shape {sides[:8]}; expected [batch, 3, height, width]")
+    if channels_axis(sides) is None:
+        raise InputError(
+            f"{name}: the input {inputs[0].name!r} has shape {sides[:8]}; expected [batch, 3, height, width] or "
+            "[batch, height, width, 3], with three channels or one"
+        )
     _check_nodes(body.node, {inputs[0].name, *constants}, name)
     return opset, inputs[0]
 
@@ -247,6 +251,8 @@ def check_shapes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
         if node.op_type in ("Conv", "BatchNormalization") and len(shape) > 1:
             weight = graph.weights[node.input[1]].shape
             channels = weight[1] * attributes(node).get("group", 1) if node.op_type == "Conv" else weight[0]
+            if node.op_type == "Conv" and not _fits(node, weight[2:], shape[2:]):
+                raise InputError(f"{images} are too small for the windows of {name!r}; try a larger --size")
             if channels != shape[1]:
                 raise InputError(f"{name!r} ({node.op_type}) takes {channels} channels, and {node.input[0]!r} has {shape[1]}")
         if node.op_type in ("Gemm", "MatMul") and node.input[1] in graph.weights and graph.weights[node.input[1]].ndim == 2:
@@ -257,3 +263,15 @@ def check_shapes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
                     f"the dense layer {name!r} takes {length} values, and {images} give {shape[-1]}: leave out --size, "
                     "or ask for layers before the first dense one"
                 )
+
+
+def _fits(node: onnx.NodeProto, kernel: tuple[int, ...], sides: tuple[int, ...]) -> bool:
+    """Whether the windows of a convolution are no larger than what they read, padding included."""
+    options = attributes(node)
+    if options.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID", b"") or len(sides) != 2:
+        return True
+    pads, dilations = options.get("pads", [0] * 4), options.get("dilations", [1, 1])
+    return all(
+        (k - 1) * d + 1 <= side + pads[axis] + pads[axis + 2]
+        for axis, (k, d, side) in enumerate(zip(kernel, dilations, sides, strict=True))
+    )

@@ -14,15 +14,22 @@ from tfinvert.networks.onnx.operators import REMOVED
 def tidy(graph: Graph) -> Graph:
     """Returns a graph with the same values under the same names, in fewer and plainer nodes.
 
-    Dropout, Identity and pools of one value disappear, and their names become aliases. A `Flatten` states its axis. A
-    `Reshape` to [batch, all the rest] becomes a `Flatten`, which holds for every batch size. A `Sum` of two values becomes
-    an `Add`.
+    Dropout, Identity, pools of one value and transposes back disappear, and their names become aliases. A `Flatten` states
+    its axis. A `Reshape` to [batch, all the rest] becomes a `Flatten`, which holds for every batch size. A `Sum` of two
+    values becomes an `Add`.
     """
     aliases: dict[str, str] = {}
     ranks = {graph.image: 4}
+    turned: dict[str, tuple[str, list[int]]] = {}
     nodes = []
     for node in graph.nodes:
         inputs = [aliases.get(i, i) for i in node.input]
+        if node.op_type == "Transpose" and (order := attributes(node).get("perm")):
+            source, first = turned.get(inputs[0], ("", []))
+            if len(first) == len(order) and [first[axis] for axis in order] == sorted(order):
+                aliases[node.output[0]] = source
+                continue
+            turned[node.output[0]] = inputs[0], list(order)
         if node.op_type in REMOVED or _pools_nothing(node) or (node.op_type in ("Concat", "Sum") and len(inputs) == 1):
             aliases[node.output[0]] = inputs[0]
             continue

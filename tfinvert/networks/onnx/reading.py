@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 
 from tfinvert.errors import InputError
-from tfinvert.networks.onnx import checks
+from tfinvert.networks.onnx import checks, inputs
 from tfinvert.networks.onnx import weights as weights_of
 from tfinvert.networks.onnx.graph import Graph, attributes
 from tfinvert.networks.onnx.modules import modules_of
@@ -20,7 +20,7 @@ def read(path: Path) -> Graph:
 
     Raises:
       InputError: the file is missing, is a Git LFS pointer, is truncated or no ONNX model, keeps weights outside its
-        own folder, or is not a network from one [N, 3, H, W] image. What is wrong with a single operator or weight is found
+        own folder, or is not a network from one image. What is wrong with a single operator or weight is found
         when `settle` needs it.
     """
     return from_proto(checks.load(path), str(path), path.parent)
@@ -48,10 +48,15 @@ def from_proto(model: onnx.ModelProto, name: str, folder: Path | None = None) ->
         if node.domain == "ai.onnx":
             node.domain = ""
     opset, image = checks.check_model(model, name)
+    inputs.widen(model, image.name)
+    sides = [d.dim_value for d in image.type.tensor_type.shape.dim]
+    new_name, nodes, new_weights = inputs.preparing_nodes(image.name, sides)
     weights = weights_of.Weights()
     for tensor in model.graph.initializer:
         weights.add(tensor.name, functools.partial(weights_of.read_tensor, tensor, name, folder))
-    made, nodes = [], []
+    for weight, array in new_weights.items():
+        weights.add(weight, array)
+    made = []
     for node in model.graph.node:
         output = node.output[0]
         if node.op_type == "Constant":
@@ -62,11 +67,17 @@ def from_proto(model: onnx.ModelProto, name: str, folder: Path | None = None) ->
         elif node.op_type == "Identity" and node.input[0] in weights:  # a shared weight under a second name
             weights.add(output, functools.partial(weights.__getitem__, node.input[0]))
         else:
+            if sides[0] > 1 and not weights.keys() >= set(node.input):
+                read, constants = inputs.for_one_image(node, weights, sides[0])
+                node.input[:] = read
+                for weight, array in constants.items():
+                    weights.add(weight, array)
             nodes.append(node)
-    height, width = (d.dim_value if d.dim_value > 0 else USUAL_SIDE for d in image.type.tensor_type.shape.dim[2:])
+    axis = inputs.channels_axis(sides)
+    height, width = (side if side > 0 else USUAL_SIDE for side in (sides[1:3] if axis == 3 else sides[2:]))
     outputs = tuple(o.name for o in model.graph.output)
     modules = modules_of(model.graph.node)
-    graph = Graph(tuple(nodes), weights, image.name, (height, width), outputs, opset, name=name, modules=modules)
+    graph = Graph(tuple(nodes), weights, new_name, (height, width), outputs, opset, name=name, modules=modules)
     checks.check_graph(graph, made, name)
     return graph
 

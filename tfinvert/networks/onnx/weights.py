@@ -10,6 +10,7 @@ from onnx import numpy_helper
 
 from tfinvert.errors import InputError
 from tfinvert.networks.onnx import checks
+from tfinvert.networks.onnx.inputs import widened
 
 
 class Weights(Mapping[str, np.ndarray]):
@@ -47,7 +48,7 @@ def read_tensor(tensor: onnx.TensorProto, name: str, folder: Path | None) -> np.
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         external_file(tensor, name, folder)
     try:
-        return numpy_helper.to_array(tensor, base_dir=str(folder or ""))
+        return widened(numpy_helper.to_array(tensor, base_dir=str(folder or "")))
     except Exception as error:  # onnx raises anything from ValueError to OSError on inconsistent tensors
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{name}: the weight {tensor.name!r} is damaged ({reason}); fetch the file again") from None
