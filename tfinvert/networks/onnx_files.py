@@ -210,7 +210,7 @@ def keras_model(converted: Converted) -> keras.Model:
     if converted.converter == "keras":
         from tfinvert.networks.keras_builder import layers  # noqa: F401 - the file may have some of them
 
-        return keras.models.load_model(converted.folder / FILE, compile=False)
+        return keras.models.load_model(converted.folder / FILE, compile=False, safe_mode=True)
     image = keras.Input((*converted.size, 3), name="image", dtype="float32")
     layer = keras.layers.TFSMLayer(
         str(converted.folder), call_endpoint="serving_default", trainable=False, name="onnx", dtype="float32"
