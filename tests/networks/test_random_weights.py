@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+from tests.networks.nets import Net
 from tests.networks.onnx.conftest import run
 from tfinvert.networks import topologies
 from tfinvert.networks.names import layer_names
-from tfinvert.networks.onnx import cut, resized, tidy
+from tfinvert.networks.onnx import cut, resized, settle, tidy
 from tfinvert.networks.random_weights import filled
 
 
@@ -51,3 +52,25 @@ def test_kernels_are_drawn_from_he_s_distribution(images):
     kernel = network.weights["vgg0_conv4_weight"]
     assert kernel.std() == pytest.approx(np.sqrt(2 / (128 * 9)), rel=0.01)
     assert kernel.mean() == pytest.approx(0, abs=1e-3)
+
+
+def test_a_gate_is_filled_and_its_units_share_their_statistics(images):
+    net = Net(size=64)
+    trunk = net.relu_conv("x", 8, 3)
+    gate = net("Conv", net("GlobalAveragePool", trunk), np.zeros((8, 8, 1, 1)), np.zeros(8))
+    graph = tidy(net.graph(net("Mul", net("Sigmoid", gate), trunk)))
+    network = filled(graph, images)
+    values = np.concatenate([run(cut(network, [gate]), image[None])[gate] for image in images])
+    assert values.mean() == pytest.approx(0, abs=1e-3)
+    assert values.std() == pytest.approx(1, rel=1e-2)
+    assert len(np.unique(np.abs(values).round(3))) > 8  # not plus and minus one, unit by unit
+
+
+def test_a_matrix_behind_a_reshape_is_filled(images):
+    net = Net(size=64)
+    flat = net("Flatten", net("GlobalAveragePool", net.relu_conv("x", 8, 3)))
+    matrix = net("Reshape", np.zeros((1, 1, 10, 8)), [10, 8])
+    scores = net("Gemm", flat, matrix, np.zeros(10), transB=1)
+    graph = tidy(net.graph(scores))
+    value = run(filled(settle(cut(graph, [scores])), images), images[:1])[scores]
+    assert value.std() > 0.1

@@ -94,12 +94,13 @@ def _outputs_first(node: onnx.NodeProto) -> bool:
 def _statistics(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Computes mean and standard deviation per channel of [n, channels, ...], [channels] each.
 
-    A dense layer has one value per image and unit, too few for a deviation of each unit: all units share both.
+    A dense layer, or a convolution in a gate of squeeze and excitation, has one value per image and unit, too few for a
+    deviation of each unit: all units share both.
     """
     axes = (0, *range(2, value.ndim))
     mean = value.mean(axes, dtype=np.float64)
     variance = value.var(axes, dtype=np.float64)
-    if value.ndim == 2:
+    if value[0, 0].size == 1:
         mean, variance = np.full_like(mean, value.mean()), np.full_like(mean, value.var())
     return mean.astype(np.float32), np.sqrt(np.maximum(variance, 1e-8)).astype(np.float32)
 
