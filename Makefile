@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all lint bench soak flags-page venv clean
+.PHONY: quickstart test test-all lint bench soak flags-page docs walk venv clean
 
 quickstart: venv
 	$(BIN)/python run_experiments.py --flagfile=flags/quickstart.flags
@@ -33,6 +33,20 @@ soak: venv
 flags-page: venv
 	$(BIN)/python -m tests.write_flags
 
+# The site of the docs, in build/site. A dead link or a missing page is an error.
+docs: .venv-docs/.installed
+	.venv-docs/bin/mkdocs build --strict
+
+# The tools of the docs have an environment of their own: they read the program's source, and do not import it.
+.venv-docs/.installed: constraints/docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r constraints/docs.txt
+	@touch $@
+
+# What a new user meets, from the wheel on: writes docs/first-five-minutes.md.
+walk: venv
+	$(BIN)/python -m tests.walk
+
 venv: $(VENV)/.installed
 
 # The versions that were tested together: onnx2tf is another one from Python 3.12 on.
@@ -45,4 +59,4 @@ $(VENV)/.installed: pyproject.toml constraints/python3.11.txt constraints/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) out build dist *.egg-info
+	rm -rf $(VENV) .venv-docs out build dist *.egg-info

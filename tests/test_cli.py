@@ -1,15 +1,19 @@
 """The command line as a user meets it: help, mistakes, flagfiles."""
 
 import dataclasses
+import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+import tfinvert
 from tests.conftest import ROOT, run_program, tiny_graph, write_onnx
 from tfinvert import cli, experiments
 from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings
+from tfinvert.settings import help_text, packaged
 from tfinvert.settings.fields import shape, spec
 
 FLAGFILES = sorted((ROOT / "flags").glob("*.flags"))
@@ -35,8 +39,10 @@ def test_the_help_of_an_experiment_names_its_flags_without_tensorflow(name):
     code = f"import sys; from tfinvert import cli; cli.main(['x', '{name}', '--help']); sys.exit('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for field in dataclasses.fields(experiments.find(name).settings):
-        assert (f"  --{field.name}  " in done.stdout) == bool(spec(field).doc)
+    shown = [field.name for fields in help_text.groups(experiments.find(name).settings).values() for field in fields]
+    assert re.findall(r"^  --(\w+)", done.stdout, re.MULTILINE) == shown
+    every = {field.name for field in dataclasses.fields(experiments.find(name).settings) if spec(field).doc}
+    assert set(shown) == every or "It also takes every flag of `tfinvert invert --help`" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])
@@ -189,6 +195,86 @@ def test_a_mistake_is_answered_in_one_line_and_leaves_nothing_behind(mistake, tm
     assert done.stderr.startswith("tfinvert: ")
     assert done.stderr.count("\n") == 1
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_the_version_is_said_in_one_line():
+    done = run_program("--version")
+    assert done.returncode == 0
+    assert re.fullmatch(rf"tfinvert {re.escape(tfinvert.__version__)} \(Python [\d.]+, TensorFlow [\d.]+\)\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ("photo.jpg", "'photo.jpg' is no experiment; did you mean --image=photo.jpg?"),
+        ("a/net.onnx", "did you mean --onnx=a/net.onnx?"),
+        ("mine.flags", "did you mean --flagfile=mine.flags?"),
+        ("mine.py", "did you mean --experiment=mine.py?"),
+        ("salency", "unknown experiment 'salency'; expected one of: saliency"),
+    ],
+)
+def test_a_word_that_is_no_experiment(first, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        cli.parse([first])
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"), [("lr", "learning_rate"), ("iterations", "steps"), ("network", "model"), ("out", "output_dir")]
+)
+def test_the_usual_name_of_a_flag_is_answered_with_ours(flag, meant):
+    with pytest.raises(InputError, match=f"does not take --{flag}; did you mean --{meant}\\?"):
+        cli.parse([f"--{flag}=1"])
+
+
+def test_flagfiles_have_names():
+    assert parsed("--flagfile=q2.1") == parsed(f"--flagfile={ROOT / 'flags' / 'q2.1.flags'}")
+    assert parsed("demo") == parsed("--flagfile=quickstart.flags")
+    with pytest.raises(InputError, match=r"cannot read the flagfile q9: .*; expected a file, or one of baseline, q1, "):
+        parsed("--flagfile=q9")
+
+
+def test_a_flagfile_named_like_a_packaged_one_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "q1").write_text("--steps=7\n")
+    assert parsed("--flagfile=q1").steps == 7
+
+
+def test_the_examples_are_listed_and_printed():
+    listed = run_program("examples").stdout
+    assert [line.split()[0] for line in listed.splitlines()[2:]] == packaged.names()
+    assert sorted(packaged.names()) == sorted(path.stem for path in FLAGFILES)
+    assert run_program("examples", "q2.1").stdout == (ROOT / "flags" / "q2.1.flags").read_text()
+    assert "unknown example 'q7'" in run_program("examples", "q7").stderr
+
+
+def test_the_folder_of_a_flagfile_is_its_own_experiment_s():
+    assert parsed("--flagfile=q1").output_dir == "out/q1"
+    assert parsed("compare", "--flagfile=q1").output_dir == "out/compare/q1"
+    assert parsed("sweep", "--flagfile=q1", "--output_dir=x").output_dir == "x"
+    assert parsed("saliency", "--flagfile=saliency").output_dir == "out/saliency"
+
+
+COMPLETIONS = [
+    ("tfinvert sal", "saliency"),
+    ("tfinvert saliency --sam", "--samples="),
+    ("tfinvert --experiment=saliency --noi", "--noise="),
+    ("tfinvert --over", "--overwrite"),
+    ("tfinvert --optimizer=l", "lbfgs"),
+    ("tfinvert --flagfile=q2-", "q2-mean"),
+    ("tfinvert saliency --methods=gradient,smo", "gradient,smoothgrad"),
+    ("tfinvert de", "decode demo"),
+]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_experiments_flags_and_values(tmp_path):
+    script = run_program("completion", "bash").stdout
+    assert run_program("completion", "zsh").stdout.endswith(script)
+    for line, expected in COMPLETIONS:
+        words = f"COMP_WORDS=({line.replace('=', ' = ')})"  # as bash separates them
+        ask = f'COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}}; {words}; _tfinvert; echo "${{COMPREPLY[*]}}"'
+        done = subprocess.run(["bash", "-c", f"{script}\n{ask}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.stdout.strip(), done.stderr) == (expected, "")
 
 
 def test_a_closed_pipe_is_no_error():

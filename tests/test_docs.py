@@ -80,7 +80,7 @@ def test_the_experiment_of_the_extending_page_runs(tmp_path, small, monkeypatch)
     arguments = ["--model=resnet18", "--weights=random", "--size=64", "--image=astronaut,chelsea", "--steps=12"]
     done = run_program("--experiment=average.py", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "average" / "final.png").exists()
+    assert (tmp_path / "out" / "average" / "resnet18-res2-astronaut+1" / "final.png").exists()
     monkeypatch.chdir(tmp_path)
     names = {}
     original = tfinvert.experiment

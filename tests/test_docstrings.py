@@ -12,7 +12,7 @@ import tensorflow as tf
 import tfinvert
 
 PACKAGES = ("images", "metrics", "objectives", "optimization", "settings")
-OTHERS = ("runs.result",)
+OTHERS = ("runs.result", "runs.summary", "runs.time_left")
 
 
 def modules():

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import tfinvert
 from tfinvert import experiments
-from tfinvert.errors import InputError, NonFiniteLossError
-from tfinvert.settings import flagfiles, flags, help_text
+from tfinvert.errors import InputError, NonFiniteLossError, choice_error
+from tfinvert.settings import completion, flagfiles, flags, help_text, packaged
 from tfinvert.settings.fields import Settings
 from tfinvert.system import child, signals
 
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
     from tfinvert import runner
 
 HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
+WORDS = ("demo", "examples", "completion")  # first words of a command line beside the experiments
 DEFAULT = "invert"
+DEMO = "--flagfile=quickstart"  # what `tfinvert demo` does
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 log = logging.getLogger("tfinvert")
 
 
@@ -30,16 +36,42 @@ def parse(arguments: Sequence[str]) -> tuple[experiments.Experiment, Settings]:
     """The experiment and the settings that a command line describes, without the program's name; raises InputError."""
     experiment, expanded = _experiment(arguments)
     values = flags.values(experiment.settings, expanded)
+    if "output_dir" in values and not _names_folder(arguments) and experiment.name != _experiment_of_flagfiles(arguments):
+        # The folder of a flagfile is another experiment's.
+        values["output_dir"] = str(Path("out", experiment.name, Path(values["output_dir"]).name))
     return experiment, experiment.settings(**experiment.settings.complete(values))
 
 
 def _experiment(arguments: Sequence[str]) -> tuple[experiments.Experiment, list[str]]:
     """The experiment of a command line, and its arguments with flagfiles expanded."""
-    arguments = list(arguments)
-    if arguments and arguments[0] in experiments.names():  # `tfinvert saliency` is `tfinvert --experiment=saliency`
-        arguments[0] = f"--experiment={arguments[0]}"
-    expanded = flagfiles.expand(arguments)
+    expanded = flagfiles.expand(_as_flags(arguments))
     return experiments.find(flags.experiment_of(expanded, DEFAULT)), expanded
+
+
+def _names_folder(arguments: Sequence[str]) -> bool:
+    """Whether the command line itself, without its flagfiles, says where the results go."""
+    return any(argument.lstrip("-").partition("=")[0] == "output_dir" for argument in arguments if argument.startswith("-"))
+
+
+def _experiment_of_flagfiles(arguments: Sequence[str]) -> str:
+    named = [argument for argument in arguments if argument.startswith(("--flagfile=", "-flagfile="))]
+    return flags.experiment_of(flagfiles.expand(named), DEFAULT)
+
+
+def _as_flags(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the flag that the first word stands for: `saliency` is `--experiment=saliency`."""
+    first, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
+    if first in experiments.names():
+        return [f"--experiment={first}", *rest]
+    if first == "demo":
+        return [DEMO, *rest]
+    if not first or first.startswith("-"):
+        return list(arguments)
+    suffix = Path(first).suffix.lower()
+    flag = {".onnx": "onnx", ".flags": "flagfile", ".py": "experiment", **dict.fromkeys(IMAGES, "image")}.get(suffix)
+    if flag:
+        raise InputError(f"{first[:200]!r} is no experiment; did you mean --{flag}={first[:200]}?")
+    raise choice_error("experiment", first, [*experiments.names(), *WORDS])
 
 
 def run_arguments(arguments: Sequence[str]) -> int:
@@ -48,7 +80,7 @@ def run_arguments(arguments: Sequence[str]) -> int:
 
     experiment, settings = parse(arguments)
     try:
-        return _print(experiment, runner.execute(experiment, settings))
+        return _print(experiment, runner.execute(experiment, settings, numbered=not _names_folder(arguments)))
     except signals.Interrupted as interrupted:
         interrupted.advice = getattr(settings, "how_to_go_on", lambda: "")()
         raise
@@ -68,7 +100,7 @@ def _print(experiment: experiments.Experiment, runs: Sequence[runner.Run]) -> in
         elif error is not None:
             raise error
         elif text := runner.summary(experiment, run):
-            print(f"{name}{text}")
+            print(text)
     return code or next((run.result.exit_code for run in runs if getattr(run.result, "exit_code", 0)), 0)
 
 
@@ -83,8 +115,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with signals.raising():
             child.end_with_parent(child.stop)
-            if any(argument in HELP_FLAGS for argument in arguments[1:]):
-                print(_help([argument for argument in arguments[1:] if argument not in HELP_FLAGS]))
+            if text := _answer(list(arguments[1:])):
+                print(text)
                 return 0
             return run_arguments(arguments[1:])
     except InputError as error:
@@ -102,9 +134,35 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(f"ended by {interrupted}{advice}", 128 + interrupted.number)
 
 
+def _answer(arguments: list[str]) -> str:
+    """What is answered at once, without running anything; empty where the arguments ask for a run."""
+    words = [argument for argument in arguments if argument not in HELP_FLAGS]
+    if len(words) < len(arguments):
+        return _help(words)
+    if "--version" in arguments:
+        return f"tfinvert {tfinvert.__version__} (Python {platform.python_version()}, TensorFlow {version('tensorflow')})"
+    if arguments[:1] == ["examples"]:
+        return _examples(arguments[1:])
+    if arguments[:1] == ["completion"]:
+        kinds = {name: experiments.find(name).settings for name in experiments.names()}
+        return completion.script(" ".join(arguments[1:]), kinds, WORDS, packaged.names()).rstrip()
+    return ""
+
+
+def _examples(names: Sequence[str]) -> str:
+    """The list of the flagfiles that come with the program, or the text of some."""
+    texts = []
+    for name in names:
+        path = packaged.find(name)
+        if path is None:
+            raise choice_error("example", name, packaged.names())
+        texts.append(path.read_text(encoding="utf-8").rstrip())
+    return "\n\n".join(texts) or packaged.listing()
+
+
 def _help(arguments: Sequence[str]) -> str:
     """The help for an experiment, where the arguments name one, else for the program."""
-    if not arguments:  # at once: no experiment is imported for it
+    if not arguments or arguments[0] in ("examples", "completion"):  # at once: no experiment is imported for it
         return help_text.program_text({name: experiments.sentence(name) for name in experiments.names()})
     experiment, _ = _experiment(arguments)
     sentence = (experiment.module.__doc__ or "").partition("\n")[0]

@@ -222,7 +222,7 @@ def optimize(
       NonFiniteLossError: the loss became NaN or infinite.
       KeyboardInterrupt: Ctrl-C; its `result` is the OptimizationResult so far.
 
-    Example:
+    Examples:
       >>> network = tfinvert.load("resnet18")
       >>> def dark(image, features):
       ...     return tf.reduce_mean(image, axis=[1, 2, 3])

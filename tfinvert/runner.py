@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinvert import images
-from tfinvert.experiments import Experiment
+from tfinvert.experiments import Experiment, names
+from tfinvert.runs import places
 from tfinvert.runs.directory import RunDirectory
-from tfinvert.runs.summary import describe_figures
+from tfinvert.runs.summary import describe_figures, where
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import Settings
-from tfinvert.settings.groups import ImageFileSettings
+from tfinvert.settings.groups import FolderSettings, ImageFileSettings
 from tfinvert.settings.inversion import InversionSettings
 from tfinvert.system.tensorflow import explain_errors, import_tensorflow
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network
 
+VIEW = "tfinvert view"  # shows a run directory in the browser
 log = logging.getLogger("tfinvert")
 
 
@@ -59,7 +61,14 @@ class Run:
     result: Any = None
 
 
-def execute(experiment: Experiment, settings: Settings, given: Given | None = None, *, write: bool = True) -> list[Run]:
+def execute(
+    experiment: Experiment,
+    settings: Settings,
+    given: Given | None = None,
+    *,
+    write: bool = True,
+    numbered: bool = False,
+) -> list[Run]:
     """Runs an experiment.
 
     The parameters of the experiment's function `run` say what it needs:
@@ -81,6 +90,7 @@ def execute(experiment: Experiment, settings: Settings, given: Given | None = No
       given: objects of the caller's, whose process stays as it is. None for a process that has nothing else to do: its
         TensorFlow is set up for the run, and a run that is finished is not run again.
       write: whether run directories are made, for settings that have them.
+      numbered: whether an `output_dir` is numbered where another run has it, as default folders are.
 
     Returns:
       The runs: one, or one for each image. A result that has an `error` ended early.
@@ -90,11 +100,19 @@ def execute(experiment: Experiment, settings: Settings, given: Given | None = No
     """
     own_process, given = given is None, given or Given()
     needs = set(inspect.signature(experiment.module.run).parameters)
+    numbered = numbered or getattr(settings, "output_dir", None) is None
     runs = [Run(one) for one in (settings.each() if "directories" in needs else [settings])]
     if write and settings.has_run_directory:
         for run in runs:
-            run.directory = _checked_directory(run.settings)
-    left = [run for run in runs if not (own_process and _is_finished(run))]
+            run.directory = places.find(run.settings, numbered=numbered, finished=own_process)
+    elif numbered and isinstance(settings, FolderSettings) and not settings.has_folder:
+        settings = dataclasses.replace(settings, output_dir=str(places.choose(settings)))
+    left = []
+    for run in runs:
+        if own_process and run.directory is not None and places.is_finished(run.directory, run.settings):
+            log.info(f"{run.directory.path} holds this run, which is finished; --overwrite runs it again")
+        else:
+            left.append(run)
     if not left:
         return runs
     with contextlib.ExitStack() as stack:
@@ -121,7 +139,7 @@ def execute(experiment: Experiment, settings: Settings, given: Given | None = No
             assert network is not None
             source = named if given.images is None else given.images
             loaded = images.as_images(source, network.size, "image", getattr(settings, "resize", "crop"))
-        available = {
+        available: dict[str, Any] = {
             "settings": settings,
             "network": network,
             "images": loaded,
@@ -135,8 +153,14 @@ def execute(experiment: Experiment, settings: Settings, given: Given | None = No
         for number, run in enumerate(left):
             if run.directory is not None:
                 own = loaded if len(left) == 1 or loaded is None else loaded[number : number + 1]
-                stack.enter_context(run.directory.locked())
+                run.directory = stack.enter_context(places.claimed(run.settings, run.directory.path, numbered=numbered))
                 _open(run.directory, run.settings, network, own)
+        available |= {"directory": left[0].directory, "directories": [run.directory for run in left]}
+        if settings.has_folder:
+            assert isinstance(settings, FolderSettings)
+            place = places.choose(settings) if numbered else settings.run_folder()
+            folder = stack.enter_context(places.claimed(settings, place, numbered=numbered))
+            available["settings"] = dataclasses.replace(settings, output_dir=str(folder.path))
         with explain_errors():
             results = _call(experiment.module.run, available)
         for run, run.result in zip(left, results if isinstance(results, list) else [results], strict=True):
@@ -170,25 +194,13 @@ def _fitted(network: Network, settings: Settings, source: Any) -> Network:
 
 
 def summary(experiment: Experiment, run: Run) -> str:
-    """What is printed of a run: the experiment's own summary, or else the figures of run.json."""
+    """What is printed of a run: its figures, in the experiment's own words where it has some, and where its images are."""
     if run.directory is None:
         return run.result.summary() if hasattr(run.result, "summary") else repr(run.result)
     info = run.directory.read_info()
-    if hasattr(experiment.module, "summarize"):
-        return experiment.module.summarize(info, run.directory)
-    return describe_figures(info.get("result", {}), str(info.get("weights")), run.directory.path)
-
-
-def _checked_directory(settings: Any) -> RunDirectory:
-    directory = RunDirectory(settings.run_folder())
-    directory.check(flagfiles.text(settings), resume=getattr(settings, "resume", None), overwrite=settings.overwrite)
-    return directory
-
-
-def _is_finished(run: Run) -> bool:
-    if run.directory is None or not getattr(run.settings, "resume", False) or not run.directory.flags.exists():
-        return False
-    return run.directory.is_finished(flagfiles.text(run.settings))
+    own = getattr(experiment.module, "summarize", None)
+    text = own(info, run.directory) if own else describe_figures(info)
+    return f"{text}\n{where(run.directory.path, VIEW if 'view' in names() else '')}"
 
 
 def _check_first(settings: Any, network: Network) -> None:

@@ -51,7 +51,7 @@ def test_a_run_directory_is_complete(finished):
     assert pixels(folder / "curves.png").shape[1] == 1300
     assert list(folder.glob("tensorboard/events*"))
     assert f"PSNR {info['result']['psnr']:.2f} dB" in done.stdout
-    assert str(folder / "sheet.png") in done.stdout
+    assert f"{folder}: final.png, sheet.png, curves.png, images\n" in done.stdout
 
 
 def test_the_figures_are_those_of_the_image_that_was_written(finished):

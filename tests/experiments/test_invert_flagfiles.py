@@ -9,6 +9,7 @@ from tests.conftest import ROOT, run_contents
 from tests.test_cli import FLAGFILES
 from tfinvert import cli, runner
 from tfinvert.experiments.suite import Settings, questions
+from tfinvert.settings import packaged
 
 INVERSIONS = [path for path in FLAGFILES if "--experiment=" not in path.read_text()]
 
@@ -25,7 +26,7 @@ def run_short(flagfile, folder):
 @pytest.mark.parametrize("path", INVERSIONS, ids=lambda path: path.stem)
 def test_a_flagfile_runs_and_the_patched_baseline_runs_the_same(path, tmp_path):
     run_short(path, tmp_path / "own")
-    if path.stem not in questions.flagfiles_of(["all"]) or path.stem == questions.BASELINE:
+    if path.stem not in questions.flagfiles_of(["all"]) or path.stem == packaged.BASELINE:
         return
     (question,) = Settings(**Settings.complete({"questions": path.stem})).find_questions()
     patched = tmp_path / "patched.flags"

@@ -3,6 +3,7 @@ import pytest
 from tests.test_cli import FLAGFILES
 from tfinvert.errors import InputError
 from tfinvert.experiments.suite import Settings, questions
+from tfinvert.settings import packaged
 from tfinvert.settings.fields import spec
 
 ALL = ["baseline", "q1", "q1-cosine", "q2.1", "q2.2", "q2.3", "q2-mean", "q3.1", "q3.2", "q3.3", "q4", "q4-middle1"]
@@ -74,7 +75,7 @@ def test_a_diff_holds_what_the_question_changes():
 
 def test_a_setting_that_the_baseline_does_not_name_is_added(tmp_path):
     mine = tmp_path / "mine.flags"
-    mine.write_text(f"# Mine\n--flagfile={questions.flags_folder() / 'baseline.flags'}\n--momentum=0.5\n")
+    mine.write_text(f"# Mine\n--flagfile={packaged.folder() / 'baseline.flags'}\n--momentum=0.5\n")
     (question,) = suite(questions=mine).find_questions()
     assert "+--momentum=0.5" in changed_lines(question)
 

@@ -107,7 +107,7 @@ def test_a_training_leaves_a_whole_run_directory(finished):
         assert (folder / name).is_file(), name
     events = [path.parent.name for path in (folder / "tensorboard").rglob("events*")]
     assert {"train", "validation", "images"} <= set(events)
-    assert f"psnr gain: {result['psnr_gain']:.4g}" in done.stdout
+    assert f"psnr gain {result['psnr_gain']:.4g}" in done.stdout
 
 
 def test_a_finished_training_is_not_begun_again(data, finished):

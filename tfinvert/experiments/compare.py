@@ -34,6 +34,8 @@ class Settings(CompareSettings):
     positional: ClassVar[tuple[str, ...]] = ("image", "network", "layers")
     ignores: ClassVar[tuple[type[AnySettings], ...]] = (InvertSettings,)
     needs_tensorflow = False
+    has_folder = True
+    is_continued = False
 
 
 def prepare(settings: Settings, network: Network) -> None:

@@ -162,6 +162,5 @@ def run(settings: Settings, network: Network, images: np.ndarray) -> DecoderComp
 
 
 def summarize(info: dict[str, Any], directory: RunDirectory) -> str:
-    """The table, and where it is."""
-    table = directory.table.read_text(encoding="utf-8")
-    return f"{table}table: {directory.table}\nimages: {directory.sheet}, {directory.images}"
+    """The table."""
+    return directory.table.read_text(encoding="utf-8").rstrip()

@@ -37,6 +37,7 @@ class Settings(RunSettings, OneImageSettings, HomeworkNetworkSettings):
     """The decoder"""
 
     positional: ClassVar[tuple[str, ...]] = ("image", "decoder")
+    seed: int = changed(RunSettings, "seed", default=12345, doc="Has no effect: no random numbers are drawn.")
     model: str = changed(NetworkSettings, "model", default="vgg16-bn", doc=f"A network of the ONNX model zoo. {OF_DECODER}")
     resize: str = changed(ImageSettings, "resize", default="crop", choices=FIXED_SIZE)
     decoder: str = setting(

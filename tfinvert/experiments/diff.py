@@ -6,12 +6,15 @@ import dataclasses
 
 from tfinvert.experiments.suite import Settings as SuiteSettings
 from tfinvert.experiments.suite import questions
+from tfinvert.settings import packaged
 from tfinvert.settings.fields import define
 
 
 @define
 class Settings(SuiteSettings):
     """The questions"""
+
+    has_folder = False
 
     def how_to_go_on(self) -> str:
         return ""
@@ -31,5 +34,5 @@ class DiffResult:
 def run(settings: Settings) -> DiffResult:
     """Computes the diffs."""
     baseline = questions.read_baseline()
-    selected = [question for question in settings.find_questions() if question.name != questions.BASELINE]
+    selected = [question for question in settings.find_questions() if question.name != packaged.BASELINE]
     return DiffResult({question.name: questions.diff(baseline, question) for question in selected})

@@ -40,6 +40,7 @@ class Settings(RunSettings, OneImageSettings, ClassifierSettings):
     positional: ClassVar[tuple[str, ...]] = ("image", "classes", "network")
     weights_stay = True
     # The defaults are the constants of CS231n, assignment 3.
+    seed: int = changed(RunSettings, "seed", default=12345, doc="Has no effect: no random numbers are drawn.")
     model: str = changed(ClassifierSettings, "model", default="squeezenet1.1")
     classes: tuple[str, ...] | None = setting(
         default=None,

@@ -1,4 +1,4 @@
-"""Invert an image: find another image with the same features, starting from noise.
+"""Invert an image: find another image with the same features, by gradient descent on its pixels.
 
 Example:
   >>> import tfinvert
@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from tfinvert import images as image_files
 from tfinvert.errors import InputError
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import define, setting
-from tfinvert.settings.groups import HomeworkNetworkSettings, ImageSettings, ResumableSettings, folder_name, is_array
+from tfinvert.settings.groups import HomeworkNetworkSettings, ImageSettings, ResumableSettings, is_array
 from tfinvert.settings.inversion import InversionSettings
 from tfinvert.system.signals import Interrupted
 
@@ -57,23 +56,14 @@ class Settings(InversionSettings, ResumableSettings, ImageSettings, HomeworkNetw
         """Name -> image file, folders expanded. Images that the library was given as arrays have a name only."""
         return {name: name for name in self.image} if is_array(self.image) else image_files.expand(self.image)
 
-    def run_folder(self) -> Path:
-        """The run directory, out/<network>-<layers> by default; with several images the folder that theirs are in."""
-        if self.output_dir:
-            return Path(self.output_dir)
-        several = len(self.files()) > 1
-        name = self.network_name() if several else f"{self.network_name()}-{'+'.join(self.layers)}"
-        return Path("out") / folder_name(name)
-
     def each(self) -> list[Settings]:  # type: ignore[override]
-        """The settings for each image, in <run folder>/<image>/<layers>; themselves where there is one."""
+        """The settings for each image. In a folder that the user names, several images have <image>/<layers> each."""
         files = self.files()
-        if len(files) == 1:
-            return [dataclasses.replace(self, image=tuple(files.values()))]
-        return [
-            dataclasses.replace(self, image=(file,), output_dir=str(self.run_folder() / name / self.layers_name()))
-            for name, file in files.items()
-        ]
+        runs = [dataclasses.replace(self, image=(file,)) for file in files.values()]
+        if len(files) == 1 or not self.output_dir:
+            return runs
+        folders = [self.run_folder() / name / self.layers_name() for name in files]
+        return [dataclasses.replace(run, output_dir=str(folder)) for run, folder in zip(runs, folders, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -228,7 +218,7 @@ def run(
 
 
 def summarize(info: dict[str, Any], directory: RunDirectory) -> str:
-    """The figures in words, and where the images are."""
+    """The figures in words."""
     from tfinvert.runs.summary import describe_inversion
 
-    return f"{describe_inversion(info)}\nimages: {directory.final}, {directory.sheet}, {directory.curves}"
+    return describe_inversion(info)

@@ -18,12 +18,16 @@ class Settings(FolderSettings):
     """The page"""
 
     positional: ClassVar[tuple[str, ...]] = ("runs",)
-    runs: tuple[str, ...] = setting(default=(), doc="Run directories of any experiments, separated by commas.", placement=True)
+    has_folder = True
+    runs: tuple[str, ...] = setting(default=(), doc="Run directories of any experiments, separated by commas.", file=True)
 
     def check(self) -> None:
         super().check()
         if not self.runs:
             raise InputError("--runs is empty; --experiment=report expects run directories, such as --runs=out/q1,out/q4")
+
+    def name_parts(self) -> list[str]:
+        return ["+".join(Path(path).name for path in self.runs)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +41,17 @@ class ReportResult:
         return f"report: {self.path}"
 
 
-def run(settings: Settings) -> ReportResult:
-    """Writes report.html and report.json into the output folder."""
+def check(settings: Settings) -> None:
+    """Refuses folders that hold no inversion."""
     check_writable(settings.run_folder())
     for path in settings.runs:
         directory = RunDirectory(Path(path))
         if not (directory.info.is_file() or (directory.path / "compare.json").is_file()):
             raise InputError(f"{path} is no run directory: there is no run.json in it")
+
+
+def run(settings: Settings) -> ReportResult:
+    """Writes report.html and report.json into the output folder."""
     from tfinvert.reports import page  # imports Matplotlib, which a wrong --runs need not wait for
 
     folder = settings.run_folder()

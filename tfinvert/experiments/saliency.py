@@ -46,6 +46,7 @@ class Settings(RunSettings, ImageSettings, ClassifierSettings):
         "Default: what the network sees in each image.",
         aliases=("class",),
     )
+    seed: int = changed(RunSettings, "seed", default=12345, doc="Seed of SmoothGrad's noise.")
     methods: tuple[str, ...] = setting(default=METHODS, doc=f"The maps to make: {', '.join(METHODS)}.", choices=METHODS)
     layers: tuple[str, ...] = setting(default=("last",), doc="The layer of Grad-CAM. last is the one before the last pooling.")
     samples: int = setting(default=32, doc="Number of noisy copies for SmoothGrad.", at_least=1)

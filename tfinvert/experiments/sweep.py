@@ -13,7 +13,6 @@ from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.experiments.suite import SuiteResult
 from tfinvert.images.references import EVEN_GREY, MEAN_IMAGE
 from tfinvert.settings.fields import changed, define, setting
-from tfinvert.settings.groups import FolderSettings
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network
@@ -28,17 +27,18 @@ class Settings(InvertSettings):
     """The sweep"""
 
     has_run_directory = False
+    has_folder = True
     needs_tensorflow = False
     layers: tuple[str, ...] = changed(
         InvertSettings, "layers", default=ALL, doc="Layers to invert, one by one, or all of them."
+    )
+    resume: bool = changed(
+        InvertSettings, "resume", default=False, doc="Has no effect: a sweep always continues what is not finished."
     )
     batch: int = setting(default=1, doc="Number of images that are inverted in one batch.", at_least=1, placement=True)
 
     def images_at_once(self) -> int:
         return self.batch
-
-    def run_folder(self) -> Path:
-        return FolderSettings.run_folder(self)
 
     def how_to_go_on(self) -> str:
         return "the same command goes on"
@@ -74,7 +74,6 @@ def run(settings: Settings, network: Network) -> SuiteResult:
     from tfinvert.runs import many
     from tfinvert.runs.directory import RunDirectory
     from tfinvert.system.files import write_text
-    from tfinvert.system.locks import locked
 
     folder = settings.run_folder()
     files = images.expand(settings.image)
@@ -104,9 +103,8 @@ def run(settings: Settings, network: Network) -> SuiteResult:
         entries = [page.Entry(run.run_folder(), _title(*key), error=errors.get(_title(*key))) for key, run in runs.items()]
         return page.write(folder, title, entries, by_depth=True)
 
-    with locked(folder):
-        write_text(folder / "graph.json", json.dumps(network.connections(layers), indent=1) + "\n")
-        return SuiteResult(*many.run_with_report(jobs, write_page))
+    write_text(folder / "graph.json", json.dumps(network.connections(layers), indent=1) + "\n")
+    return SuiteResult(*many.run_with_report(jobs, write_page))
 
 
 def _title(image: str, layer: str) -> str:

@@ -12,10 +12,11 @@ from tfinvert.decoders import data as data_files
 from tfinvert.decoders.cluster import Share
 from tfinvert.decoders.encoder import describe_encoder
 from tfinvert.errors import InputError
+from tfinvert.runs import places
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import changed, define, setting
-from tfinvert.settings.groups import NetworkSettings, ResumeSettings, folder_name
+from tfinvert.settings.groups import NetworkSettings, ResumeSettings
 
 if TYPE_CHECKING:
     from tfinvert.decoders.training import Recipe
@@ -97,12 +98,6 @@ class Settings(ResumeSettings, NetworkSettings):
         if self.cache_features and self.augment:
             raise InputError("--cache_features needs --noaugment: the features of random crops cannot be kept")
 
-    def run_folder(self) -> Path:
-        """The run directory, out/decoder-<network>-<layer> by default."""
-        if self.output_dir:
-            return super().run_folder()
-        return Path("out") / folder_name(f"decoder-{self.network_name()}-{self.layers[0]}")
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainedDecoder:
@@ -122,16 +117,17 @@ class TrainedDecoder:
 
     def summary(self) -> str:
         """The figures, and where the decoder and its images are."""
-        from tfinvert.runs.summary import describe_figures
+        from tfinvert.runs.summary import describe_figures, where
 
-        return describe_figures(self.figures, self.weights, self.decoder.parent) if self.figures else ""
+        if not self.figures:
+            return ""
+        return f"{describe_figures({'result': self.figures, 'weights': self.weights})}\n{where(self.decoder.parent)}"
 
 
 def prepare(settings: Settings, network: Network) -> None:
     """Checks the run directory and finds the images, and starts the conversion."""
     if Share.from_environment().is_chief:  # the other workers find here what the first has begun
-        directory = RunDirectory(settings.run_folder())
-        directory.check(flagfiles.text(settings), resume=settings.resume, overwrite=settings.overwrite)
+        places.find(settings, numbered=False, finished=True)
     _find_images(settings)
     network.prepare(settings.layers)
 
@@ -156,7 +152,7 @@ def run(settings: Settings, network: Network) -> TrainedDecoder:
     from tfinvert.runs import provenance
 
     directory = RunDirectory(settings.run_folder())
-    if settings.resume and directory.flags.exists() and directory.is_finished(flagfiles.text(settings)):
+    if places.is_finished(directory, settings):
         info = directory.read_info()
         return TrainedDecoder(directory.decoder, tuple(directory.read_metrics()), info["result"], str(info.get("weights")))
     precision.let_weights_change()

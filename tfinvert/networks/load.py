@@ -55,7 +55,7 @@ def load(
     Raises:
       InputError: there is no such network, it cannot be read, or a setting is not possible.
 
-    Example:
+    Examples:
       >>> network = load("resnet18", weights="random")
       >>> network.layers["res2"].shape, network.layers["res2"].stride
       ((56, 56, 64), (4, 4))

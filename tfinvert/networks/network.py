@@ -37,7 +37,7 @@ class Network:
       name: of the zoo model, file, Keras model or class of a PyTorch module.
       kept: what callers compute once for this network and use again, by a key of their own.
 
-    Example:
+    Examples:
       >>> network = load("squeezenet1.1", weights="random")
       >>> network.layers["fire4"].shape
       (28, 28, 256)
@@ -199,7 +199,7 @@ class Network:
         Raises:
           InputError: the network has no class scores, or an image cannot be used.
 
-        Example:
+        Examples:
           >>> load("squeezenet1.1").classify("chelsea", top=1)  # doctest: +SKIP
           [('tabby', 0.53)]
         """

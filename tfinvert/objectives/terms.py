@@ -81,7 +81,7 @@ def match(
     Raises:
       InputError: there are no features, the weights do not fit them, or the loss is unknown.
 
-    Example:
+    Examples:
       >>> terms = match({"res2": tf.zeros([1, 28, 28, 128]), "res4": tf.zeros([1, 14, 14, 256])}, layer_weights=[1, 3])
       >>> [(term.name, term.weight) for term in terms]
       [('res2', 0.5), ('res4', 1.5)]
@@ -107,7 +107,7 @@ def retarget(terms: Iterable[Term], features: Mapping[str, Any]) -> None:
     Raises:
       InputError: a layer has no features, or they have another shape than those before.
 
-    Example:
+    Examples:
       >>> (term,) = match({"fc": [[1.0, 2.0]]}, loss="mse")
       >>> retarget([term], {"fc": [[3.0, 2.0]]})
       >>> float(term.value(None, {"fc": tf.constant([[1.0, 2.0]])})[0])
@@ -128,7 +128,7 @@ def retarget(terms: Iterable[Term], features: Mapping[str, Any]) -> None:
 def total_variation(weight: float, kind: str = "l1", reduction: str = "mean", beta: float = 2.0) -> Term:
     """The term `tv`, which smooths the image: weight TV(x). The arguments are those of `regularizers.total_variation`.
 
-    Example:
+    Examples:
       >>> float(total_variation(0.1, "l2").value(tf.ones([1, 8, 8, 3]), {})[0])
       0.0
     """
@@ -141,7 +141,7 @@ def total_variation(weight: float, kind: str = "l1", reduction: str = "mean", be
 def alpha_norm(weight: float, alpha: float = 6.0, kind: str = "values", reduction: str = "mean") -> Term:
     """The term `alpha_norm`, which draws the image to the mean color. The arguments are those of `regularizers.alpha_norm`.
 
-    Example:
+    Examples:
       >>> alpha_norm(2.0, kind="pixels").weight
       2.0
     """
@@ -161,7 +161,7 @@ def score(layer: str, index: int | Sequence[int], weight: float = 1.0, *, neuron
     Raises:
       InputError: an index is no whole number from 0 on.
 
-    Example:
+    Examples:
       >>> float(score("scores", 1).value(None, {"scores": tf.constant([[3.0, 5.0]])})[0])
       -5.0
     """
@@ -197,7 +197,7 @@ def annealed(term: Term, steps: int, final: float) -> Term:
     Raises:
       InputError: the weight changes already, or an argument is out of its range.
 
-    Example:
+    Examples:
       >>> falling = annealed(total_variation(1.0), steps=100, final=0.01)
       >>> round(float(falling.weight(tf.constant(50))), 3), falling.final_weight
       (0.1, 0.01)

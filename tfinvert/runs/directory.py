@@ -91,14 +91,18 @@ class RunDirectory:
         check_writable(self.path)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, wait: float | None = None) -> Iterator[None]:
         """Within it, no other process writes here. The lock of a process that died is free.
 
+        Args:
+          wait: seconds to wait for another run to end; None for 10.
+
         Raises:
-          InputError: another run is writing here, or the folder cannot be written.
+          LockedError: another run is writing here.
+          InputError: the folder cannot be written.
           DiskError: a file could not be written within it.
         """
-        with locks.locked(self.path):
+        with locks.locked(self.path, wait):
             try:
                 yield
             except DiskError:

@@ -15,6 +15,7 @@ from tfinvert.errors import InputError
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.flags import differing_flags
 from tfinvert.runs.summary import describe_inversion
+from tfinvert.runs.time_left import TimeLeft, speed
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import flag_text
 from tfinvert.system import signals
@@ -26,7 +27,7 @@ PROGRAM = "tfinvert.cli"  # the module that runs in the processes
 POLL_SECONDS = 0.2
 CHECKPOINT_SECONDS = 10.0  # A process that is asked to end writes its checkpoint within this time.
 USUAL_STEPS = 400
-
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {elapsed}{postfix}"  # the time left is our own
 
 Job = Mapping[str, Any]  # the name of each run -> its settings
 
@@ -78,15 +79,18 @@ def run_all(jobs: Sequence[Job]) -> Iterator[Outcome]:
     total = sum(map(_steps, jobs))
     with (
         signals.held_back() as interruption,
-        tqdm(total=total, unit=" steps", dynamic_ncols=True, disable=not is_watched()) as bar,
+        tqdm(total=total, bar_format=BAR, dynamic_ncols=True, disable=not is_watched()) as bar,
     ):
-        done, number = 0, 0
-        for job in jobs:
+        done, number, time_left = 0, 0, TimeLeft()
+        for place, job in enumerate(jobs):
             more = f" and {len(job) - 1} more" if len(job) > 1 else ""
             bar.set_description(f"{next(iter(job))}{more} ({number + len(job)}/{count})")
-            errors = _run(job, functools.partial(_show, bar, done, _steps(job)), interruption)
+            show = functools.partial(_show, bar, done, time_left, jobs[place:], time.perf_counter())
+            errors = _run(job, show, interruption)
             interruption.raise_if_any()
-            _show(bar, done, _steps(job), 1.0)
+            for settings in job.values():
+                time_left.measure(_kind(job), *speed(RunDirectory(settings.run_folder()).read_info().get("result", {})))
+            show(1.0)
             done += _steps(job)
             for name, settings in job.items():
                 number += 1
@@ -122,9 +126,29 @@ def _steps(job: Job) -> int:
     return sum(settings.steps or USUAL_STEPS for settings in job.values())
 
 
-def _show(bar: tqdm, done: int, steps: int, fraction: float) -> None:
-    """Moves the progress line to a fraction of a job's steps, after those that were done before it."""
-    bar.update(done + round(fraction * steps) - bar.n)
+def _kind(job: Job) -> tuple:
+    """What decides how long a step takes."""
+    settings = next(iter(job.values()))
+    return settings.model, settings.onnx, settings.layers, settings.size, settings.precision, len(job)
+
+
+def _show(bar: tqdm, done: int, time_left: TimeLeft, jobs: Sequence[Job], started: float, fraction: float) -> None:
+    """Moves the progress line to a fraction of a job's steps, after those that were done before it, and says what is left.
+
+    Args:
+      bar: the progress line.
+      done: steps before this job.
+      time_left: what was measured so far; this job is added as long as it runs.
+      jobs: this job and those after it.
+      started: when this job began.
+      fraction: the part of its steps that it has made.
+    """
+    job, *later = jobs
+    if fraction < 1:
+        time_left.measure(_kind(job), fraction * _steps(job), time.perf_counter() - started)
+    left = [(_kind(job), (1 - fraction) * _steps(job)), *((_kind(each), _steps(each)) for each in later)]
+    bar.set_postfix_str(time_left.words(left), refresh=False)
+    bar.update(done + round(fraction * _steps(job)) - bar.n)
 
 
 def _run(job: Job, show: Callable[[float], None], interruption: signals.Interruption) -> dict[str, str]:

@@ -36,7 +36,7 @@ class Result:
       settings: the settings of the run, by the names of the flags.
       error: what ended the run before its last step, or None.
 
-    Example:
+    Examples:
       >>> @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
       ... class InversionResult(Result):
       ...     psnr: float

@@ -13,7 +13,6 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from tfinvert.errors import InputError, choice_error
@@ -104,7 +103,10 @@ class Settings:
     experiment: ClassVar[str] = ""  # its name, set from the module that defines the class
     ignores: ClassVar[tuple[type[Settings], ...]] = ()  # whose flags have no effect here, so that their flagfiles can be given
     positional: ClassVar[tuple[str, ...]] = ()  # arguments of its function that need no name; default: image, network
-    has_run_directory: ClassVar[bool] = False
+    has_run_directory: ClassVar[bool] = False  # whether the runner makes a run directory for it
+    has_folder: ClassVar[bool] = False  # whether it writes into a folder by itself, which the runner chooses and locks
+    passes_on: ClassVar[type[Settings] | None] = None  # settings that are only handed on to runs, and not shown in its help
+    is_continued: ClassVar[bool] = True  # whether it goes on in a folder that was made with the same settings
     needs_tensorflow: ClassVar[bool] = True
     weights_stay: ClassVar[bool] = False  # whether no weights of a convolution change in the experiment
 
@@ -293,8 +295,3 @@ def _check_text(name: str, value: str) -> None:
     if wrong is not None or len(value) > LONGEST_TEXT:
         what = f"holds the character {wrong!r}" if wrong else f"has {len(value)} characters"
         raise InputError(f"--{name} {what}: {value[:60]!r}; expected text of one line, at most {LONGEST_TEXT} characters")
-
-
-def absolute(path: str) -> str:
-    """The absolute path of a file that is there; any other text as it is, such as the name of a sample photograph."""
-    return str(Path(path).absolute()) if Path(path).expanduser().exists() else path

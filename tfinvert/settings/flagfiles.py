@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tfinvert.errors import InputError
-from tfinvert.settings import legacy
-from tfinvert.settings.fields import Settings, absolute, flag_text, spec
+from tfinvert.settings import legacy, packaged
+from tfinvert.settings.fields import Settings, flag_text, spec
 from tfinvert.system.files import read_bytes
 
 MOST_ARGUMENTS, DEEPEST_FLAGFILE = 10**4, 20  # those of included flagfiles counted too
@@ -20,13 +20,13 @@ HEADER = "# tfinvert 0.2: every setting of a run that was given; --flagfile=FILE
 
 def text(settings: Settings) -> str:
     """The complete flagfile of a run: every setting that has a value, one flag a line, but not where the run goes."""
-    lines = [f"--experiment={absolute(settings.experiment)}"]
+    lines = [f"--experiment={_absolute(settings.experiment)}"]
     for field in dataclasses.fields(settings):
         value, about = getattr(settings, field.name), spec(field)
         if about.placement or value is None:
             continue
         if about.file:  # the run can be repeated from any folder
-            value = tuple(map(absolute, value)) if isinstance(value, tuple) else absolute(value)
+            value = tuple(map(_absolute, value)) if isinstance(value, tuple) else _absolute(value)
         lines.append(f"--{field.name}={flag_text(value, size=about.size)}")
     return HEADER + "\n".join(lines) + "\n"
 
@@ -55,7 +55,7 @@ def _expanded(arguments: Sequence[str], including: tuple[str, ...], numbers: Ite
             continue
         value = value if equals else next(pending, "")
         if not value:
-            raise InputError("--flagfile needs a file, as in --flagfile=flags/q1.flags")
+            raise InputError("--flagfile needs a file or the name of one that comes with tfinvert, as in --flagfile=q1")
         path = _find(value, including)
         if path in including or len(including) > DEEPEST_FLAGFILE:
             raise InputError(f"the flagfile {value} includes itself, or far too many others")
@@ -63,11 +63,14 @@ def _expanded(arguments: Sequence[str], including: tuple[str, ...], numbers: Ite
 
 
 def _find(value: str, including: tuple[str, ...]) -> str:
+    """The path of a flagfile: as it is, or beside the file that includes it, or one that comes with the program."""
     path = os.path.expanduser(value)
     if including and not os.path.exists(path):
         folder = os.path.dirname(including[-1])
         beside = os.path.join(folder, value)
         path = beside if os.path.exists(beside) else os.path.join(os.path.dirname(folder), value)
+    if not os.path.isfile(path) and (known := packaged.find(value)):
+        path = str(known)
     return os.path.abspath(path)
 
 
@@ -76,7 +79,8 @@ def _read(path: Path, value: str) -> list[str]:
     try:
         content = decoded(read_bytes(path))
     except OSError as error:
-        raise InputError(f"cannot read the flagfile {value[:200]}: {error.strerror}") from None
+        known = "" if os.sep in value else f"; expected a file, or one of {', '.join(packaged.names())}"
+        raise InputError(f"cannot read the flagfile {value[:200]}: {error.strerror}{known}") from None
     except ValueError:  # a null byte
         raise InputError(f"cannot read the flagfile {value[:200]!r}: that is no path") from None
     if "\ufffd" in content or "\0" in content:
@@ -99,3 +103,8 @@ def decoded(data: bytes) -> str:
     """
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     return data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _absolute(path: str) -> str:
+    """The absolute path of a file that is there; any other text as it is, such as the name of a sample photograph."""
+    return str(Path(path).absolute()) if Path(path).expanduser().exists() else path

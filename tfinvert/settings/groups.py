@@ -13,6 +13,8 @@ POOLS = ("avg", "max")
 CONVERTERS = ("auto", "keras", "onnx2tf")
 RESIZES = ("crop", "squash", "keep")
 FIXED_SIZE = RESIZES[:2]  # for what takes images of one size
+UNNAMED_LAYERS = ("all", "last")  # values of --layers that say nothing in the name of a folder
+LONGEST_FOLDER = 100  # characters
 
 
 @define
@@ -107,6 +109,11 @@ class ImageFileSettings(Settings):
         if not self.image:
             raise InputError("--image is empty; expected an image file, a folder of images, or a sample such as astronaut")
 
+    def image_name(self) -> str:
+        """The image in words: the name of its file or folder without the suffix, and how many more there are."""
+        more = f"+{len(self.image) - 1}" if len(self.image) > 1 else ""
+        return f"{Path(self.image[0]).stem}{more}"
+
 
 @define
 class ImageSettings(ImageFileSettings):
@@ -145,13 +152,26 @@ class FolderSettings(Settings):
     """Where the results go"""
 
     output_dir: str | None = setting(
-        default=None, doc="The folder that the results are written to. Default: out/<experiment>.", placement=True
+        default=None,
+        doc="The folder that the results are written to. Default: a folder in out/<experiment> that is named after network, "
+        "layers and image, and numbered where a run with other settings has it.",
+        placement=True,
     )
     overwrite: bool = setting(default=False, doc="Replace the run that is in the folder.", placement=True)
 
     def run_folder(self) -> Path:
-        """The folder that the results are written to."""
-        return Path(self.output_dir) if self.output_dir else Path("out") / Path(self.experiment).stem
+        """The folder that the results are written to, by default out/<experiment>/<network>-<layers>-<image>."""
+        if self.output_dir:
+            return Path(self.output_dir)
+        name = folder_name("-".join(filter(None, self.name_parts())))[:LONGEST_FOLDER]
+        return Path("out") / Path(self.experiment).stem / (name or "run")
+
+    def name_parts(self) -> list[str]:
+        """What the default folder is named after: network, layers and image, as far as the experiment has them."""
+        network = self.network_name() if isinstance(self, NetworkSettings) else ""
+        layers = [name for name in getattr(self, "layers", ()) if name not in UNNAMED_LAYERS]
+        image = self.image_name() if isinstance(self, ImageFileSettings) else ""
+        return [network, "+".join(layers), image]
 
     def how_to_go_on(self) -> str:
         """What continues a run that a signal has ended, in words; empty where nothing does."""

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 
 from tfinvert.settings.fields import Settings, flag_text, spec
 
+OF_FOLDERS = ("output_dir", "overwrite")  # are shown by experiments that hand the other flags on
 EXAMPLES = """\
-  tfinvert --image=photo.jpg --layers=conv3_1         invert an image
-  tfinvert --model=resnet18 --layers=res2             from another network
-  tfinvert layers --onnx=mine.onnx                    the layers of your network
-  tfinvert --flagfile=flags/q2.1.flags                a question of the homework
-  tfinvert saliency --image=photo.jpg                 what a score depends on"""
+  tfinvert demo                                invert a sample photograph
+  tfinvert --image=photo.jpg --layers=conv3_1  invert your image
+  tfinvert layers --onnx=mine.onnx             list your network's layers
+  tfinvert --flagfile=q2.1                     run a homework question
+  tfinvert saliency --image=photo.jpg          see what a score depends on"""
 
 
 def program_text(sentences: Mapping[str, str]) -> str:
@@ -25,13 +26,14 @@ def program_text(sentences: Mapping[str, str]) -> str:
       sentences: experiment -> what it does.
     """
     width = max(map(len, sentences)) + 4
-    rows = [_wrapped(f"  {name:{width - 4}}  ", sentence, width) for name, sentence in sentences.items()]
+    short = {name: f"{sentence.partition(':')[0].rstrip('.')}." for name, sentence in sentences.items()}  # without details
+    rows = [_wrapped(f"  {name:{width - 4}}  ", sentence, width) for name, sentence in short.items()]
     return "\n".join(
         [
             "tfinvert shows what a neural network keeps of an image.",
             "",
-            "Usage: tfinvert [EXPERIMENT] [--flag=value ...]   (invert where none is named)",
-            "       tfinvert EXPERIMENT --help                 its flags",
+            "Usage: tfinvert [EXPERIMENT] [--flag=value ...]  (default: invert)",
+            "       tfinvert EXPERIMENT --help                (its flags)",
             "",
             "Experiments:",
             *rows,
@@ -39,7 +41,8 @@ def program_text(sentences: Mapping[str, str]) -> str:
             "Examples:",
             EXAMPLES,
             "",
-            "A flagfile holds one flag a line: tfinvert --flagfile=FILE.",
+            "`tfinvert examples` lists the flagfiles that --flagfile takes by name.",
+            "`source <(tfinvert completion bash)` loads completion, also for zsh.",
         ]
     )
 
@@ -47,6 +50,8 @@ def program_text(sentences: Mapping[str, str]) -> str:
 def experiment_text(name: str, sentence: str, kind: type[Settings]) -> str:
     """The flags of an experiment in groups, with their defaults, wrapped to the terminal."""
     lines = [_wrapped(f"tfinvert {name}: ", sentence, 2), ""]
+    if note := passed_on(kind):
+        lines += [_wrapped("", note, 0), ""]
     for title, fields in groups(kind).items():
         lines.append(f"{title}:")
         for field in fields:
@@ -58,7 +63,7 @@ def experiment_text(name: str, sentence: str, kind: type[Settings]) -> str:
 
 def table(kind: type[Settings]) -> str:
     """The flags of an experiment as tables in Markdown, one for each group."""
-    parts = []
+    parts = [note, ""] if (note := passed_on(kind)) else []
     for title, fields in groups(kind).items():
         parts += [f"### {title}", "", "| flag | default | |", "|---|---|---|"]
         for field in fields:
@@ -68,12 +73,25 @@ def table(kind: type[Settings]) -> str:
     return "\n".join(parts).rstrip()
 
 
+def passed_on(kind: type[Settings]) -> str:
+    """A sentence for the flags that an experiment takes beside those in its help; empty where there are none."""
+    if kind.passes_on is None:
+        return ""
+    other = kind.passes_on.experiment
+    return f"It also takes every flag of `tfinvert {other} --help`, which then holds for all of its runs alike."
+
+
 def groups(kind: type[Settings]) -> dict[str, list[dataclasses.Field]]:
     """Title of a group -> the fields that are shown in it: an experiment's own first, then those of the groups it combines."""
     owners = {name: base for base in reversed(kind.__mro__) for name in inspect.get_annotations(base)}
     order = [base for base in kind.__mro__ if issubclass(base, Settings)]
     found: dict[str, list[dataclasses.Field]] = {}
-    fields = [field for field in dataclasses.fields(kind) if spec(field).doc]
+    handed_on = {field.name for field in dataclasses.fields(kind.passes_on)} if kind.passes_on else set()
+    fields = [
+        field
+        for field in dataclasses.fields(kind)
+        if spec(field).doc and (field.name not in handed_on or field.name in OF_FOLDERS)
+    ]
     for base in order:
         title = (base.__doc__ or "").partition("\n")[0].rstrip(".")
         own = [field for field in fields if owners[field.name] is base]

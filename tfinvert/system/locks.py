@@ -16,25 +16,34 @@ from tfinvert.system.files import write_text
 WAIT_SECONDS = 10.0  # A run that was asked to end is gone by then.
 
 
+class LockedError(InputError):
+    """Another process holds the folder."""
+
+
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, wait: float | None = None) -> Iterator[None]:
     """Within it, no other process holds this folder. The folder is made if it does not exist.
 
     The operating system frees the lock of a process that dies.
 
+    Args:
+      folder: the folder.
+      wait: seconds to wait for a process that holds it; None for 10.
+
     Raises:
-      InputError: another process holds the folder, or the folder cannot be written.
+      LockedError: another process holds the folder.
+      InputError: the folder cannot be written.
     """
     holder = folder / ".lock.holder"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / ".lock")
-        lock.acquire(timeout=WAIT_SECONDS)
+        lock.acquire(timeout=WAIT_SECONDS if wait is None else wait)
     except filelock.Timeout:
         name = "another run"
         with contextlib.suppress(OSError):
             name = holder.read_text(encoding="utf-8", errors="replace")
-        raise InputError(f"{name} is writing into {folder}; wait for it, or choose another --output_dir") from None
+        raise LockedError(f"{name} is writing into {folder}; wait for it, or choose another --output_dir") from None
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
     try:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.experiments.suite import questions as homework
+from tfinvert.settings import packaged
 from tfinvert.settings.fields import define, flag_text, setting, spec
-from tfinvert.settings.groups import FolderSettings
 
 
 @define
@@ -19,9 +19,11 @@ class Settings(InvertSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("questions",)
     has_run_directory = False
+    has_folder = True
+    passes_on = InvertSettings
     questions: tuple[str, ...] = setting(
         default=("all",),
-        doc="all, a group (q2), names (q2.1,q3.2), or flagfiles. Other flags change all questions alike.",
+        doc="The questions to run: all, a group such as q2, names such as q2.1,q3.2, or flagfiles of your own.",
         placement=True,
     )
     changes: tuple[str, ...] = setting(default=(), doc="", placement=True)  # made by `complete` from what the user gave
@@ -39,8 +41,8 @@ class Settings(InvertSettings):
         if not self.questions:
             raise InputError("--questions is empty; expected all, q2, or names such as q2.1,q3.2")
 
-    def run_folder(self) -> Path:
-        return FolderSettings.run_folder(self)
+    def name_parts(self) -> list[str]:
+        return ["+".join(Path(name).stem if name.endswith(".flags") else name for name in self.questions)]
 
     def how_to_go_on(self) -> str:
         return "the same command goes on"
@@ -72,14 +74,13 @@ def run(settings: Settings) -> SuiteResult:
     from tfinvert.reports import page
     from tfinvert.runs import many
     from tfinvert.system.files import write_text
-    from tfinvert.system.locks import locked
 
     folder, baseline, selected = settings.run_folder(), homework.read_baseline(), settings.find_questions()
     jobs = [{question.name: question.settings} for question in selected]
     many.check(jobs)
     for question in selected:
         homework.check(question)
-    diffs = {question.name: homework.diff(baseline, question) for question in selected if question.name != homework.BASELINE}
+    diffs = {question.name: homework.diff(baseline, question) for question in selected if question.name != packaged.BASELINE}
 
     def write_page(outcomes: dict[str, many.Outcome]) -> Path:
         errors = {name: outcome.error for name, outcome in outcomes.items()}
@@ -89,7 +90,6 @@ def run(settings: Settings) -> SuiteResult:
         ]
         return page.write(folder, "The homework, question by question", entries)
 
-    with locked(folder):
-        for name, text in diffs.items():
-            write_text(folder / f"{name}.diff", text)
-        return SuiteResult(*many.run_with_report(jobs, write_page))
+    for name, text in diffs.items():
+        write_text(folder / f"{name}.diff", text)
+    return SuiteResult(*many.run_with_report(jobs, write_page))

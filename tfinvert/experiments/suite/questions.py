@@ -10,10 +10,9 @@ from pathlib import Path
 from tfinvert import experiments, images
 from tfinvert.errors import InputError, choice_error
 from tfinvert.experiments.invert import Settings as InvertSettings
-from tfinvert.settings import flagfiles, flags
+from tfinvert.settings import flagfiles, flags, packaged
 from tfinvert.settings.fields import flag_text, spec
 
-BASELINE = "baseline"
 NO_QUESTIONS = ("quickstart", "auto", "mv2015", "mv2016")  # flagfiles of inversions that no question of the homework asks for
 
 
@@ -42,17 +41,9 @@ class Baseline:
     settings: InvertSettings
 
 
-def flags_folder() -> Path:
-    """The folder of the flagfiles: flags/ here, else the checkout's."""
-    for folder in (Path("flags"), Path(__file__).resolve().parents[3] / "flags"):
-        if (folder / f"{BASELINE}.flags").is_file():
-            return folder
-    raise InputError("there is no folder flags/ with baseline.flags; run from a checkout of tfinvert")
-
-
 def read_baseline() -> Baseline:
     """The homework's own flagfile."""
-    path = flags_folder() / f"{BASELINE}.flags"
+    path = packaged.folder() / f"{packaged.BASELINE}.flags"
     return Baseline(flagfiles.decoded(path.read_bytes()), _settings(path, ()))
 
 
@@ -89,8 +80,8 @@ def _settings(path: Path, changes: Sequence[str]) -> InvertSettings:
 
 def flagfiles_of(names: Iterable[str]) -> dict[str, Path]:
     """Name -> flagfile, for names (q2.1), groups (q2), paths of flagfiles, or `all`, in the order of the homework."""
-    folder = flags_folder()
-    known = {path.stem: path for path in sorted(folder.glob("*.flags"), key=_order) if _is_question(path)}
+    folder = packaged.folder()
+    known = {name: path for name in packaged.names() if _is_question(path := folder / f"{name}.flags")}
     chosen: dict[str, Path] = {}
     for name in names:
         if name == "all":
@@ -111,10 +102,6 @@ def _is_question(path: Path) -> bool:
     lines = flagfiles.decoded(path.read_bytes()).splitlines()
     others = [line for line in lines if line.startswith("--experiment=") and line != "--experiment=invert"]
     return path.stem not in NO_QUESTIONS and not others
-
-
-def _order(path: Path) -> tuple[bool, str]:
-    return path.stem != BASELINE, path.stem.replace("-", "~")  # q2.1 before q2-mean
 
 
 def sentence(path: Path) -> str:
