@@ -145,10 +145,9 @@ def test_channels_that_are_0_at_the_start_rise(recipe, rate, caplog):
     image = keras.Input((32, 32, 3))
     convolution = keras.layers.Conv2D(4, 3, activation="relu", name="conv")
     model = keras.Model(image, convolution(image))
-    kernel = np.random.default_rng(0).standard_normal((3, 3, 3, 4)).astype(np.float32)
-    kernel -= kernel.mean(axis=(0, 1, 2))  # an even image says nothing to it
-    kernel[..., 3] = -1  # and this channel responds to no image
-    convolution.set_weights([kernel, np.full(4, -1.0, np.float32)])
+    kernel = np.full((3, 3, 3, 4), -1, np.float32)  # the last channel responds to no image
+    kernel[:, :, range(3), range(3)] = 1  # and each of the others to one color
+    convolution.set_weights([kernel, np.array([4.2, 4.2, 4.2, -3.0], np.float32)])
     network = tfinvert.load(model, preprocessing="none")
     grey = network.features(np.full((32, 32, 3), 0.5), "conv")["conv"]
     assert float(tf.reduce_max(grey)) == 0
@@ -156,7 +155,7 @@ def test_channels_that_are_0_at_the_start_rise(recipe, rate, caplog):
     with caplog.at_level("WARNING", "tfinvert"):
         result = tfinvert.class_vis(network=network, layers="conv", channels=[0, 1, 2, 3], **settings)
     scores = [target["score"] for target in result.targets]
-    assert min(scores[:3]) > 0.1
+    assert min(scores[:3]) > 0
     assert scores[3] == 0
     (message,) = [message for message in caplog.messages if "does not respond" in message]
     assert message.startswith("conv, channel 3 does not respond: its score is 0 after 40 steps; try another --recipe, more ")
