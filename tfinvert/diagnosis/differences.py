@@ -1,0 +1,87 @@
+"""How two arrays of the same name differ, and what two right ports differ by."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from tfinvert.diagnosis.bundle import kind
+
+# Relative differences that two right ports show in float32.
+ROUNDING = {
+    "target": 1e-5,
+    "start": 1e-6,
+    "input": 1e-5,
+    "features": 1e-4,
+    "target_features": 1e-4,
+    "terms": 1e-4,
+    "gradient": 1e-3,
+    "learning_rates": 1e-5,
+    "losses": 1e-4,
+    "images": 1e-3,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How one array of the port differs from ours.
+
+    Attributes:
+      name: of the array.
+      size: ||theirs - ours|| / ||ours||; of losses, learning rates and images the largest over the steps. Infinite where the
+        shapes differ.
+      tolerance: what two right ports differ by.
+      note: in words, where the size does not tell: other shapes, NaN.
+    """
+
+    name: str
+    size: float
+    tolerance: float
+    note: str = ""
+
+    @property
+    def differs(self) -> bool:
+        return not self.size <= self.tolerance
+
+
+def relative(first: np.ndarray, second: np.ndarray) -> float:
+    """||first - second|| / ||second||."""
+    difference = np.linalg.norm((np.asarray(first, np.float64) - second).ravel())
+    return float(difference) / max(float(np.linalg.norm(np.asarray(second, np.float64).ravel())), 1e-30)
+
+
+def difference(name: str, theirs: np.ndarray, ours: np.ndarray | None, tolerance: Any) -> Difference:
+    """How one array differs.
+
+    Args:
+      name: its name in a reference.
+      theirs: the port's.
+      ours: of the run that it is compared with; None where that has none.
+      tolerance: what two right ports differ by, for losses a number for each step.
+    """
+    bound = float(np.max(tolerance))
+    if ours is None:
+        return Difference(name, np.inf, bound, "this run has no such array")
+    if kind(name) in ("losses", "learning_rates"):
+        count = min(len(theirs), len(ours)) if theirs.ndim == 1 else 0
+        if not count:
+            return Difference(
+                name, np.inf, bound, f"the port's has the shape {list(theirs.shape)}; expected one number for each step"
+            )
+        theirs, ours = theirs[:count], ours[:count]
+        tolerances = np.broadcast_to(np.ravel(tolerance), (count,)) if np.ndim(tolerance) == 0 else np.ravel(tolerance)[:count]
+        sizes = np.abs(theirs - ours) / np.maximum(np.abs(ours), 1e-30)
+        sizes[~np.isfinite(sizes)] = np.inf
+        worst = int(np.argmax(sizes / tolerances))
+        wrong = np.flatnonzero(sizes > tolerances)
+        note = f"from step {wrong[0]} on" if len(wrong) else ""
+        return Difference(name, float(sizes[worst]), float(tolerances[worst]), note)
+    if theirs.shape != ours.shape:
+        return Difference(name, np.inf, bound, f"the port's has the shape {list(theirs.shape)}, ours {list(ours.shape)}")
+    if not np.isfinite(theirs).all():
+        return Difference(name, np.inf, bound, "the port's has NaN or infinite values")
+    if kind(name) == "images":
+        theirs, ours = np.clip(theirs, 0, 1), np.clip(ours, 0, 1)
+    return Difference(name, relative(theirs, ours), bound)

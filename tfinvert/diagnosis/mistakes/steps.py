@@ -1,0 +1,92 @@
+"""Mistakes in the learning rate and in the updates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tfinvert.diagnosis.mistakes.mistake import Mistake
+from tfinvert.diagnosis.recipe import Recipe
+from tfinvert.optimization.schedules import build_schedule
+
+Change = Callable[[Recipe], Recipe]
+
+
+def _rated(rates: Callable[[np.ndarray], np.ndarray]) -> Change:
+    return lambda recipe: recipe.change(rates=rates(recipe.rates))
+
+
+def _scheduled(**changes: Any) -> Change:
+    """The rates of another schedule."""
+
+    def change(recipe: Recipe) -> Recipe:
+        schedule: Any = build_schedule(dataclasses.replace(recipe.settings, **changes))
+        steps = range(len(recipe.rates))
+        return recipe.change(rates=np.array([float(schedule(step) if callable(schedule) else schedule) for step in steps]))
+
+    return change
+
+
+def _without_warmup(recipe: Recipe) -> Recipe:
+    return _scheduled(schedule="cosine")(recipe) if recipe.settings.schedule == "warmup_cosine" else recipe
+
+
+def _updated(**changes: Any) -> Change:
+    return lambda recipe: recipe.change(update=dataclasses.replace(recipe.update, **changes))
+
+
+def _adam(**changes: Any) -> Change:
+    """Another number of Adam, where the optimizer is Adam."""
+    return lambda recipe: _updated(**changes)(recipe) if recipe.update.rule == "adam" else recipe
+
+
+RATES: dict[str, Change] = {
+    "The learning rate is ten times as large.": _rated(lambda rates: 10 * rates),
+    "The learning rate is a tenth.": _rated(lambda rates: rates / 10),
+    "The learning rate is twice as large.": _rated(lambda rates: 2 * rates),
+    "The learning rate is half as large.": _rated(lambda rates: rates / 2),
+    "The schedule is one step late.": _rated(lambda rates: np.concatenate([rates[:1], rates[:-1]])),
+    "The schedule is one step early.": _rated(lambda rates: np.concatenate([rates[1:], rates[-1:]])),
+    "The learning rate is constant: there is no schedule.": _scheduled(schedule="constant"),
+    "The warm-up is missing.": _without_warmup,
+    "The schedule is a cosine.": _scheduled(schedule="cosine"),
+}
+MOMENTA = {
+    "momentum": "as in Keras, where the velocity holds the learning rate",
+    "torch_momentum": "as in PyTorch, where the learning rate multiplies the velocity",
+    "dampened": "with dampening",
+    "nesterov": "of Nesterov's kind",
+}
+UPDATES: dict[str, Change] = {
+    **{f"Adam's epsilon is {value:g}.": _adam(epsilon=value) for value in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)},
+    **{
+        f"Adam's epsilon is {value:g} and is added after the bias correction, as in PyTorch.": _adam(
+            epsilon=value, inside=False
+        )
+        for value in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+    },
+    "Adam does not correct the bias of its moments.": _adam(corrected=False),
+    **{
+        f"Adam's betas are {first:g} and {second:g}.": _adam(betas=(first, second))
+        for first, second in ((0.9, 0.99), (0.5, 0.999), (0.9, 0.9), (0.99, 0.999), (0.9, 0.9999))
+    },
+    "The optimizer is plain gradient descent.": _updated(rule="momentum", momentum=0.0),
+    **{
+        f"The optimizer is gradient descent with momentum {momentum:g}, {words}.": _updated(rule=rule, momentum=momentum)
+        for momentum in (0.9, 0.5, 0.99)
+        for rule, words in MOMENTA.items()
+    },
+    "The optimizer is Adam.": _updated(rule="adam"),
+    "The optimizer is RMSprop.": _updated(rule="rmsprop"),
+    "The optimizer is Adagrad.": _updated(rule="adagrad"),
+    **{f"The optimizer has a weight decay of {value:g}.": _updated(decay=value) for value in (1e-4, 5e-4, 1e-2)},
+    "The pixels are clipped to 0..1 after each update.": lambda recipe: recipe.change(clip=True),
+    "The pixels are never clipped.": lambda recipe: recipe.change(clip=False),
+}
+MISTAKES = (
+    *(Mistake(cause, "learning_rates", change) for cause, change in RATES.items()),
+    *(Mistake(cause, "losses", change) for cause, change in UPDATES.items()),
+)

@@ -1,0 +1,194 @@
+"""Find which line of a port of an inversion is wrong, from the numbers that it computes.
+
+Example:
+  >>> import tfinvert
+  >>> result = tfinvert.diagnose("ref", "theirs.npz")
+  >>> print(result.summary())
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tfinvert.errors import InputError
+from tfinvert.settings.fields import define, setting
+from tfinvert.settings.groups import FolderSettings
+from tfinvert.system.files import write_text
+from tfinvert.system.functions import check_function, load_function
+
+if TYPE_CHECKING:
+    from tfinvert.diagnosis.search import Diagnosis
+
+MOST_STEPS = 51  # losses of a port that are compared
+
+
+@define
+class Settings(FolderSettings):
+    """The port and its reference"""
+
+    positional: ClassVar[tuple[str, ...]] = ("reference", "port")
+    reference: str | None = setting(default=None, doc="The folder that --experiment=reference has written.", file=True)
+    port: str | None = setting(
+        default=None,
+        doc="What the port computed: an .npz file with some of the names of a reference; a function that yields losses and "
+        "images, as my_port.py:run; or a run directory.",
+        file=True,
+    )
+    tolerance: float | None = setting(
+        default=None,
+        doc="Relative difference of losses that counts as equal. Default: measured on our own run, from a start moved by 1e-7.",
+        above=0,
+    )
+
+    def check(self) -> None:
+        super().check()
+        for name in ("reference", "port"):
+            if not getattr(self, name):
+                raise InputError(f"--{name} is missing; --experiment=diagnose needs --reference=FOLDER and --port=FILE")
+        assert self.port is not None
+        if ":" in self.port and not Path(self.port).exists():
+            check_function("--port", self.port)
+        elif not Path(self.port).exists():
+            raise InputError(f"--port is {self.port!r}; there is no such file or run directory")
+
+
+@dataclasses.dataclass(frozen=True)
+class DiagnosisResult:
+    """What a port does differently.
+
+    Attributes:
+      diagnosis: the differences and the mistakes that explain them.
+      folder: where diagnose.json is.
+    """
+
+    diagnosis: Diagnosis
+    folder: Path
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the port agrees, 3 where it differs."""
+        return 0 if self.diagnosis.agrees else 3
+
+    def figures(self) -> dict[str, Any]:
+        """What diagnose.json says."""
+        found = self.diagnosis
+        return {
+            "agrees": found.agrees,
+            "causes": [finding.cause for finding in found.findings],
+            "explained": found.left is None,
+            "findings": [dataclasses.asdict(finding) for finding in found.findings],
+            "differences": [
+                {**dataclasses.asdict(one), "size": one.size if np.isfinite(one.size) else None, "differs": one.differs}
+                for one in found.differences
+            ],
+            "tried": found.tried,
+        }
+
+    def summary(self) -> str:
+        """The differences as a table, and the mistakes in sentences."""
+        found = self.diagnosis
+        width = max(len(one.name) for one in found.differences)
+        lines = []
+        for one in found.differences:
+            size = f"{one.size:.1e}" if np.isfinite(one.size) else "-"
+            verdict = "differs" if one.differs else "agrees"
+            lines.append(f"{one.name:{width}}  {verdict:7}  {size:>8} (right ports: {one.tolerance:.0e})  {one.note}".rstrip())
+        if found.agrees:
+            lines.append("The port agrees with the reference.")
+        for number, finding in enumerate(found.findings, 1):
+            how = f"{finding.where}: {_size(finding.before)} -> {finding.after:.1e}"
+            fit = (
+                "this gives the port's numbers" if finding.fits else "this comes nearest, but does not give the port's numbers"
+            )
+            lines.append(f"{number}. {finding.cause} ({how}; {fit})")
+        if not found.agrees and found.left is not None:
+            lines.append(
+                f"Nothing in the catalog explains the rest: {found.left.name} still differs by {_size(found.left.size)}."
+            )
+        lines.append(f"figures: {self.folder / 'diagnose.json'}")
+        return "\n".join(lines)
+
+
+def _size(value: float) -> str:
+    return f"{value:.1e}" if np.isfinite(value) else "another shape"
+
+
+def run(settings: Settings) -> DiagnosisResult:
+    """Compares the port with the reference, looks for its mistakes, and writes diagnose.json."""
+    from tfinvert.diagnosis import bundle
+
+    assert settings.reference is not None
+    assert settings.port is not None
+    reference = Path(settings.reference)
+    ours, about = bundle.read_reference(reference), bundle.read_description(reference)
+    theirs = _port(settings.port, ours, about)
+    recipe = _recipe(ours, about)
+    from tfinvert.diagnosis import search
+
+    folder = settings.run_folder()
+    result = DiagnosisResult(search.diagnose(recipe, theirs, settings.tolerance), folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "diagnose.json", json.dumps(result.figures(), indent=1) + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
+    return result
+
+
+def _recipe(ours: dict[str, np.ndarray], about: dict[str, Any]) -> Any:
+    """The recipe of the run that a reference is of; raises InputError where it cannot be computed again."""
+    from tfinvert.experiments.reference import Settings as ReferenceSettings
+    from tfinvert.networks.load import from_settings
+    from tfinvert.settings import flags
+    from tfinvert.system.tensorflow import import_tensorflow
+
+    values = flags.values(ReferenceSettings, about["flags"])
+    settings = ReferenceSettings(**ReferenceSettings.complete(values))
+    network = from_settings(settings)
+    import_tensorflow()
+    from tfinvert.diagnosis import recipe
+    from tfinvert.optimization import presets
+
+    layers = {name: network.layers[name] for name in settings.layers if name in network.layers}
+    if len(layers) < len(settings.layers):
+        raise InputError(
+            f"the reference is of the layers {', '.join(settings.layers)}; expected layers that have a name in {network.name}"
+        )
+    resolved = presets.resolve(settings, layers, network.size)
+    return recipe.from_settings(resolved, network, ours["target"], ours["start"], len(ours["losses"]) - 1)
+
+
+def _port(port: str, ours: dict[str, np.ndarray], about: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of a port, from wherever they are."""
+    from tfinvert.diagnosis import bundle
+    from tfinvert.runs.directory import RunDirectory
+
+    path = Path(port)
+    if path.is_dir():
+        lines = RunDirectory(path).read_metrics()
+        if not lines or [line["step"] for line in lines] != list(range(len(lines))):
+            raise InputError(f"{port} has no loss for each step; make the run with --save_every=1")
+        count = min(len(lines), MOST_STEPS)
+        return {"losses": np.array([line["loss"] for line in lines[:count]])}
+    if path.exists():
+        return bundle.read_arrays(path)
+    function: Callable[..., Any] = load_function("--port", port)
+    losses, images = [], {}
+    for step, made in enumerate(
+        function(ours["start"].copy(), ours["target"].copy(), {**about.get("settings", {}), "flags": about["flags"]})
+    ):
+        loss, image = made if isinstance(made, tuple) else (made, None)
+        losses.append(float(loss))
+        if image is not None and step and step % 10 == 0:
+            images[f"images/{step}"] = bundle.as_float("images", image)
+        if step + 1 == MOST_STEPS:
+            break
+    if not losses:
+        raise InputError(f"{port} yields nothing; expected (loss, image) before each update")
+    return {"losses": np.array(losses), **images}
