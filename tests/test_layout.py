@@ -15,13 +15,8 @@ FLOORS = (
     ("library",),
     ("runner",),
     ("experiments",),
-<<<<<<< HEAD
-    ("comparison",),
-    ("decoders", "reports", "viewer"),
-=======
     ("comparison", "diagnosis"),
-    ("decoders", "reports"),
->>>>>>> becbed1 (The port doctor: a reference that a port can be checked against, and a diagnosis that names its mistake)
+    ("decoders", "reports", "viewer"),
     ("runs",),
     ("optimization",),
     ("networks",),
