@@ -18,7 +18,7 @@ from tfinvert.errors import InputError
 SPREAD = 20.0  # times the spread of our own run from a start that is moved by `MOVED`
 MOVED = 1e-7
 MOST_MISTAKES = 3
-BETTER = 0.3  # a change that fits nothing whole must leave at most this part of the difference
+BETTER = 0.3  # a change must leave at most this part of the difference
 SCREENED = 12  # updates after which most candidates are already told apart
 FITTING, PAIRED = 6, 8  # candidates that are looked at further
 PLACES = tuple(ROUNDING)
@@ -93,23 +93,25 @@ class _Search:
         if not self.theirs:
             raise InputError(f"the port has {', '.join(wanted)}, which this reference does not have")
         self.names = list(self.theirs)
-        self.tolerances = self.measure_tolerances(ours, tolerance)
+        self.tolerance = tolerance
+        self.tolerances = self.measure_tolerances(recipe, ours)
 
     def compute(self, recipe: Recipe, names: list[str], updates: int | None = None) -> Bundle:
         self.tried += 1
         return Simulation(recipe, self.models).arrays(names, self.updates if updates is None else updates)
 
-    def measure_tolerances(self, ours: Bundle, tolerance: float | None) -> dict[str, Any]:
-        """For each name the relative difference that counts as equal, or for losses one for each step."""
+    def measure_tolerances(self, recipe: Recipe, ours: Bundle) -> dict[str, Any]:
+        """For each name the relative difference that counts as equal, for losses one for each step.
+
+        Some mistakes make a run far more sensitive to rounding than the right one is, so that each recipe has its own.
+        """
         found: dict[str, Any] = {name: ROUNDING[kind(name)] for name in self.names}
         if "losses" not in self.names and not any(kind(name) == "images" for name in self.names):
             return found
-        if tolerance is not None:
-            return found | {name: tolerance for name in self.names if kind(name) in ("losses", "images")}
-        moved = self.recipe.start + np.float32(MOVED) * np.sign(np.sin(np.arange(self.recipe.start.size))).reshape(
-            self.recipe.start.shape
-        )
-        other = self.compute(self.recipe.change(start=moved.astype(np.float32)), self.names)
+        if self.tolerance is not None:
+            return found | {name: self.tolerance for name in self.names if kind(name) in ("losses", "images")}
+        signs = np.sign(np.sin(np.arange(recipe.start.size))).reshape(recipe.start.shape)
+        other = self.compute(recipe.change(start=(recipe.start + MOVED * signs).astype(np.float32)), self.names)
         for name in self.names:
             if name == "losses":
                 spread = np.abs(other[name] - ours[name]) / np.maximum(np.abs(ours[name]), 1e-30)
@@ -136,7 +138,9 @@ class _Search:
                 break
             recipe, finding = found
             findings.append(finding)
-            now = self.differences(self.compute(recipe, self.names))
+            ours = self.compute(recipe, self.names)
+            self.tolerances = self.measure_tolerances(recipe, ours)
+            now = self.differences(ours)
         return Diagnosis(first, tuple(findings), left if left is not None and left.differs else None, self.tried)
 
     def adopt(self, recipe: Recipe, left: Difference) -> Recipe | None:
@@ -162,6 +166,7 @@ class _Search:
         else:
             stages = [stage for stage in PLACES if lowest < PLACES.index(stage) <= PLACES.index(_as_stage(left.name))]
         scored = self.score(left, _changes(recipe, [m for m in CATALOG if m.stage in stages]))
+        scored = [entry for entry in scored if entry[1] <= BETTER * left.size]
         if not scored:
             return None
         fitting = [entry for entry in scored if entry[0] <= 1][:FITTING]
@@ -172,9 +177,7 @@ class _Search:
         if pair is not None:
             return pair
         _, size, mistake, changed = scored[0]
-        if size <= BETTER * left.size:
-            return changed, Finding(mistake.cause, left.name, left.size, size, False)
-        return None
+        return changed, Finding(mistake.cause, left.name, left.size, size, False)
 
     def first_loss_agrees(self, recipe: Recipe) -> bool:
         ours = self.compute(recipe, ["losses"], 0)["losses"][0]
@@ -206,8 +209,10 @@ class _Search:
         return None
 
     def total(self, changed: Recipe) -> float:
-        """How far the whole of the port's arrays is from a change's, the first arrays first."""
-        differences = self.differences(self.compute(changed, self.names))
+        """How far the port's arrays are from a change's, with the first updates alone, in which rounding has not grown yet."""
+        names = [name for name in self.names if kind(name) != "images"]
+        ours = self.compute(changed, names, min(self.updates, SCREENED))
+        differences = self.differences(ours, names)
         return sum(min(d.size / d.tolerance, 1e6) for d in differences)
 
 
