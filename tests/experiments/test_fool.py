@@ -32,8 +32,9 @@ def test_a_run_writes_images_that_still_fool(tiny_file, others, tmp_path):
         assert (seen, probability) == (f"class {index}", pytest.approx(target["probability_after"]))
         assert target["largest_change"] == np.rint(255 * np.abs(written - original)).max() > 0
     assert len(list((tmp_path / "run" / "images").glob("*.png"))) == 6
-    cli.run_arguments(["report", f"--runs={tmp_path / 'run'}"])
+    cli.run_arguments(["report", f"--runs={tmp_path / 'run'}", f"--output_dir={tmp_path / 'report'}"])
     assert (tmp_path / "run" / "sheet.png").exists()
+    assert "fooled" in (tmp_path / "report" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd"])
