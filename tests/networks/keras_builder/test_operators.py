@@ -159,6 +159,10 @@ SHAPES = {
     "Slice backwards": one("Slice", "f a b c d", weights={"a": ints(-1), "b": ints(-9999), "c": ints(2), "d": ints(-2)}),
     "Slice of old": one("Slice", opset=9, starts=[1], ends=[4], axes=[1]),
     "Gather one": graph(node("Gather", "f i", "g", axis=1), node("Unsqueeze", "g a", "y"), i=np.array(-1, I64), a=ints(1)),
+    "a view with other strides": graph(
+        node("Reshape", "f m", "r"), node("Gather", "r i", "y", axis=0), m=ints(-1),
+        i=np.random.default_rng(0).permutation(288).reshape(1, 8, 6, 6),
+    ),
     "Gather several": one("Gather", "f i", axis=1, weights={"i": ints(2, 0, 0, 5)}),
     "Gather a table": one("Gather", "f i", axis=3, weights={"i": np.array([[0, 1], [5, 2]], I64)}),
     "Split": graph(node("Split", "f s", "a b", axis=1), node("Concat", "b a", "y", axis=1), s=ints(2, 4)),
@@ -215,6 +219,7 @@ MATRICES = {
     "MatMul by a stack": one("MatMul", "f m", weights={"m": numbers(1, 6, 6, 4)}),
     "MatMul from the left": one("MatMul", "m f", weights={"m": numbers(3, 8)}),
     "Einsum": one("Einsum", "f m", equation="bchw,cd->bdhw", weights={"m": numbers(6, 4)}),
+    "Einsum of large letters": one("Einsum", "f m", equation="bChW, C D -> bWhD", weights={"m": numbers(6, 4)}),
     "attention": graph(
         node("Reshape", "f a", "r"), node("Transpose", "r", "tokens", perm=[0, 2, 1]), node("MatMul", "tokens t", "qk"),
         node("Reshape", "qk s", "five"), node("Transpose", "five", "swapped", perm=[2, 0, 3, 1, 4]),

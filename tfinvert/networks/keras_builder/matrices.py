@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+
 import keras
 import numpy as np
 import onnx
@@ -87,6 +89,9 @@ def einsum(build: Building, node: onnx.NodeProto) -> Value:
         for name in node.input
     ]
     equation = option(node, "equation").replace(" ", "")
+    if "..." not in equation:  # Keras knows small letters alone
+        letters = dict.fromkeys(letter for letter in equation if letter.isalpha())
+        equation = equation.translate({ord(old): new for old, new in zip(letters, string.ascii_lowercase, strict=False)})
     return Value(build.function("einsum", [equation, *sides], node.output[0]), plain(len(build.shapes[node.output[0]])))
 
 

@@ -50,10 +50,13 @@ def gather(build: Building, node: onnx.NodeProto) -> Value:
     value, indices = build.value(node.input[0]), build.constant(node, 1)
     rank = len(value.order)
     axis = option(node, "axis", 0) % rank
-    if value.tensor.shape[value.axis(axis)] is None:
-        raise refuse(node, "along the batch")
     indices = indices % build.shapes[node.input[0]][axis]
     output = node.output[0]
+    if value.tensor.shape[value.axis(axis)] is None:
+        if rank > 1 or indices.shape[:1] != (1,):
+            raise refuse(node, "along the batch")
+        each = build.reshaped(value.tensor, [-1, build.shapes[node.input[0]][0]], f"{output}_each")
+        return Value(build.function("take", [each], output, indices=indices[0].tolist(), axis=1), plain(indices.ndim))
     if indices.ndim == 0:
         index = int(indices)
         part = _part(build, value, {axis: range(index, index + 1)}, f"{output}_part")

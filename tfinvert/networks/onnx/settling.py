@@ -188,7 +188,15 @@ class _Settling:
             shape = inferred[node.output[0]].tensor_type.shape
             if shape.dim:
                 shape.dim[0].dim_value = self.dims(node.input[0], which)[0]
+        if which and self._picks_from_each(node):
+            inferred[node.output[0]].tensor_type.shape.dim[0].dim_value = BATCHES[which]
         return dict(inferred)
+
+    def _picks_from_each(self, node: onnx.NodeProto) -> bool:
+        """Whether a node picks values of one image, by their number among all: so PyTorch writes a view with other strides."""
+        if node.op_type != "Gather" or len(self.dims(node.input[0], 0)) != 1 or self.batch(node.input[0]) != 0:
+            return False
+        return self.dims(node.input[1], 0)[:1] == (1,) and self.outer.get(node.input[0], 1) == 1
 
     def _infer_in_model(self, node: onnx.NodeProto, types: dict, data: dict) -> dict[str, onnx.TypeProto]:
         """The types of a node's outputs, by inference over a model of the node alone."""
