@@ -3,8 +3,8 @@
 `python -m tests.zoo_matrix FILE... [--table=FILE]` converts each file at all layers that have a name, and inverts an early, a
 middle and a late layer for 30 steps. `--converter=keras` or `onnx2tf` takes one converter alone.
 
-`python -m tests.zoo_matrix --make=FOLDER NAME...` first exports networks of torchvision by name, with random weights, by both of
-PyTorch's exporters. torchvision is not among the requirements of the tests.
+`python -m tests.zoo_matrix --make=FOLDER NAME...` first exports networks of torchvision by name, with random weights, by both
+of PyTorch's exporters. torchvision is not among the requirements of the tests.
 """
 
 import argparse
