@@ -277,6 +277,7 @@ def test_a_keras_file(tmp_path):
         "network": "mine",
         "weights": network.weights,
         "onnx_sha256": None,
+        "converter": None,
         "preprocessing": "none",
         "preprocessing_from": "as given",
         "pool": "max",

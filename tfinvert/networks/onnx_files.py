@@ -199,6 +199,8 @@ def describe(whole: graphs.Graph, pool: str) -> Description:
       InputError: no layer fits images of this size.
     """
     layers = {name: Layer(name, *found) for name, found in naming.describe(whole, pool=pool).items()}
+    if not layers:
+        graphs.settle(graphs.cut(whole, whole.outputs))  # says what cannot be converted, if that is why there are none
     connections = whole.connections(layer.tensor for layer in layers.values())
     return Description(whole.size, layers, connections)
 
