@@ -139,7 +139,13 @@ class Bench:
         if key not in self.references:
             path = self.folder / f"reference-{len(self.references)}"
             homework = {"steps": 50, "learning_rate": 0.01, "schedule": "constant", "feature_loss": "mse", "tv_weight": 0}
-            homework |= {"tv_kind": "l1", "tv_reduction": "sum", "parameterization": "free", "init": "noise"}
+            homework |= {
+                "tv_kind": "l1",
+                "tv_reduction": "sum",
+                "parameterization": "free",
+                "init": "noise",
+                "resize": "squash",
+            }
             tfinvert.reference(str(self.image), self.network, output_dir=str(path), **{**homework, **values})
             self.references[key] = path
         return self.references[key]

@@ -81,7 +81,12 @@ def test_style_names_its_own_flags_for_sizes(folder):
 
 @pytest.mark.parametrize("name", [n for n in experiments.names() if issubclass(experiments.find(n).settings, FolderSettings)])
 def test_a_folder_that_cannot_be_written(name, folder):
-    if name in ("decode", "compare_decoders", "diff"):  # which need a decoder first, and write nothing
+    if name in (
+        "decode",
+        "compare_decoders",
+        "diff",
+        "diagnose",
+    ):  # which need a decoder or a reference first, or write nothing
         return
     more = [f"--runs={folder}"] if name == "report" else []
     said = refused(name, *more, "--output_dir=file/below", folder=folder)

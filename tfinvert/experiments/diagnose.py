@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tfinvert.errors import InputError
+from tfinvert.runs.directory import check_writable
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import FolderSettings
 from tfinvert.system.files import write_text
@@ -33,6 +34,8 @@ class Settings(FolderSettings):
     """The port and its reference"""
 
     positional: ClassVar[tuple[str, ...]] = ("reference", "port")
+    has_folder = True
+    is_continued = False
     reference: str | None = setting(default=None, doc="The folder that --experiment=reference has written.", file=True)
     port: str | None = setting(
         default=None,
@@ -125,6 +128,7 @@ def run(settings: Settings) -> DiagnosisResult:
 
     assert settings.reference is not None
     assert settings.port is not None
+    check_writable(settings.run_folder())
     reference = Path(settings.reference)
     ours, about = bundle.read_reference(reference), bundle.read_description(reference)
     theirs = _port(settings.port, ours, about)

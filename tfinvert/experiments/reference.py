@@ -16,6 +16,7 @@ import numpy as np
 
 from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings as InvertSettings
+from tfinvert.runs.directory import check_writable
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import Settings as AnySettings
 from tfinvert.settings.fields import define, setting
@@ -34,6 +35,8 @@ class Settings(InversionSettings, FolderSettings, OneImageSettings, HomeworkNetw
 
     positional: ClassVar[tuple[str, ...]] = ("image", "network", "layers")
     ignores: ClassVar[tuple[type[AnySettings], ...]] = (InvertSettings,)
+    has_folder = True
+    is_continued = False
     every_convolution: bool = setting(
         default=False,
         doc="Also write the features of every convolution up to the layers. This makes the file several times larger.",
@@ -66,6 +69,12 @@ class ReferenceResult:
         return f"{len(self.arrays)} arrays, {size:.1f} MB: {self.path / 'reference.npz'}, described in reference.json"
 
 
+def prepare(settings: Settings, network: Network) -> None:
+    """Checks the folder, and starts the conversion."""
+    check_writable(settings.run_folder())
+    network.prepare(settings.layers)
+
+
 def run(settings: Settings, network: Network) -> ReferenceResult:
     """Computes the arrays and writes them into the output folder."""
     import tensorflow as tf
@@ -79,8 +88,8 @@ def run(settings: Settings, network: Network) -> ReferenceResult:
     layers = {name: network.layer(name) for name in settings.layers}
     resolved = presets.resolve(settings, layers, network.size)
     model = network.cut(settings.layers)
-    target = images.load(settings.image[0], network.size)
-    start = images.initial_image(resolved.init, network.size, resolved.seed)
+    target = images.load(settings.image[0], network.size, settings.resize)
+    start = images.initial_image(resolved.init, network.size, resolved.seed, settings.resize)
     targets = {name: model(tf.constant(target), training=False)[name] for name in settings.layers}
     problem = inversion.build_problem(resolved, model, targets, network.size)
     arrays: bundle.Bundle = {"target": target, "start": start}

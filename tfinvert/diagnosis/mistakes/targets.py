@@ -38,9 +38,18 @@ def _bilinear(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _cropped(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The middle, in whole pixels, and then resized."""
     side = min(image.size)
     left, top = ((length - side) // 2 for length in image.size)
     return image.crop((left, top, left + side, top + side)).resize(size, RESAMPLING.BILINEAR)
+
+
+def _center_cropped(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The shorter side resized, and then the middle of that: torchvision's Resize and CenterCrop."""
+    scale = max(size[0] / image.width, size[1] / image.height)
+    larger = image.resize((int(scale * image.width), int(scale * image.height)), RESAMPLING.BILINEAR)
+    left, top = round((larger.width - size[0]) / 2), round((larger.height - size[1]) / 2)
+    return larger.crop((left, top, left + size[0], top + size[1]))
 
 
 RESIZES: dict[str, Resize] = {
@@ -51,6 +60,7 @@ RESIZES: dict[str, Resize] = {
     "The target is resized with a Hamming filter.": _filtered(RESAMPLING.HAMMING),
     "The target is resized without antialiasing (bilinear, four neighbors).": _bilinear,
     "The target is cropped to a square before it is resized.": _cropped,
+    "The target is resized by its shorter side and then cropped.": _center_cropped,
     "The target is squashed to a square, without a crop.": _filtered(RESAMPLING.BILINEAR),
 }
 VALUES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
