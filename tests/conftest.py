@@ -117,6 +117,19 @@ def run_program(*arguments: object, cwd: Path | None = None, **environment: str)
     )
 
 
+def without_notes(text: str) -> str:
+    """What a program wrote to standard error, without the lines that say how it prepares its images and what it cuts off."""
+    lines = text.splitlines(keepends=True)
+    return "".join(
+        line for line in lines if not (line.startswith("tfinvert: preprocessing ") or " is cut off; --resize" in line)
+    )
+
+
+def messages(done: subprocess.CompletedProcess) -> list[str]:
+    """The lines that a program wrote to standard error beside its notes."""
+    return without_notes(done.stderr).splitlines()
+
+
 def start_program(*arguments: object) -> subprocess.Popen:
     """Starts the program, for a test that ends it."""
     command = [sys.executable, str(ROOT / "run_experiments.py"), *map(str, arguments)]

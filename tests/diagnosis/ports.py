@@ -163,7 +163,7 @@ class Student:
                 value = taken[f"pool{name[4]}"] = pooling(value, 3, 2, ceil_mode=port.ceil)
         if value.shape[2:] == (7, 7):
             flat = value.permute(0, 2, 3, 1).flatten(1) if port.flatten == "hwc" else value.flatten(1)
-            taken["fc"] = functional.linear(flat, w["dense/kernel"], w["dense/bias"])
+            taken["fc3"] = functional.linear(flat, w["dense/kernel"], w["dense/bias"])
         found = {}
         for layer in port.layers:
             key = port.tapped.get(layer, layer)

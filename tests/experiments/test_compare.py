@@ -153,7 +153,9 @@ def test_another_epsilon_is_seen(tmp_path):
 
 def test_without_pytorch_it_says_how_to_get_it(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "torch", None)
-    code = cli.main(["tfinvert", "compare", "--model=resnet18", "--weights=random", f"--output_dir={tmp_path / 'run'}"])
+    code = cli.main(
+        ["tfinvert", "compare", "--model=resnet18", "--layers=res1", "--weights=random", f"--output_dir={tmp_path}"]
+    )
     assert (code, "needs PyTorch: pip install torch" in capfd.readouterr().err) == (2, True)
     assert not (tmp_path / "run").exists()
 

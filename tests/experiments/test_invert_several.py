@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tests.conftest import pixels, run_program, tiny_graph, write_onnx
+from tests.conftest import messages, pixels, run_program, tiny_graph, write_onnx
 from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.settings.fields import flag_text
 
@@ -59,7 +59,7 @@ def test_of_several_images_those_whose_loss_is_not_finite_are_named(path, black,
     images = f"--image=astronaut,{black},chelsea"
     done = run_program(f"--onnx={path}", *TINY, *flags, "--steps=9", images, f"--output_dir={tmp_path / 'out'}")
     assert done.returncode == 1, done.stdout
-    for name, line in zip(("astronaut", "black", "chelsea"), done.stderr.splitlines(), strict=True):
+    for name, line in zip(("astronaut", "black", "chelsea"), messages(done), strict=True):
         assert line.startswith(f"tfinvert: {name}: the loss is ")
         info = json.loads((tmp_path / "out" / name / "conv2_1" / "run.json").read_text())
         assert info["stopped"].startswith("the loss is")

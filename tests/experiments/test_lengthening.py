@@ -38,7 +38,7 @@ def test_why_a_finished_run_cannot_be_made_longer(network, tmp_path, capfd):
             "holds a run of 10 steps, which cannot be resumed with 600: its learning rate fell until",
         ),
         (("--steps=5", "--resume"), "holds a run of 10 steps, which cannot be resumed with 5: it was planned for more than 5"),
-        (("--steps=10",), "already holds a run; give --resume, --overwrite or another --output_dir"),
+        (("--steps=10", "--seed=7"), "already holds a run; give --resume, --overwrite or another --output_dir"),
     ):
         capfd.readouterr()
         assert run(*network, *flags, folder) == 2

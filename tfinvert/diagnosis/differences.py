@@ -33,6 +33,7 @@ class Difference:
       size: ||theirs - ours|| / ||ours||; of losses, learning rates and images the largest over the steps. Infinite where the
         shapes differ.
       tolerance: what two right ports differ by.
+      step: the first step that differs, of losses and learning rates.
       note: in words, where the size does not tell: other shapes, NaN.
     """
 
@@ -40,6 +41,7 @@ class Difference:
     size: float
     tolerance: float
     note: str = ""
+    step: int | None = None
 
     @property
     def differs(self) -> bool:
@@ -76,8 +78,9 @@ def difference(name: str, theirs: np.ndarray, ours: np.ndarray | None, tolerance
         sizes[~np.isfinite(sizes)] = np.inf
         worst = int(np.argmax(sizes / tolerances))
         wrong = np.flatnonzero(sizes > tolerances)
-        note = f"from step {wrong[0]} on" if len(wrong) else ""
-        return Difference(name, float(sizes[worst]), float(tolerances[worst]), note)
+        first = int(wrong[0]) if len(wrong) else None
+        note = "" if first is None else f"from step {first} on"
+        return Difference(name, float(sizes[worst]), float(tolerances[worst]), note, first)
     if theirs.shape != ours.shape:
         return Difference(name, np.inf, bound, f"the port's has the shape {list(theirs.shape)}, ours {list(ours.shape)}")
     if not np.isfinite(theirs).all():

@@ -26,6 +26,7 @@ from tfinvert.optimization import inversion
 from tfinvert.optimization.schedules import build_schedule
 from tfinvert.settings.inversion import Resolved
 
+TRACED = 3  # steps up to which tracing takes longer than it saves
 PLAIN = Preprocessing((0, 1, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
@@ -188,27 +189,39 @@ class Simulation:
             return self.recipe.feature_factor
         return self.recipe.tv_factor if term.name == "tv" else 1.0
 
-    def _point(self, image: np.ndarray, step: int) -> tuple[float, dict[str, float], np.ndarray]:
+    def _point(self, pixels: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
         """The loss, each term without its weight, and the gradient, at an image."""
-        pixels = tf.constant(image)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(pixels)
             features = self._features(pixels)
             values = {term.name: self._factor(term) * term.value(pixels, features)[0] for term in self._terms}
-            weights = [
-                term.weight(tf.constant(step, tf.int64)) if callable(term.weight) else term.weight for term in self._terms
-            ]
+            weights = [term.weight(step) if callable(term.weight) else term.weight for term in self._terms]
             loss = tf.add_n([weight * value for weight, value in zip(weights, values.values(), strict=True)])
-        return float(loss), {name: float(value) for name, value in values.items()}, tape.gradient(loss, pixels).numpy()
+        return loss, values, tape.gradient(loss, pixels)
+
+    def _traced_point(self) -> Any:
+        """`_point` as a TensorFlow function, shared by recipes that differ in their updates alone."""
+        recipe = self.recipe
+        own = (recipe.graph, recipe.settings, recipe.target, recipe.preprocessing, recipe.layers)
+        numbers = (recipe.arrange, recipe.feature_factor, recipe.tv_factor, recipe.rounded)
+        key = ("point", *map(id, own), *numbers)
+        if key not in self._models:
+            # What the key names by its identity is kept with the function, so that nothing else gets that identity.
+            signature = [tf.TensorSpec(recipe.start.shape), tf.TensorSpec([], tf.int64)]
+            self._models[key] = (tf.function(self._point, input_signature=signature), own)
+        return self._models[key][0]
 
     def _run(self, kinds: set[str], count: int) -> Bundle:
         found: Bundle = {}
         image, rule, losses = self.recipe.start, updates.build(self.recipe.update), []
-        for step in range(count + 1 if kinds & {"losses", "images"} else 1):
-            loss, values, gradient = self._point(image, step)
-            losses.append(loss)
+        count = count + 1 if kinds & {"losses", "images"} else 1
+        point = self._traced_point() if count > TRACED else self._point
+        for step in range(count):
+            loss, values, tensor = point(tf.constant(image), tf.constant(step, tf.int64))
+            gradient = tensor.numpy()
+            losses.append(float(loss))
             if step == 0:
-                found |= {f"terms/{name}": np.array(value) for name, value in values.items()}
+                found |= {f"terms/{name}": np.array(float(value)) for name, value in values.items()}
                 found["gradient"] = gradient
             found[f"images/{step}"] = image
             gradient = gradient + np.float32(self.recipe.update.decay) * image

@@ -15,7 +15,7 @@ from tfinvert.diagnosis.mistakes import CATALOG, Mistake
 from tfinvert.diagnosis.recipe import Recipe, Simulation
 from tfinvert.errors import InputError
 
-SPREAD = 20.0  # times the spread of our own run from a start that is moved by `MOVED`
+SPREAD = 100.0  # times the spread of our own run from a start that is moved by `MOVED`
 MOVED = 1e-7
 MOST_MISTAKES = 3
 BETTER = 0.3  # a change must leave at most this part of the difference
@@ -130,7 +130,11 @@ class _Search:
         recipe, now = self.recipe, list(first)
         while (left := next((d for d in now if d.differs), None)) is not None and len(findings) < MOST_MISTAKES:
             adopted = self.adopt(recipe, left)
-            found = None if adopted is not None and left.name == "start" else self.search(recipe, left, now)
+            found = (
+                None
+                if adopted is not None and left.name == "start"
+                else self.search(recipe, left, now, [finding.cause for finding in findings])
+            )
             if found is None and adopted is not None:
                 cause = f"The port has another {left.name}; what follows is compared from there."
                 found = (adopted, Finding(cause, left.name, left.size, 0.0, True))
@@ -150,7 +154,9 @@ class _Search:
             return None
         return recipe.change(**{left.name: value.astype(np.float32)})
 
-    def search(self, recipe: Recipe, left: Difference, now: list[Difference]) -> tuple[Recipe, Finding] | None:
+    def search(
+        self, recipe: Recipe, left: Difference, now: list[Difference], found: list[str]
+    ) -> tuple[Recipe, Finding] | None:
         """The mistake that explains the first difference best, and the recipe with it."""
         agreeing = [PLACES.index(kind(d.name)) for d in now if not d.differs and order(d.name) < order(left.name)]
         lowest = max(agreeing, default=-1)
@@ -165,13 +171,13 @@ class _Search:
             ]
         else:
             stages = [stage for stage in PLACES if lowest < PLACES.index(stage) <= PLACES.index(_as_stage(left.name))]
-        scored = self.score(left, _changes(recipe, [m for m in CATALOG if m.stage in stages]))
+        scored = self.score(left, _changes(recipe, [m for m in CATALOG if m.stage in stages and m.cause not in found]))
         scored = [entry for entry in scored if entry[1] <= BETTER * left.size]
         if not scored:
             return None
         fitting = [entry for entry in scored if entry[0] <= 1][:FITTING]
         if fitting:
-            _, size, mistake, changed = min(fitting, key=lambda entry: self.total(entry[3]))
+            _, size, mistake, changed = min(fitting, key=lambda entry: self.total(left, entry[3]))
             return changed, Finding(mistake.cause, left.name, left.size, size, True)
         pair = self.pair(left, scored)
         if pair is not None:
@@ -188,7 +194,7 @@ class _Search:
         scored: list[Scored] = []
         for mistake, changed in changes:
             # The first loss tells of all that comes before the updates; a mistake in the updates shows in the first of them.
-            updates = 0 if PLACES.index(mistake.stage) <= PLACES.index("terms") else min(self.updates, SCREENED)
+            updates = 0 if PLACES.index(mistake.stage) <= PLACES.index("terms") else self.screened(left)
             try:
                 ours = self.compute(changed, [left.name], updates).get(left.name)
             except (InputError, ValueError, ArithmeticError):  # such as a kernel that is larger than what it is applied to
@@ -197,6 +203,10 @@ class _Search:
             if np.isfinite(found.size):
                 scored.append((found.size / found.tolerance, found.size, mistake, changed))
         return sorted(scored, key=lambda entry: entry[:2])
+
+    def screened(self, left: Difference) -> int:
+        """The number of updates after which candidates are told apart: some more than show the difference."""
+        return min(self.updates, max(SCREENED, (left.step or 0) + SCREENED // 2))
 
     def pair(self, left: Difference, scored: list[Scored]) -> tuple[Recipe, Finding] | None:
         """Two mistakes that explain the first difference together, where none does alone."""
@@ -208,10 +218,10 @@ class _Search:
                     return twice, Finding(f"{first.cause} {second.cause}", left.name, left.size, size, True)
         return None
 
-    def total(self, changed: Recipe) -> float:
+    def total(self, left: Difference, changed: Recipe) -> float:
         """How far the port's arrays are from a change's, with the first updates alone, in which rounding has not grown yet."""
         names = [name for name in self.names if kind(name) != "images"]
-        ours = self.compute(changed, names, min(self.updates, SCREENED))
+        ours = self.compute(changed, names, self.screened(left))
         differences = self.differences(ours, names)
         return sum(min(d.size / d.tolerance, 1e6) for d in differences)
 

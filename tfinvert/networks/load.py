@@ -98,8 +98,9 @@ def from_settings(settings: NetworkSettings) -> Network:
     zoo.model(settings.model)
     if settings.preprocessing is not None:
         parse(settings.preprocessing)
-    names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "converter")
+    names = ("model", "onnx", "weights", "preprocessing", "size", "pool")
     values = {name: getattr(settings, name) for name in names}
+    values["converter"] = settings.converter or "auto"
     values |= {"precision": getattr(settings, "precision", "float32"), "output": getattr(settings, "output", None)}
     if settings.onnx is not None:
         values["onnx"] = _onnx(Path(settings.onnx))

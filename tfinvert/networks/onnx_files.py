@@ -182,7 +182,8 @@ class OnnxFile:
 
     def settings(self) -> dict[str, Any]:
         names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "output", "converter")
-        return {name: self._settings[name] for name in names if name in self._settings}
+        values = {name: self._settings[name] for name in names if name in self._settings}
+        return {name: value for name, value in values.items() if (name, value) != ("converter", "auto")}
 
     def at_size(self, size: tuple[int, int]) -> OnnxFile:
         return OnnxFile(self.name, {**self._settings, "size": size})

@@ -53,10 +53,10 @@ class NetworkSettings(Settings):
         choices=POOLS,
     )
 
-    converter: str = setting(
-        default="auto",
-        doc="What makes a Keras model of an .onnx file: onnx2tf, or keras for layers of Keras that are built here. auto takes "
-        "onnx2tf, and keras where onnx2tf fails or differs from onnxruntime.",
+    converter: str | None = setting(
+        default=None,
+        doc="What makes a Keras model of an .onnx file: onnx2tf, or keras for layers of Keras that are built here. Default: auto, "
+        "which takes onnx2tf, and keras where onnx2tf fails or differs from onnxruntime.",
         choices=CONVERTERS,
     )
 
