@@ -100,7 +100,7 @@ def pretrained_file(model: ZooModel, folder: Path, *, progress: bool = True) -> 
       InputError: the file is neither there nor at any of its addresses, or is not the right one; the message says what to do.
     """
     path = folder / model.file
-    if not model.sources:
+    if not model.sha256:  # the course's own file, which no address is known for
         raise InputError(
             f"the weights of {model.name} cannot be downloaded: give the homework's {model.file} with --onnx={model.file}, "
             "or run with --weights=random"

@@ -55,8 +55,8 @@ class NetworkSettings(Settings):
 
     converter: str | None = setting(
         default=None,
-        doc="What makes a Keras model of an .onnx file: onnx2tf, or keras for layers of Keras that are built here. Default: auto, "
-        "which takes onnx2tf, and keras where onnx2tf fails or differs from onnxruntime.",
+        doc="What makes a Keras model of an .onnx file: onnx2tf, or keras for layers of Keras that are built here. Default: "
+        "auto, which takes onnx2tf, and keras where onnx2tf fails or differs from onnxruntime.",
         choices=CONVERTERS,
     )
 
