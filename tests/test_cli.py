@@ -145,7 +145,7 @@ def test_a_flagfile_opens_with_its_question_command_time_and_result(path):
     assert len(flagged := [line for line in lines if line.startswith("--")]) == len(set(flagged))
 
 
-WRONG = {bool: "perhaps", int: "abc", float: "1,5x", str: 'a"b'}  # texts that are no value of a type
+WRONG = {bool: "perhaps", int: "abc", float: "1,5x", str: '"a'}  # texts that are no value of a type
 
 
 @pytest.mark.parametrize("name", experiments.names())

@@ -162,11 +162,11 @@ def test_features_and_gradient_agree_with_torch(model, layer, pool):
     network = Network.of(converted(model=model, layers=(layer,), pool=pool), model)
     picture = images.load("astronaut", network.size)
     start = np.random.default_rng(0).uniform(0, 1, picture.shape).astype(np.float32)
-    target = network.model(tf.constant(picture))[layer]
+    target = network.cut(layer)(tf.constant(picture))[layer]
     variable = tf.constant(start)
     with tf.GradientTape() as tape:
         tape.watch(variable)
-        loss = tf.reduce_mean(tf.square(network.model(variable)[layer] - target))
+        loss = tf.reduce_mean(tf.square(network.cut(layer)(variable)[layer] - target))
     gradient = tape.gradient(loss, variable).numpy()
 
     prepare = PREPROCESSING["torch"]

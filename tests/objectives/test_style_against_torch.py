@@ -73,7 +73,7 @@ def test_all_functions_agree(side, shared):
     ours, theirs, loaded = {}, {}, {}
     for name, path in (("content", content), ("style", style)):
         size = images.proportional_size(path, side)
-        loaded[name] = images.load(path, size)
+        loaded[name] = images.load(path, size, "squash")
         ours[name] = {key: value.numpy() for key, value in network.at_size(size).features(path, layers).items()}
         course = course_image(path, side)
         assert tuple(course.shape[2:]) == size

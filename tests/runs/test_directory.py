@@ -32,7 +32,7 @@ def test_a_run_is_refused_where_one_is(tmp_path):
         again.check(FLAGS, resume=False, overwrite=False)
     again.check(FLAGS, resume=False, overwrite=True)
     again.check(FLAGS, resume=True, overwrite=False)
-    with pytest.raises(InputError, match="--steps=20, was 10"):
+    with pytest.raises(InputError, match="holds a run of 10 steps, which cannot be resumed with 20"):
         again.check(FLAGS.replace("10", "20"), resume=True, overwrite=False)
 
 

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from tests.conftest import ROOT, tiny_graph, write_onnx
+from tests.conftest import ROOT, tiny_graph, without_notes, write_onnx
 
 PLAIN = "adam, total variation"
 TENSORBOARD = "TensorBoard"
@@ -133,14 +133,14 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 def end(process: subprocess.Popen) -> tuple[int, str]:
-    """Waits for the end; gives the exit code and what was said on standard error."""
+    """Waits for the end; gives the exit code and what was said on standard error beside notes on the images."""
     try:
         _, said = process.communicate(timeout=HANG_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
         raise AssertionError(f"hangs: {process.args}") from None
-    return process.returncode, said
+    return process.returncode, without_notes(said)
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> bool:
