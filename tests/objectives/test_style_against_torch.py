@@ -74,7 +74,7 @@ def test_all_functions_agree(side, shared):
     for name, path in (("content", content), ("style", style)):
         size = images.proportional_size(path, side)
         loaded[name] = images.load(path, size, "squash")
-        ours[name] = {key: value.numpy() for key, value in network.at_size(size).features(path, layers).items()}
+        ours[name] = {key: value.numpy() for key, value in network.at_size(size).features(loaded[name], layers).items()}
         course = course_image(path, side)
         assert tuple(course.shape[2:]) == size
         np.testing.assert_allclose(images.normalized(loaded[name])[0], course[0].permute(1, 2, 0), atol=2e-6)
