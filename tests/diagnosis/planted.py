@@ -86,7 +86,7 @@ ONE: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
     "momentum of pytorch": (
         FALLING_SGD,
         {"optimizer": "torch", "rates": tuple(30 * r for r in HALVED)},
-        ("as in PyTorch, with the rate",),
+        ("as in PyTorch, where",),
     ),
     "plain descent": (SGD, {"optimizer": "plain", "rates": (0.3,) * 61}, ("plain gradient descent",)),
     "clipped": (BASE, {"clip": True, "rates": (0.1,) * 61}, ("clipped to 0..1 after each update",)),
