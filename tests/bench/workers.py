@@ -1,4 +1,4 @@
-"""Sides of a comparison. Each has a process of its own, which waits until it is told how many steps to compute.
+"""Each side of a comparison runs in a process of its own. It computes steps only when it is asked for them.
 
 `python -m tests.bench.workers ORDER` is such a process; ORDER is JSON, as `orders.steps` takes it.
 """

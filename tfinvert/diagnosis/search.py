@@ -95,6 +95,7 @@ class _Search:
         self.names = list(self.theirs)
         self.tolerance = tolerance
         self.tolerances = self.measure_tolerances(recipe, ours)
+        self.first = tuple(self.differences(ours))
 
     def compute(self, recipe: Recipe, names: list[str], updates: int | None = None) -> Bundle:
         self.tried += 1
@@ -124,10 +125,8 @@ class _Search:
         return [difference(name, self.theirs[name], ours.get(name), self.tolerances[name]) for name in names or self.names]
 
     def run(self) -> Diagnosis:
-        ours = self.compute(self.recipe, self.names)
-        first = tuple(self.differences(ours))
         findings: list[Finding] = []
-        recipe, now = self.recipe, list(first)
+        recipe, now = self.recipe, list(self.first)
         while (left := next((d for d in now if d.differs), None)) is not None and len(findings) < MOST_MISTAKES:
             adopted = self.adopt(recipe, left)
             found = (
@@ -145,7 +144,7 @@ class _Search:
             ours = self.compute(recipe, self.names)
             self.tolerances = self.measure_tolerances(recipe, ours)
             now = self.differences(ours)
-        return Diagnosis(first, tuple(findings), left if left is not None and left.differs else None, self.tried)
+        return Diagnosis(self.first, tuple(findings), left if left is not None and left.differs else None, self.tried)
 
     def adopt(self, recipe: Recipe, left: Difference) -> Recipe | None:
         """The recipe with the port's own start or target, which the rest can be compared from."""

@@ -54,52 +54,38 @@ def adam(update: Update) -> Rule:
     return step
 
 
-def momentum(update: Update) -> Rule:
-    """Keras: the velocity holds the learning rate. v = momentum v - rate g; x = x + v."""
+def _with_velocity(
+    next_velocity: Callable[[Any, np.ndarray, float], np.ndarray], change: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+) -> Rule:
+    """The rule of (velocity, gradient, rate) -> velocity and (velocity, gradient, rate) -> what is added to the pixels."""
     velocity: Any = 0.0
 
     def step(gradient: np.ndarray, rate: float) -> np.ndarray:
         nonlocal velocity
-        velocity = update.momentum * velocity - rate * gradient
-        return velocity
+        velocity = next_velocity(velocity, gradient, rate)
+        return change(velocity, gradient, rate)
 
     return step
+
+
+def momentum(update: Update) -> Rule:
+    """Keras: the velocity holds the learning rate. v = momentum v - rate g; x = x + v."""
+    return _with_velocity(lambda v, g, rate: update.momentum * v - rate * g, lambda v, g, rate: v)
 
 
 def torch_momentum(update: Update) -> Rule:
     """PyTorch: the learning rate multiplies the whole velocity. v = momentum v + g; x = x - rate v."""
-    velocity: Any = 0.0
-
-    def step(gradient: np.ndarray, rate: float) -> np.ndarray:
-        nonlocal velocity
-        velocity = update.momentum * velocity + gradient
-        return -rate * velocity
-
-    return step
+    return _with_velocity(lambda v, g, rate: update.momentum * v + g, lambda v, g, rate: -rate * v)
 
 
 def dampened(update: Update) -> Rule:
     """v = momentum v + (1 - momentum) g; x = x - rate v."""
-    velocity: Any = 0.0
-
-    def step(gradient: np.ndarray, rate: float) -> np.ndarray:
-        nonlocal velocity
-        velocity = update.momentum * velocity + (1 - update.momentum) * gradient
-        return -rate * velocity
-
-    return step
+    return _with_velocity(lambda v, g, rate: update.momentum * v + (1 - update.momentum) * g, lambda v, g, rate: -rate * v)
 
 
 def nesterov(update: Update) -> Rule:
     """Keras' Nesterov momentum. v = momentum v - rate g; x = x + momentum v - rate g."""
-    velocity: Any = 0.0
-
-    def step(gradient: np.ndarray, rate: float) -> np.ndarray:
-        nonlocal velocity
-        velocity = update.momentum * velocity - rate * gradient
-        return update.momentum * velocity - rate * gradient
-
-    return step
+    return _with_velocity(lambda v, g, rate: update.momentum * v - rate * g, lambda v, g, rate: update.momentum * v - rate * g)
 
 
 def rmsprop(update: Update) -> Rule:

@@ -94,11 +94,6 @@ def run(settings: Settings, network: Network) -> ReferenceResult:
     problem = inversion.build_problem(resolved, model, targets, network.size)
     arrays: bundle.Bundle = {"target": target, "start": start}
     arrays["input"] = network_input(start, parse(network.preprocessing)).transpose(0, 2, 3, 1)
-    seen = model(tf.constant(start), training=False)
-    arrays |= {f"features/{name}": seen[name].numpy() for name in settings.layers}
-    arrays |= {f"target_features/{name}": value.numpy() for name, value in targets.items()}
-    if settings.every_convolution:
-        arrays |= _convolutions(settings, network, start)
     pixels = tf.constant(start)
     with tf.GradientTape() as tape:
         tape.watch(pixels)
@@ -108,6 +103,10 @@ def run(settings: Settings, network: Network) -> ReferenceResult:
             term.name: term.weight(tf.constant(0, tf.int64)) if callable(term.weight) else term.weight for term in problem.terms
         }
         loss = tf.add_n([weights[name] * value for name, value in values.items()])
+    arrays |= {f"features/{name}": features[name].numpy() for name in settings.layers}
+    arrays |= {f"target_features/{name}": value.numpy() for name, value in targets.items()}
+    if settings.every_convolution:
+        arrays |= _convolutions(settings, network, start)
     arrays |= {f"terms/{name}": np.array(value.numpy(), np.float64) for name, value in values.items()}
     arrays["gradient"] = tape.gradient(loss, pixels).numpy()
     losses, rates = [], []

@@ -1,6 +1,6 @@
 """The run directories below a folder, found by looking at the file system again and again.
 
-Nothing is told by the programs that run: they may be on another machine, with a shared folder.
+It looks at files alone. The programs that write them may run on another machine with a shared folder.
 """
 
 from __future__ import annotations

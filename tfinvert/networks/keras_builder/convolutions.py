@@ -62,7 +62,7 @@ def _without_groups(kernel: np.ndarray, groups: int) -> np.ndarray:
 
 
 def transposed_convolution(build: Building, node: onnx.NodeProto) -> Value:
-    """ConvTranspose: a valid one, of which the padding is cut off."""
+    """ConvTranspose: without padding at first; what the padding leaves out is cut off afterwards."""
     kernel = build.constant(node, 1)
     bias = build.constant(node, 2)
     output, groups = node.output[0], option(node, "group", 1)
