@@ -2,17 +2,14 @@
 
 import json
 import re
-import shutil
 
 import pytest
 
+from tests.conftest import run_chromium
 from tests.reports.conftest import made
 from tfinvert.reports import page
 from tfinvert.reports.entries import Entry
 from tfinvert.runs.directory import RunDirectory
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 
 
 def test_the_same_runs_give_the_same_page(tmp_path, entries):
@@ -90,20 +87,7 @@ def test_an_image_that_is_another_s_file_is_not_shown(tmp_path):
 
 @pytest.fixture
 def browser():
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("needs chromium and chromedriver (Debian: apt install chromium chromium-driver)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    quiet = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update")
-    for argument in ("headless", "no-sandbox", "disable-sync", "disable-dev-shm-usage", *quiet):
-        options.add_argument(f"--{argument}")
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    yield from run_chromium()
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

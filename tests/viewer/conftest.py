@@ -2,15 +2,12 @@
 
 import http.client
 import json
-import shutil
 from urllib.parse import quote
 
 import pytest
 
+from tests.conftest import run_chromium
 from tfinvert.viewer import server
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 
 
 class Viewer:
@@ -63,17 +60,4 @@ def browser(chromium):
 
 @pytest.fixture(scope="module")
 def chromium():
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("needs chromium and chromedriver (Debian: apt install chromium chromium-driver)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    quiet = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update")
-    for argument in ("headless", "no-sandbox", "disable-sync", "disable-dev-shm-usage", *quiet):
-        options.add_argument(f"--{argument}")
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    yield from run_chromium()
