@@ -6,7 +6,7 @@ setup(
     packages=[*find_packages(include=["tfinvert*"]), "tfinvert.flags"],
     package_dir={"tfinvert.flags": "flags"},
     package_data={
-        "tfinvert": ["reports/*.j2", "networks/imagenet_classes.txt", "viewer/static/*"],
+        "tfinvert": ["reports/*.j2", "networks/imagenet_classes.txt", "reports/viewer/static/*"],
         "tfinvert.flags": ["*.flags"],
     },
 )

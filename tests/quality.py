@@ -149,7 +149,7 @@ def inverted(folder: Path, network: str, layer: str, image: str, settings: dict,
 def run(folder: Path, results: Path, jobs: list[tuple[str, str, str, str, dict]]) -> None:
     """Runs each (network, layer, image, way, settings) that `results` does not hold, and adds a line for it."""
     from tfinvert import images
-    from tfinvert.errors import NonFiniteLossError
+    from tfinvert.system.errors import NonFiniteLossError
 
     results.with_suffix("").mkdir(parents=True, exist_ok=True)
     known = {tuple(line[name] for name in ("network", "layer", "image", "way")) for line in read(results)}

@@ -11,10 +11,10 @@ import pytest
 import tfinvert
 from tests.conftest import ROOT, run_program, tiny_graph, write_onnx
 from tfinvert import cli, experiments
-from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings
 from tfinvert.settings import help_text, packaged
 from tfinvert.settings.fields import shape, spec
+from tfinvert.system.errors import InputError
 
 FLAGFILES = sorted((ROOT / "flags").glob("*.flags"))
 

@@ -15,16 +15,16 @@ FLOORS = (
     ("library",),
     ("runner",),
     ("experiments",),
-    ("comparison", "diagnosis"),
-    ("decoders", "reports", "viewer"),
+    ("comparison",),
+    ("decoders", "reports"),
     ("runs",),
     ("optimization",),
     ("networks",),
     ("objectives",),
     ("images",),
     ("settings",),
-    ("metrics", "system"),
-    ("errors",),
+    ("metrics",),
+    ("system",),
 )
 LONGEST_FILE = 300  # lines
 # Packages that are imported in one place only, because importing them is slow or changes the process.
@@ -40,8 +40,8 @@ HEAVY = {
         "metrics/perceptual",
     },
     "tf2onnx": {"decoders/export"},
-    "starlette": {"viewer/app", "viewer/guard"},
-    "uvicorn": {"viewer/server"},
+    "starlette": {"reports/viewer/app", "reports/viewer/guard"},
+    "uvicorn": {"reports/viewer/server"},
     "av": {"reports/film"},
 }
 

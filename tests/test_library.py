@@ -13,8 +13,8 @@ from PIL import Image
 
 import tfinvert
 from tfinvert import experiments, terms
-from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.networks.conversion.process import Conversion
+from tfinvert.system.errors import InputError, NonFiniteLossError
 from tfinvert.system.signals import Interrupted
 
 FAST = {"steps": 3, "save_every": 1, "progress": False}

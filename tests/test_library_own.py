@@ -5,7 +5,7 @@ import pytest
 
 import tfinvert
 from tests.conftest import run_program
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 EXPERIMENT = '''"""Average an image's features over its width."""
 

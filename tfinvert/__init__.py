@@ -18,10 +18,10 @@ from typing import Any
 __version__ = "0.2.0"
 # Public name -> where it is. Nothing is imported before it is used, so that `import tfinvert` takes no time.
 _PLACES = {
-    "InputError": "tfinvert.errors:InputError",
+    "InputError": "tfinvert.system.errors:InputError",
     "Layer": "tfinvert.networks.layer:Layer",
     "Network": "tfinvert.networks.network:Network",
-    "NonFiniteLossError": "tfinvert.errors:NonFiniteLossError",
+    "NonFiniteLossError": "tfinvert.system.errors:NonFiniteLossError",
     "Result": "tfinvert.runs.result:Result",
     "Term": "tfinvert.objectives.terms:Term",
     "experiment": "tfinvert.library:function",

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import tfinvert
 from tfinvert import experiments
-from tfinvert.errors import InputError, NonFiniteLossError, choice_error
 from tfinvert.settings import completion, flagfiles, flags, help_text, packaged
 from tfinvert.settings.fields import Settings
 from tfinvert.system import child, signals
+from tfinvert.system.errors import InputError, NonFiniteLossError, choice_error
 
 if TYPE_CHECKING:
     from tfinvert import runner

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from tfinvert import experiments, images, runner
-from tfinvert.errors import InputError
 from tfinvert.networks.load import load
 from tfinvert.networks.network import Network
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import flag_text, spec
 from tfinvert.settings.groups import ImageFileSettings, NetworkSettings, array_names
 from tfinvert.settings.inversion import STARTS, InversionSettings, Resolved
+from tfinvert.system.errors import InputError
 
 # Settings with which a network is loaded.
 NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool", "output", "class_names", "converter")

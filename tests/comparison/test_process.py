@@ -4,7 +4,7 @@ import pytest
 
 from tfinvert.comparison import process, sides
 from tfinvert.comparison.settings import CompareSettings
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 
 def test_a_process_that_fails_says_so_in_one_line():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfinvert.decoders.cluster import Cluster, Share, join_cluster
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 
 def test_workers_share_each_batch():

@@ -7,7 +7,7 @@ import pytest
 from tests.decoders.conftest import write_images
 from tfinvert.decoders import data, tiny_imagenet
 from tfinvert.decoders.image_set import ImageSet
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 SETTINGS = {"class_count": 2, "held_out": 0.1, "seed": 1}
 PLAIN = {**SETTINGS, "class_count": None}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.decoders.conftest import ENCODER
 from tfinvert.decoders.encoder import parse_encoder
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 
 @pytest.mark.parametrize(

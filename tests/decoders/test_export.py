@@ -8,7 +8,7 @@ from tests.decoders.conftest import ENCODER
 from tfinvert.decoders.export import export_onnx
 from tfinvert.decoders.files import load_decoder
 from tfinvert.decoders.model import build_decoder
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 
 def test_a_decoder_in_bfloat16_is_exported_in_float32(tmp_path):

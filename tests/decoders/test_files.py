@@ -16,7 +16,7 @@ from tests.decoders.conftest import ENCODER
 from tfinvert.decoders.export import export_onnx
 from tfinvert.decoders.files import RECORD, encoder_of, load_decoder, load_keras_model, save_decoder
 from tfinvert.decoders.model import build_decoder
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 FEATURES = np.ones((1, 8, 8, 4), np.float32)
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.decoders.conftest import write_images
 from tfinvert.decoders.image_set import ImageSet
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 
 def test_a_broken_image_is_skipped_counted_and_named(tmp_path, caplog):

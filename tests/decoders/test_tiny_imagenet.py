@@ -9,7 +9,7 @@ import pytest
 
 from tests.decoders.conftest import write_images
 from tfinvert.decoders import tiny_imagenet
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 
 @pytest.fixture

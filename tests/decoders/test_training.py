@@ -15,7 +15,7 @@ from tfinvert.decoders.cluster import Cluster, Share
 from tfinvert.decoders.image_set import ImageSet
 from tfinvert.decoders.model import build_decoder
 from tfinvert.decoders.training import Recipe, Training, build_learning_rate, feature_loss, image_loss
-from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.system.errors import InputError, NonFiniteLossError
 from tfinvert.system.signals import Interruption
 
 SIZE = (16, 16)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from tfinvert import cli, experiments, runner
-from tfinvert.errors import InputError
 from tfinvert.experiments import compare
 from tfinvert.settings.groups import FolderSettings, ImageSettings, NetworkSettings
+from tfinvert.system.errors import InputError
 
 NETWORKS = [name for name in experiments.names() if issubclass(experiments.find(name).settings, NetworkSettings)]
 OWN = {  # what an experiment needs beside its defaults

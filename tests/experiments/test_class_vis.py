@@ -12,9 +12,9 @@ from PIL import Image
 import tfinvert
 from tests.test_cli import parsed
 from tfinvert import cli, images
-from tfinvert.errors import InputError
 from tfinvert.experiments.class_vis import Settings
 from tfinvert.experiments.class_vis.recipes import course_step
+from tfinvert.system.errors import InputError
 
 
 def test_a_step_is_the_course_s():

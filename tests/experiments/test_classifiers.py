@@ -13,7 +13,7 @@ from onnx import helper
 import tfinvert
 from tests.conftest import tiny_graph, write_onnx
 from tfinvert import cli
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 layers = keras.layers
 # An attack that a small network of random weights does not withstand.

@@ -12,7 +12,6 @@ from tests.bench import orders
 from tests.conftest import ROOT, tiny_graph, write_onnx
 from tfinvert import cli
 from tfinvert.comparison import process, sides
-from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.experiments import compare
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.conversion.request_graph import cut_graph, folded, with_weights
@@ -20,6 +19,7 @@ from tfinvert.networks.load import from_settings, load
 from tfinvert.objectives.terms import Term
 from tfinvert.optimization import inversion
 from tfinvert.settings.inversion import PRESETS, InversionSettings
+from tfinvert.system.errors import InputError, NonFiniteLossError
 
 FAST = {"model": "resnet18", "weights": "random", "layers": ("res1",), "size": (64, 64), "steps": 40}
 HOMEWORK = {"learning_rate": 0.01, "schedule": "constant", "feature_loss": "mse", "parameterization": "free", "init": "noise"}

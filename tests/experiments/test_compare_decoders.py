@@ -12,11 +12,11 @@ from tfinvert.decoders.comparison import WAYS, mean_distance
 from tfinvert.decoders.encoder import describe_encoder
 from tfinvert.decoders.files import save_decoder
 from tfinvert.decoders.model import build_decoder
-from tfinvert.errors import InputError
 from tfinvert.experiments.compare_decoders import Settings
 from tfinvert.images import files as images
 from tfinvert.networks.load import load
 from tfinvert.settings.groups import NetworkSettings
+from tfinvert.system.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.errors import DiskError, InputError
+from tfinvert.system.errors import DiskError, InputError
 
 
 def test_a_network_is_written_as_a_keras_file_of_real_layers(tiny_file, tmp_path):

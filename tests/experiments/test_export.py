@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.viewer import writing
+from tests.reports.viewer import writing
 from tfinvert import experiments
-from tfinvert.errors import InputError
 from tfinvert.reports import differences, film
+from tfinvert.system.errors import InputError
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 import tfinvert
 from tfinvert import cli, images
-from tfinvert.errors import InputError
 from tfinvert.experiments.fool import Settings
+from tfinvert.system.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 
 import tfinvert
 from tests.conftest import messages, pixels, run_contents, run_program, tiny_graph, write_onnx
-from tfinvert.errors import DiskError, NonFiniteLossError
 from tfinvert.reports import charts
+from tfinvert.system.errors import DiskError, NonFiniteLossError
 
 FAST = ("--model=resnet18", "--weights=random", "--layers=res1", "--size=64", "--save_every=5")
 FAST_SETTINGS = {"network": "resnet18", "weights": "random", "layers": ["res1"], "size": (64, 64), "save_every": 5}

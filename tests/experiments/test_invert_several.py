@@ -9,8 +9,8 @@ from PIL import Image
 
 import tfinvert
 from tests.conftest import messages, pixels, run_program, tiny_graph, write_onnx
-from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.settings.fields import flag_text
+from tfinvert.system.errors import InputError, NonFiniteLossError
 
 TINY = ("--preprocessing=none", "--layers=conv2_1", "--init=noise", "--save_every=10")
 

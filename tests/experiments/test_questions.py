@@ -1,10 +1,10 @@
 import pytest
 
 from tests.test_cli import FLAGFILES
-from tfinvert.errors import InputError
 from tfinvert.experiments.suite import Settings, questions
 from tfinvert.settings import packaged
 from tfinvert.settings.fields import spec
+from tfinvert.system.errors import InputError
 
 ALL = ["baseline", "q1", "q1-cosine", "q2.1", "q2.2", "q2.3", "q2-mean", "q3.1", "q3.2", "q3.3", "q4", "q4-middle1"]
 

@@ -7,7 +7,7 @@ import pytest
 import tfinvert
 from tests.conftest import pixels
 from tfinvert.cli import parse
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 FAST = {"steps": 2, "preprocessing": "none", "progress": False}
 

@@ -11,8 +11,8 @@ from PIL import Image
 import tfinvert
 from tests.conftest import messages, run_program
 from tfinvert import cli
-from tfinvert.errors import InputError
 from tfinvert.experiments.saliency import METHODS, Settings
+from tfinvert.system.errors import InputError
 
 
 def test_a_run_writes_maps_overlays_and_a_figure(tiny_file, tmp_path):

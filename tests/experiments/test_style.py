@@ -13,9 +13,9 @@ import tfinvert
 from tests.conftest import ROOT, messages, run_program
 from tests.test_cli import parsed
 from tfinvert import cli, images
-from tfinvert.errors import InputError
 from tfinvert.experiments.style import Settings
 from tfinvert.images.files import TO_YIQ
+from tfinvert.system.errors import InputError
 
 TINY = {
     "side": 24,

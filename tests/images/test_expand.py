@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tfinvert import images
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 
 @pytest.fixture

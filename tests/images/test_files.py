@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
+from tfinvert.system.errors import InputError
 
 
 @pytest.mark.parametrize("name", images.SAMPLES)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image, ImageCms
 
 from tfinvert import images
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 SIZE = (24, 16)
 RNG = np.random.default_rng(0)

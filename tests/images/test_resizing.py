@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from tfinvert import images
-from tfinvert.errors import InputError
 from tfinvert.images import files, resizing
+from tfinvert.system.errors import InputError
 
 BARS = np.zeros((20, 60, 3), np.uint8)  # a red, a green and a blue square side by side
 BARS[:, :20, 0] = BARS[:, 20:40, 1] = BARS[:, 40:, 2] = 255

@@ -6,7 +6,7 @@ from skimage import data
 import tfinvert
 from tests.conftest import SHARED, tiny_graph, write_onnx
 from tfinvert import metrics
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 MODELS = SHARED / "models"
 FILES = {"alex": "alexnet-torchvision-trunk.onnx", "squeeze": "squeezenet1_1-torchvision.onnx"}

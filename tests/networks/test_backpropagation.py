@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfinvert.errors import InputError
 from tfinvert.networks.load import load
+from tfinvert.system.errors import InputError
 
 layers, ops, activations = keras.layers, keras.ops, keras.activations
 IMAGE = np.random.default_rng(1).uniform(0, 1, (2, 16, 16, 3)).astype(np.float32)

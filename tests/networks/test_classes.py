@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from tfinvert.errors import InputError
 from tfinvert.networks.classes import Classes, read_names
 from tfinvert.networks.heads import Head
+from tfinvert.system.errors import InputError
 
 
 def classes(count, names=None, activation="softmax"):

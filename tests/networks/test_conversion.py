@@ -21,7 +21,6 @@ import tensorflow as tf
 from tensorflow.python.framework import config as tf_config
 
 from tests.conftest import ROOT, SHARED, tiny_graph, wait_until, write_onnx
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.networks import onnx as graph
 from tfinvert.networks import zoo
@@ -30,6 +29,7 @@ from tfinvert.networks.conversion.process import Conversion
 from tfinvert.networks.conversion.request import request as make_request
 from tfinvert.networks.network import Network
 from tfinvert.networks.preprocessing import PREPROCESSING
+from tfinvert.system.errors import InputError
 
 LIGHT = Path(onnx.backend.test.__file__).parent / "data" / "light"
 REAL = ["alexnet-torchvision-trunk", "resnet18-torchvision-trunk", "squeezenet1.1-gluon"]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tfinvert.errors import InputError
 from tfinvert.networks.heads import find_head
 from tfinvert.networks.load import load
 from tfinvert.networks.names import last_features, scores
 from tfinvert.networks.onnx import Graph, from_proto, tidy, with_output
+from tfinvert.system.errors import InputError
 
 RNG = np.random.default_rng(0)
 

@@ -6,10 +6,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tfinvert import errors
 from tfinvert.networks import homework, names, npy_files, zoo
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.load import load
+from tfinvert.system import errors
 
 RNG = np.random.default_rng(0)
 

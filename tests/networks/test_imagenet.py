@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from tfinvert.errors import InputError
 from tfinvert.networks import imagenet
+from tfinvert.system.errors import InputError
 
 
 def test_a_thousand_classes_in_the_order_of_their_ids():

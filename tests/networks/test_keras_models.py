@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tests.networks.test_recognition import LITE0, first_kernel
-from tfinvert.errors import InputError
 from tfinvert.networks.load import load
+from tfinvert.system.errors import InputError
 
 layers = keras.layers
 IMAGE = np.random.default_rng(1).uniform(0, 1, (2, 32, 32, 3)).astype(np.float32)

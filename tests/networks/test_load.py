@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import tiny_graph, write_onnx
-from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.experiments.saliency import Settings as SaliencySettings
 from tfinvert.networks.load import from_settings, load
+from tfinvert.system.errors import InputError
 
 IMAGE = np.random.default_rng(1).uniform(0, 1, (2, 16, 16, 3)).astype(np.float32)
 

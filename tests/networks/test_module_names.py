@@ -4,10 +4,10 @@ import pytest
 from onnx import helper
 
 from tests.networks.nets import Net
-from tfinvert.errors import InputError
 from tfinvert.networks.module_names import module_outputs
 from tfinvert.networks.names import resolve_layers
 from tfinvert.networks.onnx import from_proto, tidy
+from tfinvert.system.errors import InputError
 
 
 class Exported(Net):

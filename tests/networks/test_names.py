@@ -6,12 +6,12 @@ from onnx import helper
 
 from tests.conftest import SHARED
 from tests.networks.nets import Net
-from tfinvert.errors import InputError
 from tfinvert.networks import topologies, zoo
 from tfinvert.networks.conversion.process import Conversion
 from tfinvert.networks.conversion.request import request
 from tfinvert.networks.names import describe, last_features, layer_names, resolve_layers, scores
 from tfinvert.networks.onnx import Graph, read, resized, tidy
+from tfinvert.system.errors import InputError
 
 LIGHT = Path(onnx.backend.test.__file__).parent / "data" / "light"
 VGG16 = [

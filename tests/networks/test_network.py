@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import ROOT, tiny_graph, write_onnx
-from tfinvert.errors import InputError
 from tfinvert.networks import classifier
 from tfinvert.networks.classifier import of_classes
 from tfinvert.networks.conversion.process import Conversion
@@ -17,6 +16,7 @@ from tfinvert.networks.conversion.request import request as build_request
 from tfinvert.networks.load import load
 from tfinvert.networks.network import Network
 from tfinvert.objectives import saliency as attribution
+from tfinvert.system.errors import InputError
 
 IMAGE = np.random.default_rng(1).uniform(0, 1, (2, 16, 16, 3)).astype(np.float32)
 LAYERS = ("scores", "conv2_1", "last")
@@ -158,7 +158,7 @@ def test_a_conversion_under_way_ends_with_the_process(file, tmp_path):
 def test_keras_on_another_backend_is_answered_with_what_to_set(file):
     pytest.importorskip("torch", reason="needs the extra 'torch'")
     code = (
-        "from tfinvert.errors import InputError\n"
+        "from tfinvert.system.errors import InputError\n"
         "from tfinvert.networks.load import load\n"
         "try:\n"
         f"    load({str(file)!r}).features('chelsea', 'pool1')\n"

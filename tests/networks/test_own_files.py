@@ -5,10 +5,10 @@ import pytest
 
 from tests.conftest import SHARED
 from tests.networks.keras_builder.conftest import graph, node, numbers
-from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.conversion import cache, request_graph, verify, work
 from tfinvert.networks.conversion.request import request as make_request
+from tfinvert.system.errors import InputError
 
 CASES = SHARED.parent / "cases" / "onnx"
 FILES = sorted(path for path in (*CASES.glob("*.onnx"), *CASES.glob("*/net.onnx")) if path.name[:2] not in ("07", "08"))

@@ -10,12 +10,12 @@ from onnx import helper
 import tfinvert
 from tests.conftest import tiny_graph, write_onnx
 from tfinvert import experiments
-from tfinvert.errors import InputError
 from tfinvert.networks import trainings
 from tfinvert.networks.load import from_settings, load
 from tfinvert.networks.normalization import range_in_graph
 from tfinvert.networks.preprocessing import network_input, parse
 from tfinvert.settings.groups import NetworkSettings
+from tfinvert.system.errors import InputError
 
 LITE0 = 5  # its place among the trainings
 CATS = {"tabby", "tiger cat", "Egyptian cat"}

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from tfinvert.errors import InputError
 from tfinvert.networks.load import load
+from tfinvert.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
 IMAGE = np.random.default_rng(1).uniform(0, 1, (2, 32, 32, 3)).astype(np.float32)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import tiny_graph
-from tfinvert.errors import InputError
 from tfinvert.networks.conversion import verify
+from tfinvert.system.errors import InputError
 
 
 def test_the_error_is_relative_to_the_largest_value():

@@ -4,9 +4,9 @@ import pytest
 
 from tests.soak import downloads
 from tests.soak.downloads import CONTENT, SHA256
-from tfinvert.errors import InputError
 from tfinvert.networks import zoo
 from tfinvert.networks.preprocessing import PREPROCESSING
+from tfinvert.system.errors import InputError
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfinvert.errors import InputError
 from tfinvert.objectives import terms
 from tfinvert.objectives.own_terms import as_term, as_terms
+from tfinvert.system.errors import InputError
 
 SHAPES = {"conv": (4, 4, 3), "fc": (10,)}
 IMAGE = (2, 8, 8, 3)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfinvert.errors import InputError
 from tfinvert.images.files import MEAN_COLOR
 from tfinvert.objectives.regularizers import alpha_norm, total_variation
+from tfinvert.system.errors import InputError
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.standard_normal((2, 4, 5, 3)).astype(np.float32)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfinvert.errors import InputError
 from tfinvert.objectives import features, regularizers, terms
+from tfinvert.system.errors import InputError
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.standard_normal((2, 4, 5, 3)).astype(np.float32)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tests.optimization.problems import EXACT_RATE, TARGET, adam, alone, doubled, finished, sgd
-from tfinvert.errors import NonFiniteLossError
 from tfinvert.optimization.state import best_image, current_image
+from tfinvert.system.errors import NonFiniteLossError
 
 
 def test_it_survives_a_rate_that_is_far_too_large():

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tests.optimization.problems import START, alone, doubled, finished
-from tfinvert.errors import InputError
 from tfinvert.optimization.optimizers import Lbfgs, apply_gradients, build_optimizer, copies
 from tfinvert.optimization.schedules import build_schedule
 from tfinvert.optimization.state import current_image
 from tfinvert.settings.inversion import InversionSettings
+from tfinvert.system.errors import InputError
 
 GRADIENTS = np.random.default_rng(0).standard_normal((6, 2, 3)).astype(np.float32)
 

@@ -9,11 +9,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.conftest import ROOT, tiny_graph, write_onnx
-from tfinvert.errors import InputError
 from tfinvert.networks.conversion.process import Conversion
 from tfinvert.networks.conversion.request import request as make_request
 from tfinvert.networks.network import Network
 from tfinvert.optimization import precision
+from tfinvert.system.errors import InputError
 
 
 def bfloat16():

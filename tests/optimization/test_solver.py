@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 from tests.optimization.problems import EXACT_RATE, START, TARGET, adam, alone, doubled, doubling, finished, sgd
-from tfinvert.errors import NonFiniteLossError
 from tfinvert.objectives import terms
 from tfinvert.optimization.optimizers import Lbfgs
 from tfinvert.optimization.solver import Solver, run_alone
 from tfinvert.optimization.state import best_image, current_image, init, reset
+from tfinvert.system.errors import NonFiniteLossError
 
 OTHER = np.random.default_rng(2).uniform(0, 1, START.shape).astype(np.float32)
 

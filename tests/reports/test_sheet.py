@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from tests.reports.conftest import made
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.reports import differences, sheet
 from tfinvert.runs.directory import RunDirectory
+from tfinvert.system.errors import InputError
 
 
 def test_a_few_of_many_are_closer_together_at_the_beginning():

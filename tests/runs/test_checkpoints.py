@@ -5,8 +5,8 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from tfinvert.errors import DiskError, InputError
 from tfinvert.runs.checkpoints import Checkpoints, writing
+from tfinvert.system.errors import DiskError, InputError
 
 
 def state(value=0.0):

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from tests.settings.test_legacy import INVERT, flags
-from tfinvert.errors import DiskError, InputError
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings.legacy import modernized
+from tfinvert.system.errors import DiskError, InputError
 
 FLAGS = "--steps=10\n--schedule=cosine\n"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings
 from tfinvert.runs import many
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings import flagfiles
+from tfinvert.system.errors import InputError
 from tfinvert.system.signals import Interrupted
 
 

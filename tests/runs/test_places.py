@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tfinvert.errors import InputError
 from tfinvert.experiments import compare, fool, invert, report, suite, sweep
 from tfinvert.runs import places
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings import flagfiles
+from tfinvert.system.errors import InputError
 
 
 @pytest.fixture(autouse=True)

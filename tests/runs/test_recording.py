@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfinvert.errors import DiskError, InputError, NonFiniteLossError
 from tfinvert.images import files as images
 from tfinvert.images.parameterizations import parameterization
 from tfinvert.objectives import terms
@@ -23,6 +22,7 @@ from tfinvert.optimization.state import Problem, current_image, init
 from tfinvert.runs.checkpoints import Checkpoints
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.recording import Recording, record
+from tfinvert.system.errors import DiskError, InputError, NonFiniteLossError
 from tfinvert.system.signals import Interrupted
 
 START = np.random.default_rng(0).uniform(0.3, 0.7, (1, 8, 8, 3)).astype(np.float32)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfinvert.errors import InputError
 from tfinvert.runs import result as module
 from tfinvert.runs.result import Result
+from tfinvert.system.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)

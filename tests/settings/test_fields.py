@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfinvert.errors import InputError
 from tfinvert.settings.fields import Settings, changed, define, flag_text, parse_size, parse_text, setting
+from tfinvert.system.errors import InputError
 
 
 @define

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings
 from tfinvert.experiments.suite import questions
 from tfinvert.settings import flagfiles, flags
+from tfinvert.system.errors import InputError
 
 
 def test_a_run_s_flagfile_holds_every_value_but_where_the_run_goes():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tfinvert.errors import InputError
 from tfinvert.settings import flags
 from tfinvert.settings.fields import Settings, define, setting
+from tfinvert.system.errors import InputError
 
 
 @define

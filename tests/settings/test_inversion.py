@@ -2,8 +2,8 @@
 
 import pytest
 
-from tfinvert.errors import InputError
 from tfinvert.settings.inversion import PRESETS, InversionSettings
+from tfinvert.system.errors import InputError
 
 
 @pytest.mark.parametrize(

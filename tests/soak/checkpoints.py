@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.soak import Row, hostile
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 CASES = 2000
 LIMITED = False  # TensorFlow reserves more addresses than it ever uses; what it uses is measured

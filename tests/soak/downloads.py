@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tests.soak import Row
 from tests.soak.hostile import ROOT, SEED
-from tfinvert.errors import InputError
 from tfinvert.system import downloads
+from tfinvert.system.errors import InputError
 
 CASES, KILLED = 300, 40
 CONTENT = b"the weights of a network" * 1000

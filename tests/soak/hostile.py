@@ -33,7 +33,7 @@ from types import ModuleType
 from tests.soak import Row
 from tests.soak.draws import Drawn, changed
 from tests.soak.guard import Guard
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 10  # of the clock and of the processor both, so that a machine that is busy with other things changes nothing

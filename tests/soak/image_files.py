@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.soak import Row, hostile
 from tfinvert.decoders.image_set import ImageSet
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
+from tfinvert.system.errors import InputError
 
 CASES = 6000
 LIMITED = True

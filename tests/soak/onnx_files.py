@@ -20,11 +20,11 @@ import numpy as np
 from tests.soak import Row, hostile
 from tests.soak.onnx_changes import mutated
 from tests.soak.onnx_sources import sources
-from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graph
 from tfinvert.networks import trainings
 from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.conversion.request_graph import cut_graph
+from tfinvert.system.errors import InputError
 
 CASES, WHOLE = 6000, 100
 WHOLE_SECONDS = 120  # TensorFlow is imported twice, and compiled once

@@ -7,8 +7,8 @@ import pytest
 
 from tests.soak import downloads as server_
 from tests.soak.downloads import CONTENT, SHA256, parts, wanting
-from tfinvert.errors import InputError
 from tfinvert.system import downloads
+from tfinvert.system.errors import InputError
 
 HASH = f"sha256:{SHA256}"
 

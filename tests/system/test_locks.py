@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 from tfinvert.system.locks import locked
 
 

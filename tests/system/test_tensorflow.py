@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import messages, run_program
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 from tfinvert.system.tensorflow import explain_errors
 
 

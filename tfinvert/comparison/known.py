@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tfinvert.errors import InputError
 from tfinvert.settings.fields import flag_text
 from tfinvert.settings.inversion import InversionSettings
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.networks.onnx import Graph

@@ -16,8 +16,8 @@ import numpy as np
 
 from tfinvert.comparison import sides
 from tfinvert.comparison.settings import CompareSettings
-from tfinvert.errors import InputError, NonFiniteLossError
 from tfinvert.system import child
+from tfinvert.system.errors import InputError, NonFiniteLossError
 
 ARRAY = "array of the .npz file"  # in a message, the only key where an array was
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from tfinvert import images, metrics
 from tfinvert.comparison.sides import Side
-from tfinvert.errors import InputError
 from tfinvert.images.references import EVEN_GREY, MEAN_IMAGE, reference_psnr
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import write_text
 
 FIRST = 50

@@ -14,10 +14,10 @@ import numpy as np
 from tfinvert import images
 from tfinvert.comparison import known
 from tfinvert.comparison.settings import CompareSettings
-from tfinvert.errors import NonFiniteLossError
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.load import from_settings
 from tfinvert.networks.preprocessing import Preprocessing
+from tfinvert.system.errors import NonFiniteLossError
 
 
 @dataclasses.dataclass(frozen=True)

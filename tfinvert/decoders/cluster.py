@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     import tensorflow as tf

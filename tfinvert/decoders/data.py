@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tfinvert.decoders import tiny_imagenet
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.images import folders
 from tfinvert.system.cache import cache_folder
+from tfinvert.system.errors import InputError
 
 SAMPLES, TINY_IMAGENET = "samples", "tiny-imagenet"  # values of --data beside a folder
 # Photographs of scikit-image's wheel; those that are held out are never trained on.

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.networks.conversion.request import Request

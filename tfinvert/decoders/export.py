@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tfinvert.decoders.encoder import Encoder
 from tfinvert.decoders.files import RECORD_KEY
-from tfinvert.errors import InputError
 from tfinvert.system import standard_error
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import replacing
 
 TOLERANCE = 1e-4

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from tfinvert.decoders.encoder import Encoder
 from tfinvert.decoders.image_set import ImageSet
-from tfinvert.errors import DiskError
 from tfinvert.system.cache import cache_folder
+from tfinvert.system.errors import DiskError
 from tfinvert.system.files import read_sealed, replacing, sha256, write_sealed
 
 BATCH = 16  # images that are encoded at a time

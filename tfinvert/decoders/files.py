@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfinvert.decoders.encoder import Encoder, parse_encoder
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import replacing
 
 if TYPE_CHECKING:

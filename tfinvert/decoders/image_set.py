@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from tfinvert.errors import InputError
 from tfinvert.images import files
+from tfinvert.system.errors import InputError
 
 MEMORY = 2**31  # bytes of decoded images that are kept
 SMALLEST_CROP = 0.4  # side of a random crop, as a fraction of the largest that fits into the image

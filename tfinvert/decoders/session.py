@@ -18,12 +18,12 @@ from tfinvert.decoders.encoder import Encoder
 from tfinvert.decoders.export import export_onnx
 from tfinvert.decoders.files import load_keras_model
 from tfinvert.decoders.training import Training
-from tfinvert.errors import NonFiniteLossError
 from tfinvert.images import files as images
 from tfinvert.runs import provenance
 from tfinvert.runs.checkpoints import Checkpoints
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.system import signals
+from tfinvert.system.errors import NonFiniteLossError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from tfinvert.errors import InputError
 from tfinvert.system.downloads import fetch
+from tfinvert.system.errors import InputError
 
 NAME = "tiny-imagenet-200"
 SOURCES = ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",)

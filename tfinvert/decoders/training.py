@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.decoders.cluster import Cluster
-from tfinvert.errors import InputError, NonFiniteLossError
+from tfinvert.system.errors import InputError, NonFiniteLossError
 from tfinvert.system.signals import Interruption
 
 Encode = Callable[[tf.Tensor], tf.Tensor]

@@ -17,8 +17,8 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
-from tfinvert.errors import InputError, choice_error
 from tfinvert.settings.fields import Settings
+from tfinvert.system.errors import InputError, choice_error
 from tfinvert.system.functions import load_module
 
 FOLDER = Path(__file__).parent

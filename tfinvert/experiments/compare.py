@@ -14,12 +14,12 @@ from tfinvert.comparison import known, process
 from tfinvert.comparison.result import CompareResult, compare_sides
 from tfinvert.comparison.settings import CompareSettings
 from tfinvert.comparison.sides import Side, Task
-from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.networks import onnx as graphs
 from tfinvert.runs.directory import check_writable
 from tfinvert.settings.fields import Settings as AnySettings
 from tfinvert.settings.fields import define
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network

@@ -10,11 +10,11 @@ import numpy as np
 from tfinvert import images as image_files
 from tfinvert.decoders.encoder import describe_encoder
 from tfinvert.decoders.files import complete_settings, encoder_of, load_decoder
-from tfinvert.errors import InputError
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import changed, define, setting
 from tfinvert.settings.groups import FIXED_SIZE, HomeworkNetworkSettings, ImageSettings, NetworkSettings, RunSettings, is_array
 from tfinvert.settings.inversion import InversionSettings, Resolved
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network

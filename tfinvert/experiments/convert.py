@@ -11,11 +11,11 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from tfinvert.errors import DiskError, InputError
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.settings.fields import Settings as AnySettings
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import NetworkSettings
+from tfinvert.system.errors import DiskError, InputError
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network

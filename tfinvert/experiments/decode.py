@@ -12,7 +12,6 @@ from tfinvert import images as image_files
 from tfinvert import metrics
 from tfinvert.decoders.encoder import describe_encoder
 from tfinvert.decoders.files import complete_settings, encoder_of, load_decoder
-from tfinvert.errors import InputError
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import changed, define, setting
 from tfinvert.settings.groups import (
@@ -23,6 +22,7 @@ from tfinvert.settings.groups import (
     OneImageSettings,
     RunSettings,
 )
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinvert.errors import InputError
 from tfinvert.runs.directory import check_writable
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import FolderSettings
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import write_text
 from tfinvert.system.functions import check_function, load_function
 
 if TYPE_CHECKING:
-    from tfinvert.diagnosis.search import Diagnosis
+    from tfinvert.comparison.diagnosis.search import Diagnosis
 
 MOST_STEPS = 51  # losses of a port that are compared
 
@@ -124,7 +124,7 @@ def _size(value: float) -> str:
 
 def run(settings: Settings) -> DiagnosisResult:
     """Compares the port with the reference, looks for its mistakes, and writes diagnose.json."""
-    from tfinvert.diagnosis import bundle
+    from tfinvert.comparison.diagnosis import bundle
 
     assert settings.reference is not None
     assert settings.port is not None
@@ -133,7 +133,7 @@ def run(settings: Settings) -> DiagnosisResult:
     ours, about = bundle.read_reference(reference), bundle.read_description(reference)
     theirs = _port(settings.port, ours, about)
     recipe = _recipe(ours, about)
-    from tfinvert.diagnosis import search
+    from tfinvert.comparison.diagnosis import search
 
     folder = settings.run_folder()
     result = DiagnosisResult(search.diagnose(recipe, theirs, settings.tolerance), folder)
@@ -156,7 +156,7 @@ def _recipe(ours: dict[str, np.ndarray], about: dict[str, Any]) -> Any:
     settings = ReferenceSettings(**ReferenceSettings.complete(values))
     network = from_settings(settings)
     import_tensorflow()
-    from tfinvert.diagnosis import recipe
+    from tfinvert.comparison.diagnosis import recipe
     from tfinvert.optimization import presets
 
     layers = {name: network.layers[name] for name in settings.layers if name in network.layers}
@@ -170,7 +170,7 @@ def _recipe(ours: dict[str, np.ndarray], about: dict[str, Any]) -> Any:
 
 def _port(port: str, ours: dict[str, np.ndarray], about: dict[str, Any]) -> dict[str, np.ndarray]:
     """The arrays of a port, from wherever they are."""
-    from tfinvert.diagnosis import bundle
+    from tfinvert.comparison.diagnosis import bundle
     from tfinvert.runs.directory import RunDirectory
 
     path = Path(port)

@@ -6,11 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tfinvert.errors import InputError
 from tfinvert.runs import reading
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings.fields import Settings as AnySettings
 from tfinvert.settings.fields import define, setting
+from tfinvert.system.errors import InputError
 
 FILMS, FIGURES = ("gif", "webp", "mp4"), ("png", "svg", "pdf")
 SNAPSHOTS = {"single": 4, "double": 5}  # images of steps in a figure
@@ -77,9 +77,9 @@ def run(settings: Settings) -> ExportResult:
 
 def _sweep(folder: Path) -> list[RunDirectory]:
     """The runs of a sweep, the shallowest layer first; raises InputError where there are none."""
-    from tfinvert.viewer import sweeps
-    from tfinvert.viewer.catalog import Catalog
-    from tfinvert.viewer.paths import ROOT
+    from tfinvert.reports.viewer import sweeps
+    from tfinvert.reports.viewer.catalog import Catalog
+    from tfinvert.reports.viewer.paths import ROOT
 
     sweep = sweeps.layers(Catalog(folder), ROOT)
     if sweep is None:

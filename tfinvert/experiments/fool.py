@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tfinvert import images as image_files
-from tfinvert.errors import InputError
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import changed, define, setting
 from tfinvert.settings.groups import ClassifierSettings, OneImageSettings, RunSettings
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     import keras

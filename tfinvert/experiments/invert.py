@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tfinvert import images as image_files
-from tfinvert.errors import InputError
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import HomeworkNetworkSettings, ImageSettings, ResumableSettings, is_array
 from tfinvert.settings.inversion import InversionSettings
+from tfinvert.system.errors import InputError
 from tfinvert.system.signals import Interrupted
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.runs.directory import check_writable
 from tfinvert.settings import flagfiles
@@ -22,6 +21,7 @@ from tfinvert.settings.fields import Settings as AnySettings
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import FolderSettings, HomeworkNetworkSettings, OneImageSettings
 from tfinvert.settings.inversion import InversionSettings
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network
@@ -80,7 +80,7 @@ def run(settings: Settings, network: Network) -> ReferenceResult:
     import tensorflow as tf
 
     from tfinvert import images
-    from tfinvert.diagnosis import bundle
+    from tfinvert.comparison.diagnosis import bundle
     from tfinvert.networks.preprocessing import network_input, parse
     from tfinvert.optimization import inversion, presets, state
     from tfinvert.optimization.solver import run_alone

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from tfinvert.errors import InputError
 from tfinvert.runs.directory import RunDirectory, check_writable
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import FolderSettings
+from tfinvert.system.errors import InputError
 
 
 @define

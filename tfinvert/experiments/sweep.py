@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfinvert import images, metrics
-from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.experiments.suite import SuiteResult
 from tfinvert.images.references import EVEN_GREY, MEAN_IMAGE
 from tfinvert.settings.fields import changed, define, setting
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network

@@ -11,12 +11,12 @@ from tfinvert import images as image_files
 from tfinvert.decoders import data as data_files
 from tfinvert.decoders.cluster import Share
 from tfinvert.decoders.encoder import describe_encoder
-from tfinvert.errors import InputError
 from tfinvert.runs import places
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import changed, define, setting
 from tfinvert.settings.groups import NetworkSettings, ResumeSettings
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.decoders.training import Recipe

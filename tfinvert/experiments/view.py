@@ -7,9 +7,9 @@ import threading
 from pathlib import Path
 from typing import ClassVar
 
-from tfinvert.errors import InputError
 from tfinvert.settings.fields import Settings as AnySettings
 from tfinvert.settings.fields import define, setting
+from tfinvert.system.errors import InputError
 
 
 @define
@@ -46,7 +46,7 @@ def run(settings: Settings) -> ViewResult:
     """Answers a browser until Ctrl-C. Nothing in the folder is changed."""
     import webbrowser
 
-    from tfinvert.viewer import server
+    from tfinvert.reports.viewer import server
 
     folder = Path(settings.folder).expanduser()
     with server.serving(folder, settings.port) as address:

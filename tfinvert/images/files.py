@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
-from tfinvert.errors import InputError
 from tfinvert.images import resizing
 from tfinvert.images.color_profiles import to_srgb
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import regular, replacing
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfinvert.errors import InputError
 from tfinvert.images import files
+from tfinvert.system.errors import InputError
 
 MOST_NAMED = 5  # files that the log names
 log = logging.getLogger("tfinvert")

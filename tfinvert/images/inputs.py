@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from tfinvert.errors import InputError
 from tfinvert.images import files, resizing
+from tfinvert.system.errors import InputError
 
 EXPECTED = (
     "expected a file, the name of a sample image, a Pillow image, an array [H, W, 3] of uint8 or of floats in [0, 1], "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image as PillowImage
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 LONGEST = 3  # times the shorter side: what `keep` keeps of a longer image
 SMALLEST_CUT = 0.01  # of a side, that is worth a word

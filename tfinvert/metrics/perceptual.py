@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 
 class FeatureNetwork(Protocol):

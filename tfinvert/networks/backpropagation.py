@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 import keras
 import tensorflow as tf
 
-from tfinvert.errors import InputError
 from tfinvert.networks.activations import Activations, find_activations
 from tfinvert.system import standard_error
+from tfinvert.system.errors import InputError
 
 POSITIVE = "TfinvertPositive"
 REDIRECTED = {name: f"TfinvertRedirected{name}" for name in ("Relu", "Relu6", "Maximum", "Minimum")}

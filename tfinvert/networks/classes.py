@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.errors import InputError
 from tfinvert.networks import imagenet
 from tfinvert.networks.heads import SIGMOID, Head
 from tfinvert.networks.imagenet import ImageNetClass
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import read_text
 
 NO_NAMES = "none"  # a value of --class_names

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx import Graph, cut, settle, shapes
 from tfinvert.networks.onnx.operators import DENSE, POOLS, RESHAPING
+from tfinvert.system.errors import InputError
 
 SOFTMAX, SIGMOID = "softmax", "sigmoid"
 NORMALIZING = {"Softmax": SOFTMAX, "LogSoftmax": SOFTMAX, "Sigmoid": SIGMOID}

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from onnx import helper
 
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.networks import npy_files, topologies
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.onnx import Graph, attributes, remake
 from tfinvert.networks.preprocessing import network_input, parse
 from tfinvert.system.cache import cache_folder, remembered_sha256
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import write_text
 
 EPSILON = 1e-20

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 FILE = Path(__file__).with_name("imagenet_classes.txt")
 SHOWN = 8  # candidates in an error

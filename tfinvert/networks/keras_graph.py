@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 Shape = tuple[Any, ...]  # numbers, and None for the batch
 

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.errors import InputError
 from tfinvert.networks import recognition
 from tfinvert.networks.heads import Head
 from tfinvert.networks.keras_geometry import Place, places
@@ -22,6 +21,7 @@ from tfinvert.networks.keras_outputs import Output, find_head, find_output
 from tfinvert.networks.keras_preprocessing import recognize_model
 from tfinvert.networks.layer import Layer
 from tfinvert.networks.preprocessing import Preprocessing, parse
+from tfinvert.system.errors import InputError
 
 
 def read_model(path: Path) -> keras.Model:

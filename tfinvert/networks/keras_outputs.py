@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfinvert.errors import InputError, choice_error
 from tfinvert.networks.heads import NONE, PROBABLY, SIGMOID, SOFTMAX, SURELY, Candidate, Head, choose_head
 from tfinvert.networks.keras_graph import LayerGraph, Shape, Step
 from tfinvert.networks.names import LAST, SCORES
+from tfinvert.system.errors import InputError, choice_error
 
 POOLS = (
     keras.layers.MaxPooling2D,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import homework, zoo
 from tfinvert.networks.classes import NO_NAMES, read_names
 from tfinvert.networks.network import Network
@@ -16,6 +15,7 @@ from tfinvert.networks.preprocessing import parse
 from tfinvert.settings.fields import as_size
 from tfinvert.settings.groups import CONVERTERS, POOLS, WEIGHTS, NetworkSettings
 from tfinvert.settings.inversion import PRECISIONS
+from tfinvert.system.errors import InputError, choice_error
 from tfinvert.system.tensorflow import check_backend
 
 OTHERS = ("an .onnx file", "a .npy file of the homework", "a .keras file", "a keras.Model", "a torch.nn.Module")

@@ -26,7 +26,6 @@ write into the file, means what it returns (`module_names`). Every tensor can al
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import families, heads
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.modular_networks import find_modules, name_modular_network
@@ -34,6 +33,7 @@ from tfinvert.networks.module_names import find_module, module_outputs
 from tfinvert.networks.onnx import Graph, cut, geometry, settle, shapes, with_pooling
 from tfinvert.networks.onnx.operators import POOLS
 from tfinvert.networks.structure import Structure
+from tfinvert.system.errors import InputError, choice_error
 
 SCORES, LAST = "scores", "last"
 

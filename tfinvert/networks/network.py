@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfinvert.errors import InputError
 from tfinvert.images import as_images
 from tfinvert.networks.classes import Classes
 from tfinvert.networks.conversion.cache import Converted
@@ -19,6 +18,7 @@ from tfinvert.networks.layer import Layer
 from tfinvert.networks.names import SCORES
 from tfinvert.networks.onnx_files import OnnxFile
 from tfinvert.networks.source import Source
+from tfinvert.system.errors import InputError
 from tfinvert.system.tensorflow import check_backend
 
 if TYPE_CHECKING:

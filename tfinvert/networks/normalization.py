@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graphs
+from tfinvert.system.errors import InputError
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 SMALL, LARGE = 0.3, 1.5  # factors below and above which an image of another range is taken

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import regular
 
 LARGEST_FILE = 2**31  # bytes

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.networks import onnx as graphs
+from tfinvert.system.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,8 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx import Graph, attributes
+from tfinvert.system.errors import InputError
 
 LEARNED = frozenset(("Conv", "Gemm", "MatMul"))
 

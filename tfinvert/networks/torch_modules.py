@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx_files import OnnxFile
 from tfinvert.system.cache import cache_folder
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import sha256
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from tfinvert.errors import InputError, choice_error
 from tfinvert.networks import homework, topologies
 from tfinvert.networks.onnx import LFS_HEADER, Graph
 from tfinvert.system.cache import remembered_sha256
 from tfinvert.system.downloads import fetch
+from tfinvert.system.errors import InputError, choice_error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfinvert.errors import InputError, choice_error
 from tfinvert.objectives.terms import Term
+from tfinvert.system.errors import InputError, choice_error
 
 LOGGED = (
     "step",

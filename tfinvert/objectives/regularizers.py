@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from tfinvert.errors import choice_error
 from tfinvert.images.files import MEAN_COLOR
 from tfinvert.objectives.features import all_but_batch
+from tfinvert.system.errors import choice_error
 
 VARIATION_KINDS = ("l1", "l2", "beta")
 ALPHA_KINDS = ("values", "pixels")

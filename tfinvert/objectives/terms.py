@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.errors import InputError
 from tfinvert.objectives import regularizers
 from tfinvert.objectives.features import mean_square, mean_squared_error, normalized_squared_error, require_same_shape
+from tfinvert.system.errors import InputError
 
 LOSSES = ("mse", "normalized")
 Features = Mapping[str, tf.Tensor]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.errors import InputError
 from tfinvert.images import initial_image
 from tfinvert.images.parameterizations import Parameterization, parameterization
 from tfinvert.images.transforms import jittering
@@ -23,6 +22,7 @@ from tfinvert.optimization.solver import Solver
 from tfinvert.optimization.state import Problem, init, reset
 from tfinvert.settings.fields import spec
 from tfinvert.settings.inversion import Resolved
+from tfinvert.system.errors import InputError
 from tfinvert.system.functions import load_function
 
 

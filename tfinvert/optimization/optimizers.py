@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfinvert.errors import InputError
 from tfinvert.optimization.schedules import Constant, build_schedule
 from tfinvert.settings.inversion import Resolved
+from tfinvert.system.errors import InputError
 
 GRAY_LEVEL = 1 / 255
 # What Keras' `apply` does beside the update rule.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 OPTION = "auto_mixed_precision_onednn_bfloat16"  # an option of TensorFlow's graph optimizer
 FIXED_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"  # TensorFlow reads it before its first convolution

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.errors import NonFiniteLossError
+from tfinvert.system.errors import NonFiniteLossError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.errors import NonFiniteLossError
 from tfinvert.optimization import lbfgs
 from tfinvert.optimization.optimizers import Lbfgs
 from tfinvert.optimization.snapshots import Snapshot, snapshot
 from tfinvert.optimization.state import Problem, State, current_image
 from tfinvert.optimization.step import Point, differentiate, evaluate, keep_best, update
+from tfinvert.system.errors import NonFiniteLossError
 from tfinvert.system.tensorflow import explain_errors
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.errors import InputError
 from tfinvert.images import files
 from tfinvert.images.references import reference_psnr
 from tfinvert.networks.layer import Layer
 from tfinvert.optimization import presets
 from tfinvert.runs import reading
 from tfinvert.runs.directory import RunDirectory
+from tfinvert.system.errors import InputError
 
 FIGURES = ("psnr", "ssim", "normalized_feature_error", "seconds", "steps_per_second", "peak_memory_mb")
 

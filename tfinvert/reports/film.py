@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import replacing
 
 KINDS = ("gif", "webp", "mp4")

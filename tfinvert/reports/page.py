@@ -15,13 +15,13 @@ from typing import Any
 
 import jinja2
 
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.reports import charts, others
 from tfinvert.reports.answers import answer_run
 from tfinvert.reports.entries import FIGURES, Entry, Run, read_run
 from tfinvert.reports.sections import Section, build_depth_section, build_sections, list_figures
 from tfinvert.reports.sheet import spread
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import write_text
 
 SNAPSHOTS = 12

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.reports import differences
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.reading import is_number
+from tfinvert.system.errors import InputError
 
 COLUMNS, LONGEST_ROW = 4, 8
 SNAPSHOTS = 6

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfinvert.errors import DiskError, InputError
+from tfinvert.system.errors import DiskError, InputError
 from tfinvert.system.files import reason
 
 KEPT = 2

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.errors import DiskError, InputError
 from tfinvert.runs import reading
 from tfinvert.runs.flags import describe_length, differing_flags, same_flags
 from tfinvert.runs.image_writer import ImageWriter
 from tfinvert.system import locks
+from tfinvert.system.errors import DiskError, InputError
 from tfinvert.system.files import read_text, replacing, write_text
 
 

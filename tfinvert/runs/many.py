@@ -11,7 +11,6 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from tfinvert.errors import InputError
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.flags import differing_flags
 from tfinvert.runs.summary import describe_inversion
@@ -20,6 +19,7 @@ from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import flag_text
 from tfinvert.system import signals
 from tfinvert.system.child import Child
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import read_text
 from tfinvert.system.notebook import is_watched
 

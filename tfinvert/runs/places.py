@@ -13,12 +13,12 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
-from tfinvert.errors import InputError
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.flags import differing_flags, same_flags
 from tfinvert.settings import flagfiles
 from tfinvert.settings.groups import ResumeSettings
 from tfinvert.system import locks
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import read_text, write_text
 
 SHARED_FLAGS = "settings.flags"  # in the folder of a sweep, a suite, a report or a comparison

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from tfinvert.errors import NonFiniteLossError
 from tfinvert.optimization.snapshots import Snapshot
 from tfinvert.optimization.solver import Solver
 from tfinvert.optimization.state import State, checkpoint, forget_best
 from tfinvert.runs.checkpoints import Checkpoints
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.system import signals
+from tfinvert.system.errors import NonFiniteLossError
 from tfinvert.system.signals import Interrupted
 
 CHECKPOINT_SECONDS = 10.0

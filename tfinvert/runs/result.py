@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from tfinvert.errors import InputError
 from tfinvert.images import files
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import replacing
 from tfinvert.system.notebook import in_notebook
 

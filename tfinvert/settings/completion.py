@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from tfinvert.errors import choice_error
 from tfinvert.settings.fields import Settings, shape, spec
+from tfinvert.system.errors import choice_error
 
 SHELLS = ("bash", "zsh")
 

@@ -15,7 +15,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from tfinvert.errors import InputError, choice_error
+from tfinvert.system.errors import InputError, choice_error
 
 LARGEST_NUMBER = 2**31 - 1  # for whole numbers, because TensorFlow counts in 32 bits in places
 LONGEST_TEXT = 4000  # characters of a name or a path

@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tfinvert.errors import InputError
 from tfinvert.settings import legacy, packaged
 from tfinvert.settings.fields import Settings, flag_text, spec
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import read_bytes
 
 MOST_ARGUMENTS, DEEPEST_FLAGFILE = 10**4, 20  # those of included flagfiles counted too

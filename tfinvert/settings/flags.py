@@ -9,8 +9,8 @@ from typing import Any
 
 from absl import flags
 
-from tfinvert.errors import InputError
 from tfinvert.settings.fields import Settings, parse_text, shape, spec
+from tfinvert.system.errors import InputError
 
 SIMILAR = 0.8  # of a misspelt flag to the one that is meant; --tv_weight and --weights are less alike
 SWITCH_VALUES = ("true", "t", "1", "false", "f", "0")  # of yes or no, as absl reads them

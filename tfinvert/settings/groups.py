@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tfinvert.errors import InputError
 from tfinvert.settings.fields import Settings, define, setting
+from tfinvert.system.errors import InputError
 
 WEIGHTS = ("auto", "pretrained", "random")
 POOLS = ("avg", "max")

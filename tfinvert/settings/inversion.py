@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfinvert.errors import InputError, choice_error
 from tfinvert.settings.fields import LARGEST_NUMBER, Settings, define, setting
+from tfinvert.system.errors import InputError, choice_error
 from tfinvert.system.functions import check_function
 
 PARAMETERIZATIONS = ("free", "clip", "bounded", "sigmoid", "pyramid", "sigmoid_pyramid", "fourier", "deep_prior")

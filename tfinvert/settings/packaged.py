@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 BASELINE = "baseline"

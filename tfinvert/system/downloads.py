@@ -9,7 +9,7 @@ from pathlib import Path
 
 import filelock
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import replacing
 from tfinvert.system.progress import progress_bar
 

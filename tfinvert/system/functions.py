@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 
 def load_module(path: Path) -> ModuleType:

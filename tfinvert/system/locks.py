@@ -10,7 +10,7 @@ from pathlib import Path
 
 import filelock
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import write_text
 
 WAIT_SECONDS = 10.0  # A run that was asked to end is gone by then.

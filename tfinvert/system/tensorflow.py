@@ -4,8 +4,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from tfinvert.errors import InputError
 from tfinvert.system import standard_error
+from tfinvert.system.errors import InputError
 
 NO_GROUPED_GRADIENTS = "Gradients for grouped convolutions are not supported"  # as TensorFlow says it
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tests.networks.keras_builder.conftest import build, compare, graph, images, node, numbers
-from tfinvert.errors import InputError
 from tfinvert.networks import keras_builder
 from tfinvert.networks.onnx.operators import REMOVED, SUPPORTED
+from tfinvert.system.errors import InputError
 
 I64 = np.int64
 

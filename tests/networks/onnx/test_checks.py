@@ -8,8 +8,8 @@ from onnx import helper, numpy_helper
 
 from tests.conftest import write_onnx
 from tests.networks.onnx.conftest import external, save
-from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graphs
+from tfinvert.system.errors import InputError
 
 CONV = helper.make_node("Conv", ["x", "k"], ["y"], name="first")
 

@@ -5,8 +5,8 @@ import pytest
 from onnx import helper
 
 from tests.networks.onnx.conftest import run
-from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graphs
+from tfinvert.system.errors import InputError
 
 
 def test_tidying_changes_no_value_and_keeps_dropped_names_as_aliases(tiny, image):

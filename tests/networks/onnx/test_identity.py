@@ -8,10 +8,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tests.conftest import tiny_graph, write_onnx
-from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.conversion import cache
 from tfinvert.networks.conversion.request import request
+from tfinvert.system.errors import InputError
 
 
 def keep_outside(path, seed):

@@ -7,9 +7,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.networks.nets import Net
 from tests.networks.onnx.conftest import run
-from tfinvert.errors import InputError
 from tfinvert.networks.names import layer_names
 from tfinvert.networks.onnx import cut, from_proto, geometry, settle, tidy
+from tfinvert.system.errors import InputError
 
 IMAGE = np.random.default_rng(2).uniform(0, 1, (1, 3, 32, 32)).astype(np.float32)
 BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graphs
+from tfinvert.system.errors import InputError
 
 
 def test_geometry_of_a_chain(tiny):

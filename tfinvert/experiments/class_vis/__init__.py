@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tfinvert import images as image_files
-from tfinvert.errors import InputError
 from tfinvert.experiments.class_vis import recipes
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import changed, define, setting
 from tfinvert.settings.groups import ClassifierSettings, ResumableSettings
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     import tensorflow as tf

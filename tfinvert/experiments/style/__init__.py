@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tfinvert import images as image_files
-from tfinvert.errors import InputError
 from tfinvert.runs.result import Result
 from tfinvert.settings.fields import LARGEST_SIDE, SMALLEST_SIDE, changed, define, setting
 from tfinvert.settings.groups import NetworkSettings, OneImageFileSettings, ResumableSettings
 from tfinvert.settings.inversion import STARTS, check_boundaries, check_one_for_each
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network

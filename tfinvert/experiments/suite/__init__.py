@@ -6,11 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tfinvert.errors import InputError
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.experiments.suite import questions as homework
 from tfinvert.settings import packaged
 from tfinvert.settings.fields import define, flag_text, setting, spec
+from tfinvert.system.errors import InputError
 
 
 @define

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfinvert import experiments, images
-from tfinvert.errors import InputError, choice_error
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.settings import flagfiles, flags, packaged
 from tfinvert.settings.fields import flag_text, spec
+from tfinvert.system.errors import InputError, choice_error
 
 NO_QUESTIONS = ("quickstart", "auto", "mv2015", "mv2016")  # flagfiles of inversions that no question of the homework asks for
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Any
 
-from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.onnx import Graph
 from tfinvert.networks.preprocessing import Preprocessing
+from tfinvert.system.errors import InputError
 
 LARGE_MATRIX = 2**22  # elements from which a matrix is kept out of the converter
 AXIS_OPERATORS = frozenset("Flatten Concat ReduceMean Softmax Pad Reshape SpaceToDepth Squeeze Transpose Unsqueeze".split())

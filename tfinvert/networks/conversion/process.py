@@ -9,11 +9,11 @@ import dataclasses
 import logging
 import shutil
 
-from tfinvert.errors import DiskError, InputError
 from tfinvert.networks.conversion import cache
 from tfinvert.networks.conversion.cache import Converted
 from tfinvert.networks.conversion.request import Request
 from tfinvert.system.child import Child
+from tfinvert.system.errors import DiskError, InputError
 from tfinvert.system.progress import progress_bar
 
 PROGRAM = "tfinvert.networks.conversion.work"

@@ -6,11 +6,11 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks import recognition, zoo
 from tfinvert.networks.preprocessing import parse
 from tfinvert.system.cache import cache_folder
+from tfinvert.system.errors import InputError
 
 PROJECT_MODELS = Path(__file__).resolve().parents[3] / "models"
 log = logging.getLogger("tfinvert")

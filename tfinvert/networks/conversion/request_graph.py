@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.networks import names, random_weights, zoo
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.onnx import Graph
 from tfinvert.networks.preprocessing import Preprocessing, into_kernels, network_input, parse
+from tfinvert.system.errors import InputError
 
 # Photographs other than the default image, so that the statistics of random weights are not those of what is inverted.
 PHOTOGRAPHS = ("chelsea", "coffee")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import onnxruntime
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx import Graph
 from tfinvert.networks.preprocessing import Preprocessing
+from tfinvert.system.errors import InputError
 
 TOLERANCE = 1e-4  # largest difference from onnxruntime, relative to a layer's largest value, where rounding makes no larger one
 LARGEST_ROUNDING = 1e-2  # what is more is not taken for rounding

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tfinvert.errors import InputError
 from tfinvert.images import files as images
 from tfinvert.networks import trainings
 from tfinvert.networks.conversion import cache, converters, request_graph, verify
@@ -20,6 +19,7 @@ from tfinvert.networks.layer import Layer
 from tfinvert.networks.onnx import Graph, geometry
 from tfinvert.networks.preprocessing import parse
 from tfinvert.system import child
+from tfinvert.system.errors import InputError
 
 PHOTOGRAPHS = ("astronaut", "rocket")  # that layers are compared on, together, so that no image is taken for another
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from tfinvert.errors import InputError
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.keras_builder import convolutions, elementwise, matrices, parts, reductions, resizing, shapes
 from tfinvert.networks.keras_builder.values import Building, Value, channels_last, plain, refuse
 from tfinvert.networks.onnx import Graph
 from tfinvert.networks.preprocessing import Preprocessing
+from tfinvert.system.errors import InputError
 
 OPERATORS = {
     **convolutions.OPERATORS,

@@ -17,9 +17,9 @@ import keras
 import numpy as np
 import onnx
 
-from tfinvert.errors import InputError
 from tfinvert.networks.keras_builder.layers import INPUT, Function
 from tfinvert.networks.onnx import Graph, attributes
+from tfinvert.system.errors import InputError
 
 Order = tuple[int, ...]
 

@@ -13,10 +13,10 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import checker
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx.graph import Graph, attributes
 from tfinvert.networks.onnx.inputs import channels_axis
 from tfinvert.networks.onnx.operators import CONSTANTS, MEASURES, REMOVED, SUPPORTED
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import regular
 
 LFS_HEADER = b"version https://git-lfs.github.com/spec"

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import onnx
 from onnx import helper
 
-from tfinvert.errors import choice_error
 from tfinvert.networks.onnx.graph import Graph, attributes, remake
 from tfinvert.networks.onnx.operators import REMOVED
+from tfinvert.system.errors import choice_error
 
 
 def tidy(graph: Graph) -> Graph:

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx.graph import Rewritten, attributes
+from tfinvert.system.errors import InputError
 
 
 def measure(node: onnx.NodeProto, sides: tuple[int, ...]) -> np.ndarray:

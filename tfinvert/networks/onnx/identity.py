@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx.weights import external_files
 from tfinvert.system.cache import remembered, remembered_sha256
+from tfinvert.system.errors import InputError
 
 
 def checksum(path: Path) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from onnx import shape_inference
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx import checks
 from tfinvert.networks.onnx.graph import Graph
 from tfinvert.settings.fields import LARGEST_SIDE
+from tfinvert.system.errors import InputError
 
 SMALL = 8  # values of a weight that may be a scale for each axis
 Shapes = Mapping[str, tuple[int, ...]]  # tensor name -> shape at batch 1

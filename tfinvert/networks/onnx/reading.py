@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx import checks, inputs
 from tfinvert.networks.onnx import weights as weights_of
 from tfinvert.networks.onnx.graph import Graph, attributes
 from tfinvert.networks.onnx.modules import modules_of
+from tfinvert.system.errors import InputError
 
 USUAL_SIDE = 224  # pixels of an image, where a file leaves its size open
 

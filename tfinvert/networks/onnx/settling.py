@@ -15,11 +15,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx import checks
 from tfinvert.networks.onnx.evaluating import evaluate, group_normalization, measure, repeats
 from tfinvert.networks.onnx.graph import Graph, attributes, remake
 from tfinvert.networks.onnx.operators import MEASURES, REMOVED
+from tfinvert.system.errors import InputError
 
 BATCHES = (1, 2)
 TO_THE_END = np.iinfo(np.int64).max

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from tfinvert.errors import InputError
 from tfinvert.networks.onnx import checks
 from tfinvert.networks.onnx.inputs import widened
+from tfinvert.system.errors import InputError
 
 
 class Weights(Mapping[str, np.ndarray]):

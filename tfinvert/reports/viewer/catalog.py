@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tfinvert.viewer import cards
-from tfinvert.viewer.paths import ROOT
+from tfinvert.reports.viewer import cards
+from tfinvert.reports.viewer.paths import ROOT
 
 DEEPEST, MOST_FOLDERS = 8, 20_000  # how far a folder is searched for run directories
 MARKS = ("run.json", "run.flags", "compare.json")  # one of these makes a folder a run directory

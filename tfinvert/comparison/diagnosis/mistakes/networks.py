@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tfinvert.diagnosis.mistakes import graph_edits as edits
-from tfinvert.diagnosis.mistakes.mistake import Mistake
-from tfinvert.diagnosis.recipe import Recipe
+from tfinvert.comparison.diagnosis.mistakes import graph_edits as edits
+from tfinvert.comparison.diagnosis.mistakes.mistake import Mistake
+from tfinvert.comparison.diagnosis.recipe import Recipe
 
 EDITS: dict[str, edits.Edit] = {
     "The pools take the maximum where the average is meant, or the other way round.": edits.other_pools,

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import run_chromium
-from tfinvert.viewer import server
+from tfinvert.reports.viewer import server
 
 
 class Viewer:

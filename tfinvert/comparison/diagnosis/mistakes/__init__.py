@@ -3,8 +3,8 @@
 Each is a change of a recipe. Where it changes nothing, such as a change of pools in a network without any, it explains nothing.
 """
 
-from tfinvert.diagnosis.mistakes import inputs, losses, networks, steps, targets
-from tfinvert.diagnosis.mistakes.mistake import Mistake
+from tfinvert.comparison.diagnosis.mistakes import inputs, losses, networks, steps, targets
+from tfinvert.comparison.diagnosis.mistakes.mistake import Mistake
 
 __all__ = ["CATALOG", "Mistake"]
 

@@ -1,6 +1,6 @@
 """Run directories as programs write them, step by step and in large numbers.
 
-python -m tests.viewer.writing FOLDER [COUNT]    # COUNT runs (2000), some of them damaged, for a look at the viewer
+python -m tests.reports.viewer.writing FOLDER [COUNT]    # COUNT runs (2000), some of them damaged, for a look at the viewer
 """
 
 import json

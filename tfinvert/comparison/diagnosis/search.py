@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.diagnosis.bundle import Bundle, aligned, kind, order
-from tfinvert.diagnosis.differences import ROUNDING, Difference, difference, relative
-from tfinvert.diagnosis.mistakes import CATALOG, Mistake
-from tfinvert.diagnosis.recipe import Recipe, Simulation
-from tfinvert.errors import InputError
+from tfinvert.comparison.diagnosis.bundle import Bundle, aligned, kind, order
+from tfinvert.comparison.diagnosis.differences import ROUNDING, Difference, difference, relative
+from tfinvert.comparison.diagnosis.mistakes import CATALOG, Mistake
+from tfinvert.comparison.diagnosis.recipe import Recipe, Simulation
+from tfinvert.system.errors import InputError
 
 SPREAD = 100.0  # times the spread of our own run from a start that is moved by `MOVED`
 MOVED = 1e-7

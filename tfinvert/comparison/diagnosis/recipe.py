@@ -10,10 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.diagnosis import updates
-from tfinvert.diagnosis.bundle import Bundle, kind
-from tfinvert.diagnosis.updates import Update
-from tfinvert.errors import InputError
+from tfinvert.comparison.diagnosis import updates
+from tfinvert.comparison.diagnosis.bundle import Bundle, kind
+from tfinvert.comparison.diagnosis.updates import Update
 from tfinvert.networks import keras_builder
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.conversion.request_graph import cut_graph, with_weights
@@ -25,6 +24,7 @@ from tfinvert.objectives.terms import Term
 from tfinvert.optimization import inversion
 from tfinvert.optimization.schedules import build_schedule
 from tfinvert.settings.inversion import Resolved
+from tfinvert.system.errors import InputError
 
 TRACED = 3  # steps up to which tracing takes longer than it saves
 PLAIN = Preprocessing((0, 1, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))

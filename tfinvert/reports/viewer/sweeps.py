@@ -7,10 +7,10 @@ import json
 from collections import defaultdict
 from typing import Any
 
+from tfinvert.reports.viewer.catalog import Catalog
+from tfinvert.reports.viewer.paths import ROOT, inside
+from tfinvert.reports.viewer.plain import short
 from tfinvert.system.files import read_text
-from tfinvert.viewer.catalog import Catalog
-from tfinvert.viewer.paths import ROOT, inside
-from tfinvert.viewer.plain import short
 
 LARGEST_GRAPH = 2**21  # bytes
 MOST_LAYERS = 2000

@@ -2,7 +2,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.diagnosis.planted import BASE, ONE, RIGHT, TWO_MISTAKES, Bench, named
+from tests.comparison.diagnosis.planted import BASE, ONE, RIGHT, TWO_MISTAKES, Bench, named
 
 QUICK, QUICK_LOSSES = ("bgr", "before relu", "flattened"), ("epsilon",)
 LOSSES = ("losses",)

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from tests.viewer import writing
-from tfinvert.viewer.catalog import Catalog
+from tests.reports.viewer import writing
+from tfinvert.reports.viewer.catalog import Catalog
 
 
 def test_runs_are_found_wherever_they_lie(tmp_path, viewer):
@@ -130,7 +130,7 @@ def test_a_run_that_is_deleted_while_it_is_shown_is_gone(viewer):
 CODE = """
 import re, sys, time, urllib.request
 from pathlib import Path
-from tfinvert.viewer import server
+from tfinvert.reports.viewer import server
 with server.serving(Path(sys.argv[1])) as address:
     processor, wall = time.process_time(), time.perf_counter()
     for path in ("", "api/runs?query=&count=60"):

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from tfinvert import images
-from tfinvert.diagnosis.mistakes.mistake import Mistake
-from tfinvert.diagnosis.recipe import Recipe
+from tfinvert.comparison.diagnosis.mistakes.mistake import Mistake
+from tfinvert.comparison.diagnosis.recipe import Recipe
 
 Resize = Callable[[Image.Image, tuple[int, int]], Image.Image]
 RESAMPLING = Image.Resampling

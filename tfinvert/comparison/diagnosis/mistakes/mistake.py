@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from tfinvert.diagnosis.recipe import Recipe
+from tfinvert.comparison.diagnosis.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

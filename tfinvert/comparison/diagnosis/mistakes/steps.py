@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.diagnosis.mistakes.mistake import Mistake
-from tfinvert.diagnosis.recipe import Recipe
+from tfinvert.comparison.diagnosis.mistakes.mistake import Mistake
+from tfinvert.comparison.diagnosis.recipe import Recipe
 from tfinvert.optimization.schedules import build_schedule
 
 Change = Callable[[Recipe], Recipe]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 from tfinvert.system.files import read_text, write_text
 
 ARRAYS, DESCRIPTION = "reference.npz", "reference.json"

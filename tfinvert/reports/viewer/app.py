@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tfinvert.viewer import cards, sweeps
-from tfinvert.viewer.catalog import Catalog
-from tfinvert.viewer.guard import Guard, file_headers
-from tfinvert.viewer.paths import ROOT, inside, opened
+from tfinvert.reports.viewer import cards, sweeps
+from tfinvert.reports.viewer.catalog import Catalog
+from tfinvert.reports.viewer.guard import Guard, file_headers
+from tfinvert.reports.viewer.paths import ROOT, inside, opened
 
 STATIC = Path(__file__).parent / "static"
 STATIC_FILES = {path.name for path in STATIC.iterdir()}

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 START_SECONDS = 20.0
 
@@ -32,7 +32,7 @@ def serving(folder: Path, port: int | None = None) -> Iterator[str]:
     """
     import uvicorn
 
-    from tfinvert.viewer import app
+    from tfinvert.reports.viewer import app
 
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

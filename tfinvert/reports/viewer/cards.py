@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfinvert.reports.viewer.plain import plain, short
 from tfinvert.runs import reading
 from tfinvert.runs.directory import RunDirectory
-from tfinvert.viewer.plain import plain, short
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 LARGEST_INFO, CARD_METRICS, PAGE_METRICS = 2**21, 2**16, 2**23  # bytes that are read

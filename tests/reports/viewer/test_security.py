@@ -5,10 +5,10 @@ import socket
 
 import pytest
 
-from tests.viewer import writing
-from tfinvert.errors import InputError
-from tfinvert.viewer import server
-from tfinvert.viewer.paths import inside, opened
+from tests.reports.viewer import writing
+from tfinvert.reports.viewer import server
+from tfinvert.reports.viewer.paths import inside, opened
+from tfinvert.system.errors import InputError
 
 
 def test_it_listens_on_this_machine_alone(viewer):

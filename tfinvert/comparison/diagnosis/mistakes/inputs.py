@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tfinvert.diagnosis.mistakes.mistake import Mistake
-from tfinvert.diagnosis.recipe import Recipe
+from tfinvert.comparison.diagnosis.mistakes.mistake import Mistake
+from tfinvert.comparison.diagnosis.recipe import Recipe
 from tfinvert.images.files import COLOR_DEVIATION, MEAN_COLOR
 from tfinvert.networks.preprocessing import Preprocessing
 

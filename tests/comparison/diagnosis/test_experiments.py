@@ -7,7 +7,7 @@ import pytest
 
 import tfinvert
 from tests.conftest import run_program
-from tfinvert.errors import InputError
+from tfinvert.system.errors import InputError
 
 HOMEWORK = {"steps": 20, "learning_rate": 0.01, "schedule": "constant", "feature_loss": "mse", "tv_weight": 0.5}
 HOMEWORK |= {"parameterization": "free", "init": "noise"}

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.conftest import start_program
-from tests.viewer import writing
+from tests.reports.viewer import writing
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 AXE = "axe-core@4.10.2"

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tfinvert.diagnosis.mistakes.mistake import Mistake
-from tfinvert.diagnosis.recipe import Recipe
+from tfinvert.comparison.diagnosis.mistakes.mistake import Mistake
+from tfinvert.comparison.diagnosis.recipe import Recipe
 from tfinvert.networks.onnx import shapes
 
 Change = Callable[[Recipe], Recipe]

@@ -1,6 +1,6 @@
 """Ports with one or two planted mistakes, and the cause that the diagnosis must name.
 
-`python -m tests.diagnosis.planted` tries all of them, with all of their arrays; `... planted losses` gives the
+`python -m tests.comparison.diagnosis.planted` tries all of them, with all of their arrays; `... planted losses` gives the
 diagnosis their losses alone.
 
 Each line: name -> (what the reference is run with, what the port does, words of each cause).
@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 import tfinvert
+from tests.comparison.diagnosis.ports import Port, Student, network
 from tests.conftest import write_onnx
-from tests.diagnosis.ports import Port, Student, network
 from tfinvert import images
-from tfinvert.diagnosis.bundle import kind
-from tfinvert.diagnosis.search import Diagnosis
+from tfinvert.comparison.diagnosis.bundle import kind
+from tfinvert.comparison.diagnosis.search import Diagnosis
 from tfinvert.experiments.diagnose import DiagnosisResult
 
 BASE: dict[str, Any] = {"layers": ("conv2_1",)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.diagnosis.bundle import kind
+from tfinvert.comparison.diagnosis.bundle import kind
 
 # Relative differences that two right ports show in float32.
 ROUNDING = {
