@@ -46,31 +46,51 @@ def compared(folder, measure=sides.measure, **values):
         raise
 
 
+# Run by `make test-all` only: each takes several seconds.
+MORE = [
+    {"tv_weight": 0.1, "tv_reduction": "mean"},
+    {"tv_weight": 1e-5, "tv_kind": "l2", "tv_reduction": "sum"},
+    {"layers": ("res1", "conv1"), "layer_weights": (1.0, 0.5), "feature_loss": "normalized"},
+    {"parameterization": "clip"},
+    {"optimizer": "sgd", "learning_rate": 10.0, "schedule": "cosine"},
+    {"pool": "max"},
+    {"model": "vgg16-bn", "layers": ("conv2_1",), "steps": 20},
+    {"model": "alexnet", "layers": ("conv2",)},
+    *SCHEDULES[1:],
+    # With a sigmoid. From an even grey, where max pools have ties, rounding grows tenfold in every few steps.
+    {**DEFAULTS, "layers": ("res3",), "schedule": "cosine", "steps": 12},
+    {**DEFAULTS, "layers": ("res3",), "steps": 12},  # and a rate that is held
+    {**DEFAULTS, "alpha_weight": 700.0, "backoff": True},
+    {
+        **DEFAULTS,
+        **PRESETS["mv2015"],
+        "preset": "mv2015",
+        "learning_rate": 1.0,
+        "steps": 40,
+        "decay_boundaries": (10, 30),
+    },
+    {
+        **DEFAULTS,
+        **PRESETS["mv2016"],
+        "preset": "mv2016",
+        "steps": 40,
+        "decay_boundaries": (30,),
+        "jitter_steps": 20,
+    },
+    {"tv_kind": "beta", "tv_beta": 1.5, "tv_weight": 0.1},
+    {"optimizer": "sgd", "learning_rate": 3000.0, "backoff": True, "steps": 20},  # diverges
+]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {"tv_weight": 0.0},
-        {"tv_weight": 0.1, "tv_reduction": "mean"},
         {"tv_weight": 1.0, "tv_reduction": "mean", "alpha_weight": 9.0, "regularizer_final": 0.01, "backoff": True},
-        {"tv_weight": 1e-5, "tv_kind": "l2", "tv_reduction": "sum"},
-        {"layers": ("res1", "conv1"), "layer_weights": (1.0, 0.5), "feature_loss": "normalized"},
-        {"parameterization": "clip"},
         {"parameterization": "sigmoid"},
-        {"optimizer": "sgd", "learning_rate": 10.0, "schedule": "cosine"},
-        {"pool": "max"},
         {"model": "squeezenet1.1", "layers": ("fire2",)},
-        {"model": "vgg16-bn", "layers": ("conv2_1",), "steps": 20},
-        {"model": "alexnet", "layers": ("conv2",)},
-        *SCHEDULES[1:],
         {**DEFAULTS, "layers": ("res1",)},  # a pyramid, clipped
-        # With a sigmoid. From an even grey, where max pools have ties, rounding grows tenfold in every few steps.
-        {**DEFAULTS, "layers": ("res3",), "schedule": "cosine", "steps": 12},
-        {**DEFAULTS, "layers": ("res3",), "steps": 12},  # and a rate that is held
-        {**DEFAULTS, "alpha_weight": 700.0, "backoff": True},
-        {**DEFAULTS, **PRESETS["mv2015"], "preset": "mv2015", "learning_rate": 1.0, "steps": 40, "decay_boundaries": (10, 30)},
-        {**DEFAULTS, **PRESETS["mv2016"], "preset": "mv2016", "steps": 40, "decay_boundaries": (30,), "jitter_steps": 20},
-        {"tv_kind": "beta", "tv_beta": 1.5, "tv_weight": 0.1},
-        {"optimizer": "sgd", "learning_rate": 3000.0, "backoff": True, "steps": 20},  # diverges
+        *(pytest.param(settings, marks=pytest.mark.slow) for settings in MORE),
     ],
     ids=lambda settings: "-".join(f"{k}={v}" for k, v in settings.items())[:40],
 )

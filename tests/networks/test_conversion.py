@@ -61,8 +61,11 @@ def check(result, count):
     assert worst.error <= 1e-4, worst
 
 
-@pytest.mark.parametrize("pool", ["max", "avg"])
-@pytest.mark.parametrize(("model", "count"), [("vgg16-bn", 21), ("resnet18", 20), ("squeezenet1.1", 51), ("alexnet", 13)])
+@pytest.mark.parametrize("pool", ["max", pytest.param("avg", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [pytest.param("vgg16-bn", 21, marks=pytest.mark.slow), ("resnet18", 20), ("squeezenet1.1", 51), ("alexnet", 13)],
+)
 def test_every_layer_of_the_zoo_s_networks(model, count, pool):
     check(converted(model=model, pool=pool), count)
 
@@ -80,7 +83,14 @@ def test_strided_stems_at_other_sizes(model, layer, size):
     check(converted(model=model, layers=(layer,), size=size), 1)
 
 
-@pytest.mark.parametrize(("file", "count"), [("bvlc_alexnet", 13), ("vgg19", 24), ("zfnet512", 13)])
+@pytest.mark.parametrize(
+    ("file", "count"),
+    [
+        ("bvlc_alexnet", 13),
+        pytest.param("vgg19", 24, marks=pytest.mark.slow),
+        pytest.param("zfnet512", 13, marks=pytest.mark.slow),
+    ],
+)
 def test_every_layer_of_graphs_that_others_wrote(file, count):
     check(converted(onnx=str(LIGHT / f"light_{file}.onnx"), weights="random"), count)
 
@@ -119,16 +129,16 @@ def test_values_agree_with_numpy(tiny_file):
     np.testing.assert_allclose(found, np.maximum(value, 0), rtol=1e-4, atol=1e-5)
 
 
-def test_preprocessing_is_inside_the_model(tiny_file):
+@pytest.mark.parametrize(
+    "name", ["caffe", *(pytest.param(name, marks=pytest.mark.slow) for name in PREPROCESSING if name != "caffe")]
+)
+def test_preprocessing_is_inside_the_model(name, tiny_file):
     picture = np.random.default_rng(0).uniform(0, 1, (1, 16, 16, 3)).astype(np.float32)
-    plain = Network.of(tiny_network(tiny_file, ["fc2"]), "tiny")
-    for name, prepare in PREPROCESSING.items():
-        result = converted(onnx=tiny_file, weights="auto", layers=("fc2",), preprocessing=name)
-        prepared = picture[..., prepare.channels] * np.float32(prepare.scale) + np.float32(prepare.shift)
-        expected = plain.model(tf.constant(prepared))["fc2"]
-        np.testing.assert_allclose(
-            Network.of(result, "tiny").model(tf.constant(picture))["fc2"], expected, rtol=1e-3, atol=1e-3
-        )
+    prepare = PREPROCESSING[name]
+    prepared = picture[..., prepare.channels] * np.float32(prepare.scale) + np.float32(prepare.shift)
+    expected = Network.of(tiny_network(tiny_file, ["fc2"]), "tiny").model(tf.constant(prepared))["fc2"]
+    result = converted(onnx=tiny_file, weights="auto", layers=("fc2",), preprocessing=name)
+    np.testing.assert_allclose(Network.of(result, "tiny").model(tf.constant(picture))["fc2"], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_gradient_agrees_with_finite_differences(tiny_file):
@@ -154,7 +164,10 @@ def test_the_gradient_agrees_with_finite_differences(tiny_file):
         assert np.sum(gradient * direction) == pytest.approx(difference, rel=5e-3)
 
 
-@pytest.mark.parametrize(("model", "layer", "pool"), [("vgg16-bn", "conv3_1", "avg"), ("resnet18", "res2", "max")])
+@pytest.mark.parametrize(
+    ("model", "layer", "pool"),
+    [pytest.param("vgg16-bn", "conv3_1", "avg", marks=pytest.mark.slow), ("resnet18", "res2", "max")],
+)
 def test_features_and_gradient_agree_with_torch(model, layer, pool):
     torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
     from tfinvert.networks import random_weights

@@ -34,11 +34,12 @@ def test_smoothgrad_of_a_linear_score_is_its_gradient():
 
 def test_smoothgrad_adds_the_variance_of_the_noise():
     # E[3 w (x + e)^2] = 3 w (x^2 + deviation^2), the deviation a tenth of each picture's range.
-    found = attribution.smoothgrad(cubic, IMAGE, 3000, 0.1, 7)
+    found = attribution.smoothgrad(cubic, IMAGE, 800, 0.1, 7)
     deviation = 0.1 * (IMAGE.max(axis=(1, 2, 3)) - IMAGE.min(axis=(1, 2, 3)))
     expected = 3 * WEIGHT * (IMAGE**2 + deviation[:, None, None, None] ** 2)
-    np.testing.assert_allclose(found, expected, atol=0.06)
-    np.testing.assert_array_equal(found, attribution.smoothgrad(cubic, IMAGE, 3000, 0.1, 7))
+    np.testing.assert_allclose(found, expected, atol=0.12)
+    again = [attribution.smoothgrad(cubic, IMAGE, 20, 0.1, 7) for _ in range(2)]
+    np.testing.assert_array_equal(*again)
 
 
 def test_integrated_gradients_of_a_cube():

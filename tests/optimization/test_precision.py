@@ -74,6 +74,7 @@ np.savez(sys.argv[1], **found)
 """
 
 
+@pytest.mark.slow
 def test_packed_weights_give_the_same_results(tmp_path):
     """In processes of their own: TensorFlow reads it once."""
     found = []

@@ -62,7 +62,12 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+QUICK = ("layers are a list", "an image is text")
+
+
+@pytest.mark.parametrize(
+    "damage", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in DAMAGES if name not in QUICK)]
+)
 def test_a_damaged_run_is_on_the_page_with_what_is_left(damage, tmp_path, entries):
     for entry in entries:
         DAMAGES[damage](RunDirectory(entry.folder))

@@ -10,7 +10,10 @@ from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.conversion.request_graph import cut_graph
 from tfinvert.networks.onnx import shapes
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs atheris, for Linux on x86_64")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs atheris, for Linux on x86_64"),
+]
 
 
 def test_onnx_files():
@@ -27,7 +30,6 @@ def test_whole_onnx_files_are_read(tmp_path):
         assert shapes(part).keys() >= set(layers.values())
 
 
-@pytest.mark.slow
 def test_runs_of_onnx_files():
     onnx_files.whole(1)
 
@@ -44,7 +46,6 @@ def test_run_directories():
     assert run_directories.soak(8 / run_directories.CASES)
 
 
-@pytest.mark.slow
 def test_checkpoints():
     assert checkpoints.soak(30 / checkpoints.CASES)
 
