@@ -129,7 +129,8 @@ CALLS = {
     "range": ({"image": np.full((64, 64, 3), 2.0)}, "image has values from 2 to 2; expected floats from 0 to 1"),
     "type": ({"image": {1, 2}}, "image is {1, 2}"),
     "none": ({"image": None}, "image is None"),
-    "start": ({"init": np.zeros((64, 64, 3))}, "--init is .*; expected text"),
+    "start": ({"init": np.zeros((64, 64, 7))}, "init .*7"),
+    "starts": ({"init": np.zeros((2, 32, 32, 3))}, "init has 2 images; expected 1, or one for each of the 1 restarts"),
     "callback": ({"on_step": 3}, "on_step is 3; expected a function"),
     "term": ({"term": "missing.py:f"}, "missing.py"),
 }
@@ -158,6 +159,18 @@ def test_what_a_loaded_network_cannot_change_is_refused(network):
             tfinvert.invert("astronaut", network, "conv2_1", **values)
     with pytest.raises(InputError, match="weights is 'random'"):
         tfinvert.invert("astronaut", keras_model(), "conv", weights="random")
+
+
+def test_an_inversion_starts_from_an_image_of_any_form(network):
+    first = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    values = {"steps": 1, "learning_rate": 1e-6, "parameterization": "clip", "progress": False}
+    for init in (first, Image.fromarray(first), tf.constant(first / 255)):
+        result = tfinvert.invert("astronaut", network, "conv2_1", init=init, **values)
+        np.testing.assert_allclose(result.image, first / 255, atol=1e-4)
+    both = np.stack([first, 255 - first])
+    result = tfinvert.invert("astronaut", network, "conv2_1", init=both, seeds=2, **values)
+    assert len(result.restarts) == 2
+    assert min(abs(result.image - image / 255).max() for image in both) < 1e-4
 
 
 def test_objects_are_refused_where_processes_need_files(small_file):

@@ -73,10 +73,13 @@ def _docstring(experiment: experiments.Experiment, names: list[str], fields: Map
         "on_step": "A function of each Snapshot that carries an image; the run ends early where it returns True.",
     }
     lines = []
+    takes = inspect.signature(experiment.module.run).parameters
     for name in names:
         text = described.get(name) or spec(fields[name]).doc
         if name == "image":
             text = "An image file, a sample photograph, a Pillow image, an array or a tensor; or several of them."
+        if name == "init" and "initial" in takes:
+            text += " Here also a Pillow image, an array or a tensor; or one for each restart."
         default = flag_text(fields[name].default, size=spec(fields[name]).size) if name in fields else ""
         lines.append(f"  {name}: {text}" + (f" (default: {default})" if default else ""))
     sentence, _, rest = inspect.cleandoc(experiment.module.__doc__ or "").partition("\n")
@@ -101,6 +104,9 @@ def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
         raise InputError(f"on_step is {objects['on_step']!r}; expected a function of a Snapshot")
     if "image" in values and issubclass(kind, ImageFileSettings):
         objects |= _image(values, takes)
+    if "initial" in takes and not isinstance(init := values.get("init", ""), (str, os.PathLike)):
+        images.as_images(init, None, "init")  # what is wrong is said before a network is converted
+        objects["initial"], values["init"] = init, array_names(1)[0]
     source = values.pop("network", None)
     if isinstance(source, (str, os.PathLike)) and not str(source).endswith(".keras"):
         values["onnx" if str(source).endswith((".onnx", ".npy")) else "model"] = os.path.expanduser(source)

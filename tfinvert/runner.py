@@ -24,6 +24,7 @@ from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import Settings
 from tfinvert.settings.groups import FolderSettings, ImageFileSettings
 from tfinvert.settings.inversion import InversionSettings
+from tfinvert.system.errors import InputError
 from tfinvert.system.tensorflow import explain_errors, import_tensorflow
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Given:
       network: a loaded network, or None for the one that the settings name.
       images: whatever `images.as_images` takes, or None for the images that the settings name.
       targets: target features by layer, [n, ...], instead of images.
+      initial: the first image, or one for each restart, as `images.as_images` takes them; None for what the settings name.
       on_step: called with each Snapshot that carries an image; the run ends early where it returns True.
       progress: whether a progress bar is shown.
     """
@@ -48,6 +50,7 @@ class Given:
     network: Network | None = None
     images: Any = None
     targets: Mapping[str, Any] | None = None
+    initial: Any = None
     on_step: Callable[..., Any] | None = None
     progress: bool = True
 
@@ -77,6 +80,7 @@ def execute(
     - `network`: the Network that the settings name, converted for `settings.layers_needed()`;
     - `images`: float32 [n, height, width, 3] in [0, 1], of the network's size; or None where there are `targets`;
     - `targets`: target features by layer, or None;
+    - `initial`: the first images [n, height, width, 3] that the caller gave, or None;
     - `directory`: its RunDirectory, made and locked, or None where nothing is to be written;
     - `directories`: one for each of `settings.each()`, where every image is a run of its own;
     - `on_step`, `progress`: as in `Given`.
@@ -119,7 +123,7 @@ def execute(
         named = _image_paths(left) if given.images is None and given.targets is None else []
         for path in (*named, *settings.image_files()):
             images.check(path)
-        network = None
+        network = initial = None
         if "network" in needs:
             from tfinvert.networks.load import from_settings  # imports onnx, which reports do without
 
@@ -127,6 +131,7 @@ def execute(
             if (shown := named if given.images is None else given.images) is not None and given.targets is None:
                 network = _fitted(network, settings, shown)
             _check_first(settings, network)
+            initial = None if given.initial is None else _initial(given.initial, network, settings)
             prepare = getattr(experiment.module, "prepare", _prepare)
             network = prepare(settings, network) or network  # the same for images of another size, where it returns one
             log.info("preprocessing %s (%s)", network.preprocessing, network.preprocessing_from)
@@ -144,6 +149,7 @@ def execute(
             "network": network,
             "images": loaded,
             "targets": given.targets,
+            "initial": initial,
             "directory": left[0].directory,
             "directories": [run.directory for run in left],
             "on_step": given.on_step,
@@ -167,6 +173,14 @@ def execute(
             if run.directory is not None and run.result is not None:
                 _write(run.directory, run.result)
     return runs
+
+
+def _initial(initial: Any, network: Network, settings: Any) -> np.ndarray:
+    """The first image of each restart, [restarts, height, width, 3]; raises InputError for another number of images."""
+    loaded = images.as_images(initial, network.size, "init", settings.resize)
+    if len(loaded) not in (1, settings.seeds):
+        raise InputError(f"init has {len(loaded)} images; expected 1, or one for each of the {settings.seeds} restarts (seeds)")
+    return np.broadcast_to(loaded, (settings.seeds, *loaded.shape[1:]))
 
 
 def _call(function: Callable[..., Any], available: Mapping[str, Any]) -> Any:

@@ -148,6 +148,7 @@ def run(
     network: Network,
     images: np.ndarray | None,
     targets: Mapping[str, Any] | None,
+    initial: np.ndarray | None,
     directories: Sequence[RunDirectory | None],
     on_step: Callable[..., Any] | None,
     progress: bool,
@@ -162,9 +163,9 @@ def run(
     resolved = presets.resolve(settings, layers, network.size)
     model = network.cut(settings.layers)
     features = inversion.target_features(model, layers, images, targets)
-    solver = inversion.build_solver(
-        resolved, network, features, inversion.initial_images(resolved, network.size, settings.resize)
-    )
+    if initial is None:
+        initial = inversion.initial_images(resolved, network.size, settings.resize)
+    solver = inversion.build_solver(resolved, network, features, initial)
     chosen = presets.chosen(settings, resolved)
     names = [directory.read_info()["image"] for directory in directories if directory is not None]
     with contextlib.ExitStack() as stack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfinvert.settings.fields import LARGEST_NUMBER, Settings, define, setting
+from tfinvert.settings.groups import is_array
 from tfinvert.system.errors import InputError, choice_error
 from tfinvert.system.functions import check_function
 
@@ -273,7 +274,7 @@ class InversionSettings(ImageModelSettings, OptimizerSettings, RegularizerSettin
         return super().complete({**PRESETS[name], **values})
 
     def image_files(self) -> tuple[str, ...]:
-        return super().image_files() if self.init in STARTS else (*super().image_files(), self.init)
+        return super().image_files() if self.init in STARTS or is_array((self.init,)) else (*super().image_files(), self.init)
 
 
 # Settings of an inversion in which nothing is left open (`presets.resolve`): no field is None any more, which the types of
