@@ -4,8 +4,10 @@ import re
 import sys
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import tfinvert
 from tests.conftest import ROOT, run_program
@@ -93,18 +95,27 @@ def test_the_experiment_of_the_extending_page_runs(tmp_path, small, monkeypatch)
     assert names["result"].image.shape == (64, 64, 3)
 
 
-def test_the_term_of_the_extending_page_runs(tmp_path, small, monkeypatch):
-    term, call = re.findall(r"```python\n(.*?)```", EXTENDING, re.DOTALL)[2:4]
+def test_the_term_and_the_image_of_the_extending_page_run(tmp_path, small, monkeypatch):
+    term, call, image, second_call = re.findall(r"```python\n(.*?)```", EXTENDING, re.DOTALL)[2:6]
     (tmp_path / "my_terms.py").write_text(term)
+    (tmp_path / "my_image.py").write_text(image)
     arguments = ["--model=resnet18", "--weights=random", "--size=64", "--layers=res2", "--steps=12"]
-    done = run_program(*arguments, "--term=my_terms.py:sharpness", "--term_weights=0.1", "--output_dir=out/x", cwd=tmp_path)
+    own = ("--term=my_terms.py:sharpness", "--term_weights=0.1", "--parameterization=my_image.py:mirrored")
+    done = run_program(*arguments, *own, "--output_dir=out/x", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert '"sharpness"' in (tmp_path / "out" / "x" / "metrics.jsonl").read_text()
     monkeypatch.syspath_prepend(str(tmp_path))
     names = {}
     exec(compile(call, "docs/extending.md", "exec"), names)
-    sys.modules.pop("my_terms")
     assert "sharpness" in names["result"].terms
+    exec(compile(second_call, "docs/extending.md", "exec"), names)
+    sys.modules.pop("my_terms")
+    sys.modules.pop("my_image")
+    final = np.asarray(Image.open(tmp_path / "out" / "x" / "final.png"))
+    for mirrored in (final, names["result"].image):
+        np.testing.assert_array_equal(mirrored, mirrored[:, ::-1])
+    # The run can be repeated from any folder.
+    assert f"--parameterization={tmp_path / 'my_image.py'}:mirrored" in (tmp_path / "out" / "x" / "run.flags").read_text()
 
 
 @pytest.mark.parametrize("name", experiments.names())

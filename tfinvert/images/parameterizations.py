@@ -1,11 +1,13 @@
 """The image as a function of what is optimized.
 
-One function for each parameterization; `PARAMETERIZATIONS` has them by name.
+One function for each parameterization, which is called what `--parameterization` calls it and takes what it needs of `size`,
+`seed` and `levels`. `PARAMETERIZATIONS` lists them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 from collections.abc import Callable, Sequence
 
@@ -15,6 +17,8 @@ import tensorflow as tf
 from tfinvert.images import generator, pixels
 from tfinvert.images.files import COLOR_CORRELATION, COLOR_DEVIATION, MEAN_COLOR
 from tfinvert.images.files import normalized as in_deviations
+from tfinvert.system.errors import InputError
+from tfinvert.system.functions import load_function
 
 NORMALIZED_BOUND = 1.5
 SIGMOID_MARGIN = 1e-3  # the logits of 0 and 1 would be infinite
@@ -43,17 +47,26 @@ def parameterization(name: str, size: tuple[int, int], seed: int = 0, levels: in
     """A parameterization by its name.
 
     Args:
-      name: a key of `PARAMETERIZATIONS`.
+      name: a key of `PARAMETERIZATIONS`, or file.py:function for a function of the user's, which takes what it needs of `size`,
+        `seed` and `levels`.
       size: (height, width) of the image.
       seed: the seed of the deep image prior's weights and noise.
       levels: the number of a pyramid's levels below the full resolution.
+
+    Raises:
+      InputError: there is no such file or function, or it returns something else.
 
     Example:
       >>> from tfinvert.images.parameterizations import parameterization
       >>> parameterization("clip", (24, 32)).box
       (0.0, 1.0)
     """
-    return PARAMETERIZATIONS[name](size, seed, levels)
+    function = PARAMETERIZATIONS.get(name) or load_function("--parameterization", name)
+    values = {"size": size, "seed": seed, "levels": levels}
+    made = function(**{key: value for key, value in values.items() if key in inspect.signature(function).parameters})
+    if not isinstance(made, Parameterization):
+        raise InputError(f"--parameterization={name} returned {made!r:.100}; expected a tfinvert.images Parameterization")
+    return made
 
 
 def free() -> Parameterization:
@@ -102,7 +115,7 @@ def normalized() -> Parameterization:
     )
 
 
-def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parameterization:
+def pyramid(size: tuple[int, int], levels: int) -> Parameterization:
     """A sum of images, each of half the size of the one before and enlarged linearly, in decorrelated colors.
 
     image = inside(1/2 + C (w_0 z_0 + enlarge(w_1 z_1 + enlarge(w_2 z_2 + ...)))), where the weights w_l rise as 2^(l/2) and sum
@@ -111,15 +124,26 @@ def pyramid(size: tuple[int, int], levels: int, *, soft: bool = False) -> Parame
     levels cannot say. Unlike in a spectrum (`fourier`), every value has a place, and the optimizer's moments belong to it.
 
     inside(x) clips to [0, 1]; its gradient is 0 only where descending would lead further out, so that no value is stuck
-    outside. With `soft` it is the sigmoid with the slope of the identity at 1/2. That is slower towards black and white, which
-    a clipped image reaches too early where the features say little about single pixels. docs/quality.md measures both.
+    outside.
 
     Args:
       size: (height, width).
       levels: the number of levels below the full resolution; levels below one pixel are left out. With 0 it is the image
         itself in decorrelated colors.
-      soft: a sigmoid instead of clipping.
     """
+    return _pyramid(size, levels, soft=False)
+
+
+def sigmoid_pyramid(size: tuple[int, int], levels: int) -> Parameterization:
+    """A `pyramid` in which inside(x) is the sigmoid with the slope of the identity at 1/2.
+
+    That is slower towards black and white, which a clipped image reaches too early where the features say little about single
+    pixels. The benchmark measures both.
+    """
+    return _pyramid(size, levels, soft=True)
+
+
+def _pyramid(size: tuple[int, int], levels: int, *, soft: bool) -> Parameterization:
     sizes = [(-(-size[0] // 2**level), -(-size[1] // 2**level)) for level in range(levels + 1) if 2**level < 2 * max(size)]
     enlarge = [
         tuple(pixels.linear_interpolation(full, part) for full, part in zip(large, small, strict=True))
@@ -179,7 +203,7 @@ def fourier(size: tuple[int, int], decay: float = 1.0) -> Parameterization:
     return Parameterization(start, image)
 
 
-def deep_image_prior(size: tuple[int, int], seed: int) -> Parameterization:
+def deep_prior(size: tuple[int, int], seed: int) -> Parameterization:
     """The weights of a small convolutional generator, whose input is fixed noise (Ulyanov et al. 2018; `generator`).
 
     It starts from its seed alone: the image that `start` gets is not used. A batch has one image.
@@ -201,17 +225,9 @@ def deep_image_prior(size: tuple[int, int], seed: int) -> Parameterization:
     return Parameterization(start, image)
 
 
-# Name, as --parameterization has it -> (height and width, seed, levels of a pyramid) -> Parameterization. The settings, which
-# do not import TensorFlow, have the same names.
-PARAMETERIZATIONS: dict[str, Callable[[tuple[int, int], int, int], Parameterization]] = {
-    "free": lambda size, seed, levels: free(),
-    "clip": lambda size, seed, levels: clip(),
-    "bounded": lambda size, seed, levels: bounded(),
-    "sigmoid": lambda size, seed, levels: sigmoid(),
-    "pyramid": lambda size, seed, levels: pyramid(size, levels),
-    "sigmoid_pyramid": lambda size, seed, levels: pyramid(size, levels, soft=True),
-    "fourier": lambda size, seed, levels: fourier(size),
-    "deep_prior": lambda size, seed, levels: deep_image_prior(size, seed),
+# The settings, which do not import TensorFlow, have the same names.
+PARAMETERIZATIONS: dict[str, Callable[..., Parameterization]] = {
+    function.__name__: function for function in (free, clip, bounded, sigmoid, pyramid, sigmoid_pyramid, fourier, deep_prior)
 }
 
 

@@ -61,7 +61,7 @@ def setting(
       doc: one or two sentences for `--help` and the docs.
       choices: the texts that are allowed; none for any.
       at_least, at_most, above, below: bounds of a number, or of each number of a list.
-      file: the value may be a path, which is kept absolute in a run directory's flagfile.
+      file: the value may be a path, or file.py:function beside `choices`; a run directory's flagfile has it absolute.
       size: the value is (height, width), written 224 or 224x320.
       placement: the value says where a run goes or how it is carried out, not what it is.
       aliases: other names of the flag, which `--help` does not show.
@@ -272,7 +272,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     name, limits = field.name, spec(field)
     if isinstance(value, str):
         _check_text(name, value)
-        if limits.choices and value not in limits.choices:
+        if limits.choices and value not in limits.choices and not (limits.file and ".py:" in value):
             raise choice_error(f"--{name}", value, limits.choices)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         if isinstance(value, int) and abs(value) > LARGEST_NUMBER:

@@ -106,5 +106,7 @@ def decoded(data: bytes) -> str:
 
 
 def _absolute(path: str) -> str:
-    """The absolute path of a file that is there; any other text as it is, such as the name of a sample photograph."""
-    return str(Path(path).absolute()) if Path(path).expanduser().exists() else path
+    """The absolute path of a file that is there, also in file.py:function; any other text as it is, such as a sample's name."""
+    file, py, _ = path.partition(".py:")
+    file += ".py" if py else ""
+    return str(Path(file).absolute()) + path[len(file) :] if Path(file).expanduser().exists() else path

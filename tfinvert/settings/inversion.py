@@ -221,8 +221,10 @@ class ImageModelSettings(Settings):
         doc="free: unconstrained pixels, as in the homework. clip: pixels clipped to [0, 1] after each step. bounded: "
         "pixels kept near the mean color. sigmoid: logits of pixels. pyramid and sigmoid_pyramid: a sum of "
         "resolutions. fourier: a spectrum with decorrelated colors. deep_prior: the weights of a convolutional "
-        "generator. Default: chosen from the layer's stride.",
+        "generator. file.py:function: a function of yours that returns a Parameterization. Default: chosen from the "
+        "layer's stride.",
         choices=PARAMETERIZATIONS,
+        file=True,
     )
     pyramid_levels: int | None = setting(
         default=None, doc="Number of resolutions below the full one. Default: chosen from the layer's stride.", at_least=0
