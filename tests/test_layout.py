@@ -13,6 +13,7 @@ FLOORS = (
     ("__init__",),
     ("cli",),
     ("library",),
+    ("worker",),
     ("runner",),
     ("experiments",),
     ("comparison",),
@@ -43,6 +44,8 @@ HEAVY = {
     "starlette": {"reports/viewer/app", "reports/viewer/guard"},
     "uvicorn": {"reports/viewer/server"},
     "av": {"reports/film"},
+    "dask": {"runs/dask_cluster"},
+    "distributed": {"runs/dask_cluster"},
 }
 
 

@@ -76,11 +76,12 @@ def _as_flags(arguments: Sequence[str]) -> list[str]:
 
 def run_arguments(arguments: Sequence[str]) -> int:
     """Runs the experiment of a command line and prints its result; returns the exit code."""
-    from tfinvert import runner
+    from tfinvert import runner, worker
 
     experiment, settings = parse(arguments)
+    numbered = not _names_folder(arguments)
     try:
-        return _print(experiment, runner.execute(experiment, settings, numbered=not _names_folder(arguments)))
+        return _print(experiment, runner.execute(experiment, settings, numbered=numbered, work=worker.work))
     except signals.Interrupted as interrupted:
         interrupted.advice = getattr(settings, "how_to_go_on", lambda: "")()
         raise

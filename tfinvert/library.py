@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert import experiments, images, runner
+from tfinvert import experiments, images, runner, worker
 from tfinvert.networks.load import load
 from tfinvert.networks.network import Network
 from tfinvert.runs.result import Result
@@ -120,7 +120,7 @@ def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
         values.update({name: value for name, value in network.settings().items() if name in own})
     settings = kind(**kind.complete(values))
     write = getattr(settings, "output_dir", None) is not None
-    return _result(runner.execute(experiment, settings, runner.Given(**objects), write=write))
+    return _result(runner.execute(experiment, settings, runner.Given(**objects), write=write, work=worker.work))
 
 
 def _image(values: dict[str, Any], takes: Mapping[str, Any]) -> dict[str, Any]:

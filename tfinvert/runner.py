@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ import numpy as np
 
 from tfinvert import images
 from tfinvert.experiments import Experiment, names
-from tfinvert.runs import places
+from tfinvert.runs import places, workers
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.summary import describe_figures, where
 from tfinvert.settings import flagfiles
@@ -29,6 +30,7 @@ from tfinvert.system.tensorflow import explain_errors, import_tensorflow
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network
+    from tfinvert.runs.executors import Work
 
 VIEW = "tfinvert view"  # shows a run directory in the browser
 log = logging.getLogger("tfinvert")
@@ -45,6 +47,8 @@ class Given:
       initial: the first image, or one for each restart, as `images.as_images` takes them; None for what the settings name.
       on_step: called with each Snapshot that carries an image; the run ends early where it returns True.
       progress: whether a progress bar is shown.
+      own_process: whether the process has nothing else to do: its TensorFlow is set up for the run, and a run that is finished
+        is not run again.
     """
 
     network: Network | None = None
@@ -53,6 +57,7 @@ class Given:
     initial: Any = None
     on_step: Callable[..., Any] | None = None
     progress: bool = True
+    own_process: bool = False
 
 
 @dataclasses.dataclass
@@ -71,6 +76,7 @@ def execute(
     *,
     write: bool = True,
     numbered: bool = False,
+    work: Work | None = None,
 ) -> list[Run]:
     """Runs an experiment.
 
@@ -83,6 +89,7 @@ def execute(
     - `initial`: the first images [n, height, width, 3] that the caller gave, or None;
     - `directory`: its RunDirectory, made and locked, or None where nothing is to be written;
     - `directories`: one for each of `settings.each()`, where every image is a run of its own;
+    - `executor`: begins with what does many runs (`runs.workers`), for settings with those of `WorkerSettings`;
     - `on_step`, `progress`: as in `Given`.
 
     Its module may have a function `check` with some of these parameters, which raises InputError before anything is written,
@@ -91,10 +98,10 @@ def execute(
     Args:
       experiment: what to run.
       settings: an instance of its settings.
-      given: objects of the caller's, whose process stays as it is. None for a process that has nothing else to do: its
-        TensorFlow is set up for the run, and a run that is finished is not run again.
+      given: objects of the caller's. None for none, in a process that has nothing else to do.
       write: whether run directories are made, for settings that have them.
       numbered: whether an `output_dir` is numbered where another run has it, as default folders are.
+      work: what a worker does with one of many runs: `worker.work`, which is above this module.
 
     Returns:
       The runs: one, or one for each image. A result that has an `error` ended early.
@@ -102,7 +109,8 @@ def execute(
     Raises:
       InputError: a setting, an image or the network cannot be used.
     """
-    own_process, given = given is None, given or Given()
+    given = given or Given(own_process=True)
+    own_process = given.own_process
     needs = set(inspect.signature(experiment.module.run).parameters)
     numbered = numbered or getattr(settings, "output_dir", None) is None
     runs = [Run(one) for one in (settings.each() if "directories" in needs else [settings])]
@@ -154,6 +162,7 @@ def execute(
             "directories": [run.directory for run in left],
             "on_step": given.on_step,
             "progress": given.progress,
+            "executor": functools.partial(workers.connect, settings, work, own_process=own_process),
         }
         _call(getattr(experiment.module, "check", lambda: None), available)
         for number, run in enumerate(left):

@@ -31,7 +31,7 @@ def nothing_is_fetched(monkeypatch):
     monkeypatch.setattr("tfinvert.decoders.tiny_imagenet.fetch", touched)
     monkeypatch.setattr("tfinvert.system.downloads.fetch", touched)
     monkeypatch.setattr("tfinvert.networks.onnx_files.Conversion", touched)
-    monkeypatch.setattr("tfinvert.runs.many.Child", touched)
+    monkeypatch.setattr("tfinvert.worker.work", touched)
 
 
 @pytest.fixture

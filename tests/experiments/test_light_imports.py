@@ -8,12 +8,12 @@ from tests.conftest import ROOT
 from tfinvert import experiments
 
 MODULES = (
-    *("tfinvert", "tfinvert.cli", "tfinvert.settings", "tfinvert.runner", "tfinvert.library"),
+    *("tfinvert", "tfinvert.cli", "tfinvert.settings", "tfinvert.runner", "tfinvert.worker", "tfinvert.library"),
     *(f"tfinvert.experiments.{name}" for name in experiments.names()),
-    *("tfinvert.experiments.suite.questions", "tfinvert.networks.load", "tfinvert.runs.result", "tfinvert.runs.many"),
+    *("tfinvert.experiments.suite.questions", "tfinvert.networks.load", "tfinvert.runs.result", "tfinvert.runs.tasks"),
     *(f"tfinvert.decoders.{name}" for name in ("encoder", "files", "data", "tiny_imagenet", "cluster")),
 )
-HEAVY = ("tensorflow", "keras", "torch", "matplotlib", "onnx2tf", "tf2onnx", "starlette", "uvicorn")
+HEAVY = ("tensorflow", "keras", "torch", "matplotlib", "onnx2tf", "tf2onnx", "starlette", "uvicorn", "distributed", "dask")
 CODE = f"""
 import importlib, json, sys
 heavy = {{}}

@@ -1,51 +1,50 @@
-"""Stands in for the program: a run that ends at once, fails or waits, as the name of its image says."""
+"""Stands in for what a worker does: a run that ends at once, fails or waits, as the name of its image says."""
 
-import signal
-import sys
+import os
+import time
 from pathlib import Path
+from typing import Any
 
 from tfinvert.runs.directory import RunDirectory
-from tfinvert.system.child import end_with_parent, stop
+from tfinvert.system import signals
 
 PLACEMENT = ("--output_dir", "--resume", "--overwrite")
 
 
-def main(arguments: list[str]) -> int:
+def work(message: dict[str, Any]) -> dict[str, Any]:
     """Runs one image, or several into folders below the output folder."""
-    flags = dict(argument.partition("=")[::2] for argument in arguments)
+    flags = dict(argument.partition("=")[::2] for argument in message["flags"])
     folder, images = Path(flags["--output_dir"]), flags["--image"].split(",")
     runs = {image: folder / image / flags["--layers"] if len(images) > 1 else folder for image in images}
-    code = 0
-    for image, path in runs.items():
-        text = "".join(f"{name}={value}\n" for name, value in {**flags, "--image": image}.items() if name not in PLACEMENT)
-        run = RunDirectory(path)
-        before = run.read_info().get("begun", [])
-        run.create(text, {}, resume="--resume" in flags)
-        info = {"begun": [*before, "--resume" if "--resume" in flags else "anew"]}
-        run.write_info(info)
-        run.append_metrics({"step": 5, "loss": 1.0})
-        if image == "waits" and not before:
-            print("never the last line", file=sys.stderr)
-            signal.pause()
-        if image == "fails":
-            print("a warning\ntfinvert: the loss is nan", file=sys.stderr)
-            code = 1
-        elif image == "crashes":
-            code = 3
-        else:
-            run.write_info({**info, "result": {"psnr": 30.0}})
-    return code
+    results = [run(path, image, flags) for image, path in runs.items()]
+    return {"results": results, "seconds": 0.1, "again": any("again" in image for image in images)}
 
 
-if __name__ == "__main__":
+def nothing(message: dict[str, Any]) -> dict[str, Any]:
+    """A task of which nothing but its way to a worker and back takes time."""
+    return {"results": [{"line": "done"}]}
 
-    def end(number, frame):
-        for path in Path(next(a for a in sys.argv if a.startswith("--output_dir=")).partition("=")[2]).rglob("run.json"):
-            run = RunDirectory(path.parent)
-            run.write_info({**run.read_info(), "stopped": "at step 5"})
-        print("tfinvert: ended by SIGTERM", file=sys.stderr)
-        sys.exit(128 + number)
 
-    signal.signal(signal.SIGTERM, end)
-    end_with_parent(stop)
-    sys.exit(main(sys.argv[1:]))
+def run(path: Path, image: str, flags: dict[str, str]) -> dict[str, str]:
+    """One run; returns the attributes of `executors.RunResult`."""
+    text = "".join(f"{name}={value}\n" for name, value in {**flags, "--image": image}.items() if name not in PLACEMENT)
+    directory = RunDirectory(path)
+    before = directory.read_info()
+    if "result" in before and "--overwrite" not in flags:
+        return {"line": "PSNR 30.00 dB"}
+    directory.create(text, {}, resume=bool(before))
+    info = {"begun": [*before.get("begun", []), os.getpid()]}
+    directory.write_info(info)
+    directory.append_metrics({"step": 5, "loss": 1.0})
+    if image == "waits" and not before:
+        with signals.held_back() as interruption:
+            while not interruption:
+                time.sleep(0.01)
+        directory.write_info({**info, "stopped": "at step 5"})
+        interruption.raise_if_any()
+    if image == "dies" and len(info["begun"]) == 1:
+        os.kill(os.getpid(), 9)
+    if image == "fails" or (image == "again" and len(info["begun"]) == 1):
+        return {"error": "the loss is nan"}
+    directory.write_info({**info, "result": {"psnr": 30.0}})
+    return {"line": "PSNR 30.00 dB"}

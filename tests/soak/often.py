@@ -3,21 +3,17 @@
 import sys
 
 from tfinvert import cli
-from tfinvert.runs import many
 from tfinvert.system.tensorflow import import_tensorflow
 
 SECONDS = 0.1
 
 
 def main() -> int:
-    if "--experiment=suite" in sys.argv:
-        many.PROGRAM = "tests.soak.often"
-    else:
-        import_tensorflow()
-        from tfinvert.decoders import callbacks
-        from tfinvert.runs import recording
+    import_tensorflow()
+    from tfinvert.decoders import callbacks
+    from tfinvert.runs import recording
 
-        callbacks.CHECKPOINT_SECONDS = recording.CHECKPOINT_SECONDS = SECONDS
+    callbacks.CHECKPOINT_SECONDS = recording.CHECKPOINT_SECONDS = SECONDS
     return cli.main(sys.argv)
 
 

@@ -15,6 +15,7 @@ from tfinvert.images.references import EVEN_GREY, MEAN_IMAGE, reference_psnr
 from tfinvert.system.errors import InputError
 from tfinvert.system.files import write_text
 
+FIGURES = "compare.json"
 FIRST = 50
 LARGEST_PSNR = 200.0  # dB; JSON has no infinity
 
@@ -96,8 +97,8 @@ class CompareResult:
         folder = self.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / "compare.json", json.dumps(self.figures(), indent=1) + "\n")
             self._write_images(folder)
+            write_text(folder / FIGURES, json.dumps(self.figures(), indent=1) + "\n")  # comes last: the comparison is finished
         except OSError as error:
             raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
 

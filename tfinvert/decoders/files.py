@@ -18,6 +18,7 @@ import numpy as np
 from tfinvert.decoders.encoder import Encoder, parse_encoder
 from tfinvert.system.errors import InputError
 from tfinvert.system.files import replacing
+from tfinvert.system.received import located
 
 if TYPE_CHECKING:
     import h5py
@@ -44,7 +45,7 @@ def find_file(source: str) -> Path:
     Raises:
       InputError: there is no such file, or it is of another kind.
     """
-    path = Path(source)
+    path = located(Path(source))
     if path.is_dir():
         path = path / "decoder.keras"
         if not path.is_file():

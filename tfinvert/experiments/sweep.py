@@ -12,18 +12,20 @@ from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.experiments.suite import SuiteResult
 from tfinvert.images.references import EVEN_GREY, MEAN_IMAGE
 from tfinvert.settings.fields import changed, define, setting
+from tfinvert.settings.groups import WorkerSettings
 from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network
     from tfinvert.runs.directory import RunDirectory
+    from tfinvert.runs.executors import Connect
 
 ALL = ("all",)
 FIGURES = ("psnr", "ssim", "normalized_feature_error", "seconds")
 
 
 @define
-class Settings(InvertSettings):
+class Settings(WorkerSettings, InvertSettings):
     """The sweep"""
 
     has_run_directory = False
@@ -62,7 +64,7 @@ def prepare(settings: Settings, network: Network) -> None:
         network.check(settings.layers)
 
 
-def run(settings: Settings, network: Network) -> SuiteResult:
+def run(settings: Settings, network: Network, executor: Connect) -> SuiteResult:
     """Runs one inversion for each layer and image.
 
     The layers are those of the settings, or every layer that has a name of its own. Each is converted by itself, cut to what it
@@ -71,7 +73,7 @@ def run(settings: Settings, network: Network) -> SuiteResult:
     each layer's figures.
     """
     from tfinvert.reports import page, sheet
-    from tfinvert.runs import many
+    from tfinvert.runs import tasks
     from tfinvert.runs.directory import RunDirectory
     from tfinvert.system.files import write_text
 
@@ -83,10 +85,11 @@ def run(settings: Settings, network: Network) -> SuiteResult:
     runs = {(name, layer): settings.one_run(file, layer, folder / name) for name, file in places.items() for layer in layers}
     names = list(places)
     batches = [names[first : first + settings.batch] for first in range(0, len(names), settings.batch)]
-    jobs = [{_title(name, layer): runs[name, layer] for name in batch} for batch in batches for layer in layers]
-    many.check(jobs)
+    # Layer by layer, so that the images of a layer find its network and its traced functions in a worker.
+    todo = [tasks.Task({_title(name, layer): runs[name, layer] for name in batch}) for layer in layers for batch in batches]
+    tasks.check(todo)
 
-    def write_page(outcomes: dict[str, many.Outcome]) -> Path:
+    def write_page(outcomes: dict[str, tasks.Outcome]) -> Path:
         title = f"What the layers of {Path(settings.onnx).name if settings.onnx else settings.model} keep"
         finished = {
             key: RunDirectory(outcome.folder)
@@ -104,7 +107,7 @@ def run(settings: Settings, network: Network) -> SuiteResult:
         return page.write(folder, title, entries, by_depth=True)
 
     write_text(folder / "graph.json", json.dumps(network.connections(layers), indent=1) + "\n")
-    return SuiteResult(*many.run_with_report(jobs, write_page))
+    return SuiteResult(*tasks.run_with_report(todo, executor, write_page))
 
 
 def _title(image: str, layer: str) -> str:

@@ -15,23 +15,27 @@ from tfinvert.runs import places
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import changed, define, setting
-from tfinvert.settings.groups import NetworkSettings, ResumeSettings
+from tfinvert.settings.groups import NetworkSettings, ResumeSettings, WorkerSettings, folder_name
 from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.decoders.training import Recipe
     from tfinvert.networks.network import Network
+    from tfinvert.runs.executors import Connect
 
 SHORTEST_EPOCH = 512  # images, where fewer are there and --epoch_pictures is not given
 
 
 @define
-class Settings(ResumeSettings, NetworkSettings):
+class Settings(WorkerSettings, ResumeSettings, NetworkSettings):
     """The decoder and its training"""
 
     positional: ClassVar[tuple[str, ...]] = ("network", "layers")
     model: str = changed(NetworkSettings, "model", default="alexnet")
-    layers: tuple[str, ...] = setting(default=("conv2",), doc="The layer whose features the decoder inverts.")
+    layers: tuple[str, ...] = setting(
+        default=("conv2",),
+        doc="The layer whose features the decoder inverts. With several, a decoder is trained for each.",
+    )
     data: str = setting(
         default="samples",
         doc="The images to train on: samples for scikit-image's photographs, tiny-imagenet to download it, or a folder.",
@@ -93,10 +97,42 @@ class Settings(ResumeSettings, NetworkSettings):
 
     def check(self) -> None:
         super().check()
-        if len(self.layers) != 1:
-            raise InputError(f"--layers names {len(self.layers)} layers; a decoder is trained for one, such as conv2")
+        if not self.layers:
+            raise InputError("--layers is empty; expected the layer whose features the decoder inverts, such as conv2")
         if self.cache_features and self.augment:
             raise InputError("--cache_features needs --noaugment: the features of random crops cannot be kept")
+
+    @property
+    def has_folder(self) -> bool:  # type: ignore[override]
+        return len(self.layers) > 1  # whose run directories are in it
+
+    @property
+    def needs_tensorflow(self) -> bool:  # type: ignore[override]
+        return len(self.layers) == 1
+
+    def layers_needed(self) -> tuple[str, ...]:
+        return self.layers if len(self.layers) == 1 else ()
+
+    def of_layer(self, layer: str) -> Settings:
+        """The settings of the training for one of several layers."""
+        return dataclasses.replace(self, layers=(layer,), output_dir=str(self.run_folder() / folder_name(layer)))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedDecoders:
+    """What the training of several decoders leaves: their folder, and the layers whose training failed, with their errors."""
+
+    folder: Path
+    failed: dict[str, str]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a training failed, else 0."""
+        return 1 if self.failed else 0
+
+    def summary(self) -> str:
+        """Where the decoders are, and what failed."""
+        return f"decoders: {self.folder}" + (f"; failed: {', '.join(self.failed)}" if self.failed else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,17 +162,36 @@ class TrainedDecoder:
 
 def prepare(settings: Settings, network: Network) -> None:
     """Checks the run directory and finds the images, and starts the conversion."""
-    if Share.from_environment().is_chief:  # the other workers find here what the first has begun
+    if Share.from_environment().is_chief and len(settings.layers) == 1:  # the other workers find here what the first has begun
         places.find(settings, numbered=False, finished=True)
     _find_images(settings)
-    network.prepare(settings.layers)
+    if len(settings.layers) == 1:
+        network.prepare(settings.layers)
+    elif Share.from_environment().count > 1:
+        raise InputError("--layers names several layers, and TF_CONFIG several workers for one training; give one layer")
+    else:
+        network.check(settings.layers)
 
 
-def run(settings: Settings, network: Network) -> TrainedDecoder:
+def run(settings: Settings, network: Network, executor: Connect) -> TrainedDecoder | TrainedDecoders:
     """Trains a decoder, or resumes its training, and leaves decoder.keras, decoder.onnx and their figures.
+
+    With several layers, it trains a decoder for each, in a run directory of its own.
 
     Workers other than the first write nothing. A decoder whose loss becomes NaN or infinite keeps the best before that.
     """
+    return _train(settings, network) if len(settings.layers) == 1 else _train_each(settings, executor)
+
+
+def _train_each(settings: Settings, executor: Connect) -> TrainedDecoders:
+    from tfinvert.runs import tasks
+
+    todo = [tasks.Task({layer: settings.of_layer(layer)}) for layer in settings.layers]
+    tasks.check(todo)
+    return TrainedDecoders(*tasks.run_with_report(todo, executor, lambda outcomes: settings.run_folder()))
+
+
+def _train(settings: Settings, network: Network) -> TrainedDecoder:
     import numpy as np
 
     from tfinvert.decoders.batches import TrainingData

@@ -14,6 +14,7 @@ from tfinvert.images import resizing
 from tfinvert.images.color_profiles import to_srgb
 from tfinvert.system.errors import InputError
 from tfinvert.system.files import regular, replacing
+from tfinvert.system.received import located
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 MEAN_COLOR = (0.485, 0.456, 0.406)  # of ImageNet's photographs, RGB
@@ -152,7 +153,8 @@ def read(source: str | Path) -> PillowImage.Image:
 @contextlib.contextmanager
 def _opened(source: str | Path) -> Iterator[tuple[Path, PillowImage.Image]]:
     """The path and the image of a source, whose pixels are not read yet."""
-    path = sample(str(source)) if str(source) in SAMPLES and not os.path.exists(source) else Path(os.path.expanduser(source))
+    named = str(source) in SAMPLES and not os.path.exists(source)
+    path = sample(str(source)) if named else located(Path(os.path.expanduser(source)))
     try:
         with _decoding(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)

@@ -16,6 +16,7 @@ from tfinvert.networks.heads import SIGMOID, Head
 from tfinvert.networks.imagenet import ImageNetClass
 from tfinvert.system.errors import InputError
 from tfinvert.system.files import read_text
+from tfinvert.system.received import located
 
 NO_NAMES = "none"  # a value of --class_names
 LARGEST_COUNT = 10**6
@@ -122,7 +123,7 @@ def read_names(source: Any) -> list[str]:
       ['cat', 'dog']
     """
     if isinstance(source, str | Path):
-        return _names_of_file(Path(source).expanduser())
+        return _names_of_file(located(Path(source).expanduser()))
     if not isinstance(source, Sequence) or not source or not all(isinstance(name, str) for name in source):
         raise InputError(f"class_names is {str(source)[:60]}; expected a list of names, or a file with one name a line")
     return list(source)

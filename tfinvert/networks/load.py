@@ -16,6 +16,7 @@ from tfinvert.settings.fields import as_size
 from tfinvert.settings.groups import CONVERTERS, POOLS, WEIGHTS, NetworkSettings
 from tfinvert.settings.inversion import PRECISIONS
 from tfinvert.system.errors import InputError, choice_error
+from tfinvert.system.received import located
 from tfinvert.system.tensorflow import check_backend
 
 OTHERS = ("an .onnx file", "a .npy file of the homework", "a .keras file", "a keras.Model", "a torch.nn.Module")
@@ -109,6 +110,7 @@ def from_settings(settings: NetworkSettings) -> Network:
 
 def _onnx(path: Path) -> str:
     """The path of an .onnx file; for the homework's weights in a .npy file, that of the file which is made of them."""
+    path = located(path)
     return str(homework.as_onnx(path) if path.suffix == ".npy" else path)
 
 

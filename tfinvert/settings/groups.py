@@ -14,6 +14,7 @@ CONVERTERS = ("auto", "keras", "onnx2tf")
 RESIZES = ("crop", "squash", "keep")
 FIXED_SIZE = RESIZES[:2]  # for what takes images of one size
 UNNAMED_LAYERS = ("all", "last")  # values of --layers that say nothing in the name of a folder
+LOCAL = "local"  # the value of --scheduler for this machine
 LONGEST_FOLDER = 100  # characters
 
 
@@ -206,6 +207,63 @@ class ResumableSettings(ResumeSettings, RunSettings):
     """Where the results go"""
 
     save_every: int = setting(default=10, doc="Number of steps between images and lines of metrics.jsonl.", at_least=1)
+
+
+@define
+class WorkerSettings(Settings):
+    """Who makes the runs"""
+
+    scheduler: str = setting(
+        default=LOCAL,
+        doc="Who hands the runs out: local for this machine; or a scheduler of Dask, as tcp://HOST:PORT, tls://HOST:PORT or "
+        "the .json file that it wrote for its clients. docs/cluster.md shows how to start one.",
+        placement=True,
+    )
+    workers: int = setting(
+        default=1,
+        doc="Number of processes that make runs on this machine. 1 means that the program makes them itself, one after the "
+        "other.",
+        at_least=1,
+        at_most=1024,
+        placement=True,
+    )
+    threads_per_worker: int | None = setting(
+        default=None,
+        doc="Number of threads with which each worker on this machine computes. Default: an equal share of the processors.",
+        at_least=1,
+        at_most=1024,
+        placement=True,
+    )
+    retries: int = setting(
+        default=0,
+        doc="How often a run is tried again that failed for another reason than its settings, such as a full disk.",
+        at_least=0,
+        at_most=100,
+        placement=True,
+    )
+    gather: bool = setting(
+        default=False,
+        doc="Let workers that do not share the folder of the results send them to this machine.",
+        placement=True,
+    )
+
+    def check(self) -> None:
+        super().check()
+        if self.scheduler != LOCAL and not self.scheduler.startswith(("tcp://", "tls://")) and not self._is_file():
+            raise InputError(
+                f"--scheduler is {self.scheduler!r}; expected local, tcp://HOST:PORT, tls://HOST:PORT, or a .json file that a "
+                "scheduler of Dask wrote"
+            )
+        if self.scheduler != LOCAL and (self.workers, self.threads_per_worker) != (1, None):
+            raise InputError(
+                "--workers and --threads_per_worker are for --scheduler=local; the workers of another scheduler are started by "
+                "hand, as docs/cluster.md shows"
+            )
+        if self.gather and self.scheduler == LOCAL:
+            raise InputError("--gather is for workers on other machines; give --scheduler, or leave it out")
+
+    def _is_file(self) -> bool:
+        return self.scheduler.endswith(".json") and Path(self.scheduler).expanduser().is_file()
 
 
 def folder_name(text: str) -> str:

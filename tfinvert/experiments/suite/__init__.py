@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.experiments.suite import questions as homework
 from tfinvert.settings import packaged
-from tfinvert.settings.fields import define, flag_text, setting, spec
+from tfinvert.settings.fields import define, setting
+from tfinvert.settings.groups import WorkerSettings
 from tfinvert.system.errors import InputError
+
+if TYPE_CHECKING:
+    from tfinvert.runs.executors import Connect
 
 
 @define
-class Settings(InvertSettings):
+class Settings(WorkerSettings, InvertSettings):
     """The questions"""
 
     positional: ClassVar[tuple[str, ...]] = ("questions",)
@@ -30,11 +34,7 @@ class Settings(InvertSettings):
 
     @classmethod
     def complete(cls, values: dict[str, Any]) -> dict[str, Any]:
-        fields = {field.name: field for field in dataclasses.fields(InvertSettings) if not spec(field).placement}
-        changes = tuple(
-            f"--{name}={flag_text(value, size=spec(fields[name]).size)}" for name, value in values.items() if name in fields
-        )
-        return {"changes": changes, **super().complete(values)}
+        return {"changes": homework.as_flags(InvertSettings, values), **super().complete(values)}
 
     def check(self) -> None:
         super().check()
@@ -69,20 +69,20 @@ class SuiteResult:
         return f"report: {self.path}" + (f"; failed: {', '.join(self.failed)}" if self.failed else "")
 
 
-def run(settings: Settings) -> SuiteResult:
+def run(settings: Settings, executor: Connect) -> SuiteResult:
     """Runs what is not finished yet, and then writes report.html and report.json."""
     from tfinvert.reports import page
-    from tfinvert.runs import many
+    from tfinvert.runs import tasks
     from tfinvert.system.files import write_text
 
     folder, baseline, selected = settings.run_folder(), homework.read_baseline(), settings.find_questions()
-    jobs = [{question.name: question.settings} for question in selected]
-    many.check(jobs)
+    todo = [tasks.Task({question.name: question.settings}) for question in selected]
+    tasks.check(todo)
     for question in selected:
         homework.check(question)
     diffs = {question.name: homework.diff(baseline, question) for question in selected if question.name != packaged.BASELINE}
 
-    def write_page(outcomes: dict[str, many.Outcome]) -> Path:
+    def write_page(outcomes: dict[str, tasks.Outcome]) -> Path:
         errors = {name: outcome.error for name, outcome in outcomes.items()}
         entries = [
             page.Entry(folder / q.name, q.name, q.sentence, diffs.get(q.name, ""), errors.get(q.name), q.own.steps)
@@ -92,4 +92,4 @@ def run(settings: Settings) -> SuiteResult:
 
     for name, text in diffs.items():
         write_text(folder / f"{name}.diff", text)
-    return SuiteResult(*many.run_with_report(jobs, write_page))
+    return SuiteResult(*tasks.run_with_report(todo, executor, write_page))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfinvert import experiments, images
 from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.settings import flagfiles, flags, packaged
-from tfinvert.settings.fields import flag_text, spec
+from tfinvert.settings.fields import Settings, flag_text, spec
 from tfinvert.system.errors import InputError, choice_error
 
 NO_QUESTIONS = ("quickstart", "auto", "mv2015", "mv2016")  # flagfiles of inversions that no question of the homework asks for
@@ -64,6 +65,14 @@ def find(names: Iterable[str], changes: Sequence[str], folder: Path, *, overwrit
         changed = dataclasses.replace(changed, output_dir=str(folder / name), overwrite=overwrite)
         questions.append(Question(name, sentence(path), _settings(path, ()), changed))
     return questions
+
+
+def as_flags(kind: type[Settings], values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The values that belong to settings of this kind, as flags; those that say where a run goes are left out."""
+    fields = {field.name: field for field in dataclasses.fields(kind) if not spec(field).placement}
+    return tuple(
+        f"--{name}={flag_text(value, size=spec(fields[name]).size)}" for name, value in values.items() if name in fields
+    )
 
 
 def _settings(path: Path, changes: Sequence[str]) -> InvertSettings:
