@@ -24,7 +24,7 @@ INTRODUCTION = """\
 # The first five minutes
 
 A program installed tfinvert into a new environment, typed what a new user would type, and wrote this page: `make walk`. Nothing
-was downloaded but the packages. The times are from two cores{load}.
+was downloaded but the packages. The times are from {cores}{load}.
 """
 
 
@@ -96,6 +96,9 @@ def walk(home: Path, environment: Path) -> Walk:
     taken.say("## Help")
     taken.run("tfinvert --version")
     taken.run("tfinvert --help", most=60)
+    taken.say("Help fits the terminal, here one of 80 columns, and one of 120:")
+    taken.run("COLUMNS=80 tfinvert saliency --help", most=80)
+    taken.run("COLUMNS=120 tfinvert fool --help", most=80)
     taken.say("## The demo")
     taken.run("tfinvert demo")
     taken.say("The same command again shows the finished run at once:")
@@ -142,9 +145,11 @@ def main() -> None:
         seconds = time.perf_counter() - started
         taken = walk(home, environment)
         load = os.getloadavg()[0] / (os.cpu_count() or 1)
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cores = "one core" if processors == 1 else f"{processors} cores"
         busy = f", on a machine that was busy with other work ({load:.0f} programs for each core)" if load > 1.5 else ""
         installed = [f"Installing the wheel and what it needs took {seconds:.0f} s."] if seconds > 1 else []
-        text = "\n\n".join([INTRODUCTION.format(load=busy).rstrip(), *installed, *taken.parts])
+        text = "\n\n".join([INTRODUCTION.format(load=busy, cores=cores).rstrip(), *installed, *taken.parts])
         PAGE.write_text(f"{text}\n", encoding="utf-8")
 
 

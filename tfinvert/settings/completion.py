@@ -54,7 +54,8 @@ def _quoted(words: Iterable[str]) -> str:
     return '"' + " ".join(words) + '"'
 
 
-# In bash, what comes back replaces the word from its last "=" on, in zsh the whole word.
+# In bash, what comes back replaces the word from its last "=" on, in zsh the whole word. zsh has no compopt: there, no space follows
+# a word, so that a value can follow "=".
 BASH = """\
 _tfinvert() {{
   local line word experiment=invert flags values="" name part last before
@@ -78,7 +79,8 @@ _tfinvert() {{
       flagfile) values="{flagfiles}" ;;
 {values}
     esac
-    COMPREPLY=($(compgen -P "$before" -W "$values" -- "$last") $(compgen -P "$before" -f -- "$last"))
+    COMPREPLY=($(compgen -P "$before" -W "$values" -- "$last"))
+    [[ -n "$values" && "$name" != flagfile ]] || COMPREPLY+=($(compgen -P "$before" -f -- "$last"))
   elif [[ "$word" == -* ]]; then
     COMPREPLY=($(compgen -W "$flags --experiment= --flagfile= --help" -- "$word"))
     [[ "${{COMPREPLY[*]}}" == *= ]] && compopt -o nospace 2> /dev/null
@@ -86,5 +88,9 @@ _tfinvert() {{
     COMPREPLY=($(compgen -W "{words}" -- "$word") $(compgen -f -- "$word"))
   fi
 }}
-complete -F _tfinvert tfinvert
+if [[ -n "$ZSH_VERSION" ]]; then
+  complete -o nospace -F _tfinvert tfinvert
+else
+  complete -F _tfinvert tfinvert
+fi
 """

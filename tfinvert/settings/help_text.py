@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from tfinvert.settings.fields import Settings, flag_text, spec
 
+FIRST = ("The image", "The network", "The features to match")  # titles of groups
 OF_FOLDERS = ("output_dir", "overwrite")  # are shown by experiments that hand the other flags on
 EXAMPLES = """\
   tfinvert demo                                invert a sample photograph
@@ -82,22 +83,22 @@ def passed_on(kind: type[Settings]) -> str:
 
 
 def groups(kind: type[Settings]) -> dict[str, list[dataclasses.Field]]:
-    """Title of a group -> the fields that are shown in it: an experiment's own first, then those of the groups it combines."""
-    owners = {name: base for base in reversed(kind.__mro__) for name in inspect.get_annotations(base)}
-    order = [base for base in kind.__mro__ if issubclass(base, Settings)]
-    found: dict[str, list[dataclasses.Field]] = {}
+    """Title of a group -> the fields that are shown in it.
+
+    The image, the network and its layers come first, then an experiment's own, then those of the other groups it combines. A flag of
+    one of the first groups stays there where an experiment has another default for it.
+    """
+    bases = [base for base in kind.__mro__ if issubclass(base, Settings)]
+    titles = {base: (base.__doc__ or "").partition("\n")[0].rstrip(".") for base in bases}
+    title_of: dict[str, str] = {}
+    for base in reversed(bases):
+        title_of |= {name: titles[base] for name in inspect.get_annotations(base) if title_of.get(name) not in FIRST}
     handed_on = {field.name for field in dataclasses.fields(kind.passes_on)} if kind.passes_on else set()
-    fields = [
-        field
-        for field in dataclasses.fields(kind)
-        if spec(field).doc and (field.name not in handed_on or field.name in OF_FOLDERS)
-    ]
-    for base in order:
-        title = (base.__doc__ or "").partition("\n")[0].rstrip(".")
-        own = [field for field in fields if owners[field.name] is base]
-        if own:
-            found.setdefault(title, []).extend(own)
-    return found
+    found: dict[str, list[dataclasses.Field]] = {title: [] for title in dict.fromkeys((*FIRST, *titles.values()))}
+    for field in dataclasses.fields(kind):
+        if spec(field).doc and (field.name not in handed_on or field.name in OF_FOLDERS):
+            found[title_of[field.name]].append(field)
+    return {title: fields for title, fields in found.items() if fields}
 
 
 def default_text(field: dataclasses.Field) -> str:
