@@ -16,6 +16,7 @@ from tfinvert.decoders.image_set import ImageSet
 from tfinvert.system.cache import cache_folder
 from tfinvert.system.errors import DiskError
 from tfinvert.system.files import read_sealed, replacing, sha256, write_sealed
+from tfinvert.system.progress import progress_bar
 
 BATCH = 16  # images that are encoded at a time
 log = logging.getLogger("tfinvert")
@@ -51,10 +52,12 @@ def cached_features(encoder: Encoder, encode: Callable[[tf.Tensor], tf.Tensor], 
         with replacing(path) as part:
             shape = (len(image_set), *encoder.shape)
             stored = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
-            for first in range(0, len(image_set), BATCH):
-                indices = range(first, min(first + BATCH, len(image_set)))
-                batch = np.stack([image_set.center(index) for index in indices])
-                stored[first : first + len(indices)] = encode(tf.constant(batch / np.float32(255)))
+            with progress_bar("encoding", len(image_set), unit=" images") as bar:
+                for first in range(0, len(image_set), BATCH):
+                    indices = range(first, min(first + BATCH, len(image_set)))
+                    batch = np.stack([image_set.center(index) for index in indices])
+                    stored[first : first + len(indices)] = encode(tf.constant(batch / np.float32(255)))
+                    bar.update(len(indices))
             stored.flush()
             del stored
         write_sealed(checksum, sha256(path))

@@ -17,6 +17,7 @@ from PIL import Image as PillowImage
 
 from tfinvert.images import files
 from tfinvert.system.errors import InputError
+from tfinvert.system.progress import progress_bar
 
 MEMORY = 2**31  # bytes of decoded images that are kept
 SMALLEST_CROP = 0.4  # side of a random crop, as a fraction of the largest that fits into the image
@@ -51,8 +52,9 @@ class ImageSet:
         self.broken: list[tuple[Path, str]] = []
         self._kept: list[np.ndarray | None] = []
         used = 0
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor() as pool, progress_bar("reading", len(paths), unit=" images") as bar:
             for path, result in zip(paths, pool.map(self._read_or_explain, paths), strict=True):
+                bar.update()
                 if isinstance(result, str):
                     self.broken.append((path, result))
                     continue

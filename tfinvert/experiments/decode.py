@@ -23,6 +23,7 @@ from tfinvert.settings.groups import (
     RunSettings,
 )
 from tfinvert.system.errors import InputError
+from tfinvert.system.progress import progress_bar
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network
@@ -91,7 +92,7 @@ def prepare(settings: Settings, network: Network) -> None:
     network.prepare(settings.layers)
 
 
-def run(settings: Settings, network: Network, images: np.ndarray) -> DecodeResult:
+def run(settings: Settings, network: Network, images: np.ndarray, progress: bool) -> DecodeResult:
     """Decodes the features of an image."""
     import tensorflow as tf
 
@@ -100,12 +101,15 @@ def run(settings: Settings, network: Network, images: np.ndarray) -> DecodeResul
     layer = network.layer(settings.layers[0])
     decode = load_decoder(settings.decoder, describe_encoder(settings, layer, network.size, network.request))
     encode = build_encode(network.cut(settings.layers), layer.name)
-    features = encode(tf.constant(images)).numpy()
-    decoded = np.clip(decode(features), 0, 1).astype(np.float32)
-    started = time.perf_counter()
-    for _ in range(TIMED_PASSES):
-        decode(encode(tf.constant(images)).numpy())
-    seconds = (time.perf_counter() - started) / TIMED_PASSES
+    with progress_bar("decoding", 1 + TIMED_PASSES, show=progress, unit=" passes") as bar:
+        features = encode(tf.constant(images)).numpy()
+        decoded = np.clip(decode(features), 0, 1).astype(np.float32)
+        bar.update()
+        started = time.perf_counter()
+        for _ in range(TIMED_PASSES):
+            decode(encode(tf.constant(images)).numpy())
+            bar.update()
+        seconds = (time.perf_counter() - started) / TIMED_PASSES
     return DecodeResult(
         images=decoded,
         target=images[0],

@@ -23,6 +23,7 @@ from tfinvert.reports.sections import Section, build_depth_section, build_sectio
 from tfinvert.reports.sheet import spread
 from tfinvert.system.errors import InputError
 from tfinvert.system.files import write_text
+from tfinvert.system.progress import progress_bar
 
 SNAPSHOTS = 12
 PNG, LARGEST_IMAGE = b"\x89PNG", 2**26  # bytes
@@ -53,9 +54,14 @@ def render(title: str, entries: Sequence[Entry], *, by_depth: bool = False) -> t
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tfinvert.reports", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    with progress_bar("report", len(runs), unit=" runs") as bar:
+        views = []
+        for run in runs:
+            views.append(_view_run(run, runs))
+            bar.update()
     html = environment.get_template("page.html.j2").render(
         title=title,
-        runs=[_view_run(run, runs) for run in runs],
+        runs=views,
         sections=[_view_section(section) for section in sections],
         overview=others.overview(runs),
     )

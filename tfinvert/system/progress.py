@@ -15,5 +15,10 @@ def progress_bar(description: str, total: int, *, show: bool = True, **options: 
     """
     from tqdm import auto, std  # not needed by a run that finds its network in the cache
 
+    class Bar(auto.tqdm):
+        """A bar without a thread that watches it."""
+
+        monitor_interval = 0
+
     watched = auto.notebook_tqdm is not std.tqdm or (sys.stderr is not None and sys.stderr.isatty())
-    return auto.tqdm(total=total, desc=description, leave=False, dynamic_ncols=True, disable=not (show and watched), **options)
+    return Bar(total=total, desc=description, leave=False, dynamic_ncols=True, disable=not (show and watched), **options)

@@ -17,7 +17,8 @@ from tfinvert.system.errors import DiskError, InputError
 from tfinvert.system.progress import progress_bar
 
 PROGRAM = "tfinvert.networks.conversion.work"
-STAGES = ("converting", "comparing with onnxruntime", "saving", "converted")  # what the process tells, after "accepted"
+STAGES = ("calibrating random weights", "converting", "comparing with onnxruntime", "saving")  # that the process tells
+BAR = "{desc}: {bar} {elapsed}{postfix}"
 log = logging.getLogger("tfinvert")
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",  # the GPU is the caller's; onnx2tf would hide it from itself anyway
@@ -105,11 +106,11 @@ class Conversion:
     def _finish(self) -> None:
         """Waits for the stages of the process, and keeps what it made."""
         assert self._child is not None
-        with progress_bar(f"converting {self._name}", len(STAGES), show=self._progress) as bar:
-            for stage in STAGES:
-                self._expect(self._child, stage)
-                bar.update()
-                bar.set_postfix_str(stage)
+        with progress_bar(f"converting {self._name}", len(STAGES), show=self._progress, bar_format=BAR) as bar:
+            while (stage := self._expect(self._child, *STAGES, "converted")) != "converted":
+                bar.set_postfix_str(stage, refresh=False)
+                bar.update(STAGES.index(stage) - bar.n)  # back, where a second converter begins
+                bar.refresh()
         cache.keep_entry(self._scratch / "entry", self._folder, self.request)
 
     def close(self) -> None:
@@ -125,11 +126,11 @@ class Conversion:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _expect(self, child: Child, event: str) -> None:
-        """Waits until the process tells an event; raises the error that it tells instead."""
+    def _expect(self, child: Child, *events: str) -> str:
+        """Waits until the process tells one of the events, and returns it; raises the error that it tells instead."""
         answer = child.receive()
-        if answer is not None and answer.get("event") == event:
-            return
+        if answer is not None and answer.get("event") in events:
+            return str(answer["event"])
         if answer is not None and "error" in answer:
             raise (DiskError if answer.get("disk") else InputError)(answer["error"])
         code = child.wait()

@@ -53,7 +53,7 @@ def convert(request: Request, folder: Path, tell: Callable[[str], None], because
       request: the network.
       folder: the entry, which is not there yet.
       tell: is called with "accepted" when file and layers are known to be usable, with the name of each of `process.STAGES`
-        when it begins, and with "converted" at the end.
+        when it begins (once more where a second converter is tried), and with "converted" at the end.
       because: why onnx2tf is not tried, where it has been before.
 
     Raises:
@@ -64,13 +64,16 @@ def convert(request: Request, folder: Path, tell: Callable[[str], None], because
     part, layers = request_graph.cut_graph(request)
     places = geometry(part)
     tell("accepted")
+    if request.weights == "random":
+        tell("calibrating random weights")
     part = request_graph.with_weights(request, part)
-    proof = _Proof(request, part, layers)
     tell("converting")
+    proof = _Proof(request, part, layers)
     names = converters.ORDER[request.converter][-1:] if because else converters.ORDER[request.converter]
     for name in names:
         try:
             model = converters.CONVERTERS[name](request, part, layers)
+            tell("comparing with onnxruntime")
             errors = proof.errors(model)
             break
         except (InputError, MemoryError) as error:
@@ -79,7 +82,7 @@ def convert(request: Request, folder: Path, tell: Callable[[str], None], because
                     raise InputError(f"{error}: the conversion of this network cannot be trusted") from None
                 raise
             because = str(error) or "it ran out of memory"
-    tell("comparing with onnxruntime")
+            tell("converting")
     described = []
     for layer, tensor in layers.items():
         place = places[tensor]
