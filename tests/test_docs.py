@@ -118,6 +118,12 @@ def test_the_term_and_the_image_of_the_extending_page_run(tmp_path, small, monke
     assert f"--parameterization={tmp_path / 'my_image.py'}:mirrored" in (tmp_path / "out" / "x" / "run.flags").read_text()
 
 
+def test_the_keras_file_of_the_networks_page_is_written(small):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "networks.md").read_text(), re.DOTALL)
+    exec(compile(code, "docs/networks.md", "exec"), {"tfinvert": tfinvert})
+    assert keras.models.load_model("resnet18.keras").input_shape == (None, 64, 64, 3)
+
+
 @pytest.mark.parametrize("name", experiments.names())
 def test_the_flags_page_has_the_tables_of_every_experiment(name):
     page = (ROOT / "docs" / "flags.md").read_text()

@@ -119,7 +119,7 @@ def walk(home: Path, environment: Path) -> Walk:
     taken.run(long, stop_after=folder / "images" / "000050.png")
     taken.run(long)
     taken.run(f"{long} --resume")
-    taken.say("## The homework, cut short to 60 steps")
+    taken.say("## Three questions of the homework, cut short to 60 steps")
     taken.run("tfinvert suite --questions=q1,q3.1,q4 --steps=60 --weights=random")
     taken.say("## A report of your own")
     taken.run("tfinvert report --runs=out/invert/resnet18-res2-photo,out/invert/resnet18-res2-photo-2")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
+from pathlib import Path
 
 from tfinvert.networks.conversion import cache
 from tfinvert.networks.conversion.cache import Converted
@@ -101,7 +102,7 @@ class Conversion:
 
     @property
     def _name(self) -> str:
-        return str(self.request.model or self.request.file)
+        return str(self.request.model or Path(self.request.file or "").name)
 
     def _finish(self) -> None:
         """Waits for the stages of the process, and keeps what it made."""
