@@ -15,7 +15,7 @@ from tfinvert.experiments.saliency import METHODS, Settings
 from tfinvert.system.errors import InputError
 
 
-def test_a_run_writes_maps_overlays_and_a_figure(tiny_file, tmp_path):
+def test_a_run_writes_maps_overlays_and_a_figure(tiny_file, tmp_path, monkeypatch):
     flags = ["--experiment=saliency", f"--onnx={tiny_file}", "--image=chelsea,coffee", "--class=4,2", "--samples=3"]
     done = run_program(*flags, f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0
@@ -33,7 +33,12 @@ def test_a_run_writes_maps_overlays_and_a_figure(tiny_file, tmp_path):
     with Image.open(tmp_path / "run" / "sheet.png") as sheet:
         assert sheet.size[1] > 4 * 16
     flags = [f"--flagfile={tmp_path / 'run' / 'run.flags'}", f"--output_dir={tmp_path / 'again'}"]
+    written, write = [], sheet.write_side_by_side
+    monkeypatch.setattr(
+        sheet, "write_side_by_side", lambda path, lines, *rest: (written.extend(lines), write(path, lines, *rest))
+    )
     assert cli.run_arguments(flags) == 0
+    assert written[1].endswith("; preprocessing torch")
     assert (tmp_path / "again" / "sheet.png").read_bytes() == (tmp_path / "run" / "sheet.png").read_bytes()
 
 

@@ -118,7 +118,7 @@ class DecoderComparison(Result):
                     cells.append((path, f"{way}{steps}: {row['psnr']:.1f} dB"))
         directory.write_table(self.table)
         info["decoders"] = list(self.settings["decoders"])
-        second = f"weights: {self.weights}; {self.settings['pool']} pooling; {', '.join(self.settings['decoders'])}"
+        second = f"{sheet.describe_network(info)}; {self.settings['pool']} pooling; {', '.join(self.settings['decoders'])}"
         sheet.write_side_by_side(
             directory.sheet, [f"{info['network']}: one inversion, three ways", second], cells, 1 + len(ways)
         )

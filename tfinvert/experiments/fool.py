@@ -128,7 +128,7 @@ class FoolResult(Result):
                 path = directory.images / f"{row:02d}-{name}.png"
                 image_files.save(path, content)
                 cells.append((path, caption))
-        header = [f"{self.network}: fooled {self.fooled} ({self.attack}); probabilities below", f"weights: {self.weights}"]
+        header = [f"{self.network}: fooled {self.fooled} ({self.attack}); probabilities below", sheet.describe_network(info)]
         sheet.write_side_by_side(directory.sheet, header, cells, 4)
 
 

@@ -126,7 +126,7 @@ class SaliencyResult(Result):
                 cells.append((paths[name], caption))
             cells.insert(-len(self.maps), (paths["image"], ""))  # the image again, before its overlays
         directory.save_arrays(self.maps)
-        header = [f"{self.network}: what the class score depends on", f"weights: {self.weights}"]
+        header = [f"{self.network}: what the class score depends on", sheet.describe_network(info)]
         sheet.write_side_by_side(directory.sheet, header, cells, len(self.maps) + 1)
 
 

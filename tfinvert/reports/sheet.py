@@ -84,15 +84,19 @@ def write_depth(path: Path, title: str, runs: Sequence[RunDirectory]) -> None:
       runs: finished inversions of one image, the shallowest layer first.
     """
     cells = [(runs[0].target, "target")]
-    weights = preprocessing = ""
+    info: dict[str, Any] = {}
     for run in runs:
         info = run.read_info()
-        weights, preprocessing = info.get("weights", weights), info.get("preprocessing", preprocessing)
         result = info["result"]
         caption = f"{', '.join(info['layers'])}: {result['psnr']:.1f} dB, error {result['normalized_feature_error']:.2g}"
         cells.append((run.final, caption))
-    second = f"weights: {weights}; preprocessing {preprocessing}; PSNR and normalized feature error below each image"
+    second = f"{describe_network(info)}; PSNR and normalized feature error below each image"
     images.save(path, _compose([title, second], _found(cells), _columns(len(cells), LONGEST_ROW)))
+
+
+def describe_network(info: Mapping[str, Any]) -> str:
+    """The line of a sheet that says which weights a network had, and how it took its images."""
+    return f"weights: {info.get('weights', '?')}; preprocessing {info.get('preprocessing', '?')}"
 
 
 def write_side_by_side(path: Path, lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int | None = None) -> None:
@@ -180,8 +184,7 @@ def _draw_bar(sheet: Image.Image, left: int, top: int, width: int) -> None:
 def _header(info: Mapping[str, Any]) -> list[str]:
     layers = ", ".join(info.get("layers", {}))
     first = f"{info.get('network', '?')}: {layers}"
-    network = f"{info.get('pool', '?')} pooling; preprocessing {info.get('preprocessing', '?')}"
-    second = f"weights: {info.get('weights', '?')}; {network}; image: {info.get('image', '?')}"
+    second = f"{describe_network(info)}; {info.get('pool', '?')} pooling; image: {info.get('image', '?')}"
     stopped = info.get("stopped")
     return [first, second, *([f"stopped: {stopped}"] if stopped else [])]
 

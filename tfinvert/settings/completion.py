@@ -54,8 +54,8 @@ def _quoted(words: Iterable[str]) -> str:
     return '"' + " ".join(words) + '"'
 
 
-# In bash, what comes back replaces the word from its last "=" on, in zsh the whole word. zsh has no compopt: there, no space follows
-# a word, so that a value can follow "=".
+# In bash, what comes back replaces the word from its last "=" on, in zsh the whole word. zsh has no compopt: there, no space
+# follows a word, so that a value can follow "=".
 BASH = """\
 _tfinvert() {{
   local line word experiment=invert flags values="" name part last before

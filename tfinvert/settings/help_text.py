@@ -85,8 +85,8 @@ def passed_on(kind: type[Settings]) -> str:
 def groups(kind: type[Settings]) -> dict[str, list[dataclasses.Field]]:
     """Title of a group -> the fields that are shown in it.
 
-    The image, the network and its layers come first, then an experiment's own, then those of the other groups it combines. A flag of
-    one of the first groups stays there where an experiment has another default for it.
+    The image, the network and its layers come first, then an experiment's own, then those of the other groups it combines. A
+    flag of one of the first groups stays there where an experiment has another default for it.
     """
     bases = [base for base in kind.__mro__ if issubclass(base, Settings)]
     titles = {base: (base.__doc__ or "").partition("\n")[0].rstrip(".") for base in bases}

@@ -126,7 +126,7 @@ class ClassVisResult(Result):
             reached = f"probability {target['probability']:.4f}" if "probability" in target else f"{target['score']:.3g}"
             cells.append((path, f"{target['target']}: {reached}"))
         recipe = f"{self.settings['recipe']}, {self.settings['steps']} steps"
-        header = [f"{self.network}: what it takes for each, {recipe}", f"weights: {self.weights}"]
+        header = [f"{self.network}: what it takes for each, {recipe}", sheet.describe_network(info)]
         columns = 3 if len(cells) in (3, 5, 6, 9) else 4
         sheet.write_side_by_side(directory.sheet, header, cells, min(len(cells), columns))
 

@@ -188,7 +188,7 @@ class StyleResult(Result):
         cells += [(path, f"step {step}") for step, path in steps]
         cells.append((directory.final, f"result, loss {self.loss_ratio:.3f} of its start"))
         layers = dict.fromkeys((*self.settings["layers"], *self.settings["style_layers"]))
-        header = [f"{self.network}: {', '.join(layers)}", f"weights: {self.weights}"]
+        header = [f"{self.network}: {', '.join(layers)}", sheet.describe_network(info)]
         sheet.write_side_by_side(directory.sheet, header, cells, 4)
         charts.write_curves(directory)
 
