@@ -39,6 +39,7 @@ HEAVY = {
         *(f"comparison/pytorch/{name}" for name in ("network", "terms", "parameterizations", "optimizers", "optimization")),
         "networks/torch_modules",
         "metrics/perceptual",
+        *(f"experiments/benchmark/{name}" for name in ("rivals", "methods/bdpy", "methods/lucent", "methods/plenoptic")),
     },
     "tf2onnx": {"decoders/export"},
     "starlette": {"reports/viewer/app", "reports/viewer/guard"},

@@ -81,7 +81,7 @@ def run(settings: Settings, network: Network, executor: Connect) -> SuiteResult:
     files = images.expand(settings.image)
     # A single image has no folder of its own.
     places = {"": next(iter(files.values()))} if len(files) == 1 else files
-    layers = _distinct(network) if settings.layers == ALL else settings.layers
+    layers = distinct(network) if settings.layers == ALL else settings.layers
     runs = {(name, layer): settings.one_run(file, layer, folder / name) for name, file in places.items() for layer in layers}
     names = list(places)
     batches = [names[first : first + settings.batch] for first in range(0, len(names), settings.batch)]
@@ -114,7 +114,7 @@ def _title(image: str, layer: str) -> str:
     return f"{image} {layer}".strip()
 
 
-def _distinct(network: Network) -> tuple[str, ...]:
+def distinct(network: Network) -> tuple[str, ...]:
     """One name for each tensor, without the inside of modules."""
     first: dict[str, str] = {}
     for layer in network.layers.values():

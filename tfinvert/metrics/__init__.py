@@ -21,10 +21,11 @@ from tfinvert.metrics.features import (
 )
 from tfinvert.metrics.images import image_error, mean_image_distance, ms_ssim, psnr, ssim
 from tfinvert.metrics.perceptual import lpips
-from tfinvert.metrics.statistics import interval
+from tfinvert.metrics.statistics import bootstrap_interval, interval, paired_test
 
 __all__ = [
     "NullDistribution",
+    "bootstrap_interval",
     "feature_cosine",
     "image_error",
     "interval",
@@ -38,6 +39,7 @@ __all__ = [
     "mv2016_error",
     "normalized_feature_error",
     "null_distribution",
+    "paired_test",
     "pairwise_identification",
     "psnr",
     "r_squared",

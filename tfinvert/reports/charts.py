@@ -95,13 +95,16 @@ def write_two_curves(path: Path, losses: Mapping[str, Sequence[float]]) -> None:
             figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
 
 
-def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, *, log: bool = False) -> list[str]:
-    """Draws curves over the steps as SVG.
+def lines(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, *, log: bool = False, xlabel: str = "step"
+) -> list[str]:
+    """Draws curves as SVG.
 
     Args:
-      curves: label -> (steps, values). Values that are not finite are left out.
+      curves: label -> (steps or what else is across, values). Values that are not finite are left out.
       ylabel: the label of the vertical axis.
       log: whether that axis is logarithmic, which leaves out values that are not positive.
+      xlabel: the label of the other axis.
 
     Returns:
       A chart for every `MOST_CURVES` curves, all with the same axes.
@@ -113,11 +116,15 @@ def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel:
     limits = _limits([y for each in points.values() for _, y in each], log) if len(points) > MOST_CURVES else None
     labels = list(points)
     parts = [labels[first : first + MOST_CURVES] for first in range(0, len(labels), MOST_CURVES)]
-    return [_draw_lines({label: points[label] for label in part}, ylabel, log, limits) for part in parts]
+    return [_draw_lines({label: points[label] for label in part}, xlabel, ylabel, log, limits) for part in parts]
 
 
 def _draw_lines(
-    points: Mapping[str, Sequence[tuple[float, float]]], ylabel: str, log: bool, limits: tuple[float, float] | None
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    xlabel: str,
+    ylabel: str,
+    log: bool,
+    limits: tuple[float, float] | None,
 ) -> str:
     names = [_plain(" ".join(label.split())) for label in points]  # a row of the legend is a line
     longest = max(map(len, names), default=0)
@@ -134,7 +141,7 @@ def _draw_lines(
             axes.set_yscale("log")
         if limits is not None:
             axes.set_ylim(limits)
-        axes.set_xlabel("step")
+        axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         if len(points) > 1:
             figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

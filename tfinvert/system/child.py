@@ -30,6 +30,7 @@ class Child:
         self,
         module: str,
         *arguments: str,
+        python: str | Path = sys.executable,
         environment: Mapping[str, str] | None = None,
         answers: bool = True,
         grace: float = 0.0,
@@ -39,6 +40,7 @@ class Child:
         Args:
           module: full name of the module, such as `tfinvert.cli`; it is never taken from the working directory.
           arguments: command-line arguments.
+          python: the interpreter that runs it.
           environment: variables that the process has beside those of this process.
           answers: whether `receive` reads its standard output; False drops what it prints there.
           grace: seconds between asking the process to end and killing it, in `close`.
@@ -49,7 +51,7 @@ class Child:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [str(python), "-m", module, *arguments],
                 stdin=subprocess.PIPE,  # the system closes it when this process ends, however that happens
                 stdout=subprocess.PIPE if answers else subprocess.DEVNULL,
                 stderr=self._log,

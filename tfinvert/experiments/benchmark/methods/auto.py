@@ -1,0 +1,11 @@
+"""What tfinvert does where nothing else is said: `--preset=auto`."""
+
+from tfinvert.experiments.benchmark import inversions
+from tfinvert.experiments.benchmark.methods import Task
+
+SOURCE = "docs/how-it-works.md"
+
+
+def run(task: Task) -> None:
+    """Inverts with the default settings."""
+    inversions.run(task)
