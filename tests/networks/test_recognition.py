@@ -5,14 +5,16 @@ import dataclasses
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 import tfinvert
 from tests.conftest import tiny_graph, write_onnx
+from tests.networks.nets import Net
 from tfinvert import experiments
 from tfinvert.networks import trainings
 from tfinvert.networks.load import from_settings, load
 from tfinvert.networks.normalization import range_in_graph
+from tfinvert.networks.onnx import from_proto
 from tfinvert.networks.preprocessing import network_input, parse
 from tfinvert.settings.groups import NetworkSettings
 from tfinvert.system.errors import InputError
@@ -186,3 +188,36 @@ def test_explicit_preprocessing(text, pixel, expected):
 def test_preprocessing_that_means_nothing(text, tiny_file):
     with pytest.raises(InputError, match=r"--preprocessing is .*; expected one of torch, .*, or mean=\.\.\.;std=\.\.\."):
         load(tiny_file, preprocessing=text)
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ([], None),
+        ([("Sub", 0.5), ("Div", 0.25)], "none"),
+        ([("Div", 255.0)], "0..255"),
+        ([("Mul", 2.0), ("Sub", 1.0)], "-1..1"),
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_a_normalization_in_a_network_of_one_channel_tells_the_range(before, expected, last):
+    net = Net(channels=1)
+    first = net("Transpose", "x", perm=[0, 3, 1, 2]) if last else "x"
+    for operator, number in before:
+        first = net(operator, first, number)
+    net.channels[first] = 1
+    model = net.graph(net.relu_conv(first, 4, 3)).proto(batch=1)
+    sides = ["N", 32, 32, 1] if last else ["N", 1, 32, 32]
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, sides))
+    assert range_in_graph(from_proto(model, "gray.onnx")) == expected
+
+
+def test_one_channel_has_no_order_of_colors(tmp_path):
+    net = Net(channels=1)
+    model = net.graph(net.relu_conv("x", 4, 3)).proto(batch=1)
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 32, 32]))
+    onnx.save(model, tmp_path / "gray.onnx")
+    with pytest.raises(
+        InputError, match=r"--preprocessing is 'caffe', which puts blue first, and gray\.onnx takes .* one channel"
+    ):
+        load(tmp_path / "gray.onnx", preprocessing="caffe").features("astronaut", "conv1")

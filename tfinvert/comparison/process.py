@@ -53,7 +53,9 @@ def main(folder: Path) -> None:
     if message is None:
         return
     fields = _with_arrays(message["task"], folder / "task.npz")
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields["settings"].items()}
+    names = {field.name for field in dataclasses.fields(CompareSettings)}  # an experiment's settings have more
+    given = {name: value for name, value in fields["settings"].items() if name in names}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     task = sides.Task(**{**fields, "settings": CompareSettings(**values)})
     if task.side == "tensorflow":
         from tfinvert.optimization import precision

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfinvert.networks import onnx as graphs
+from tfinvert.networks.structure import makes_brightness
 from tfinvert.system.errors import InputError
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -56,12 +57,17 @@ def taken_range(values: np.ndarray) -> str | None:
 
 
 def range_in_graph(graph: graphs.Graph) -> str | None:
-    """How a graph takes its images, by what comes before its first weights; None where that says nothing."""
-    first = next((node for node in graph.nodes if node.op_type in WEIGHTED), None)
-    if first is None or first.input[0] == graph.image:
+    """How a graph takes its images, by what comes before its first weights; None where that says nothing.
+
+    A network of one channel is asked with a black and a white image.
+    """
+    gray = [node.output[0] for node in graph.nodes if makes_brightness(node, graph)]
+    first = next((node for node in graph.nodes if node.op_type in WEIGHTED and node.output[0] not in gray), None)
+    if first is None or first.input[0] in (graph.image, *gray):
         return None
     part = graphs.cut(graph, first.input[:1])
-    if any(node.op_type in WEIGHTED for node in part.nodes) or graph.image not in part.consumers():
+    weighted = [node for node in part.nodes if node.op_type in WEIGHTED and node.output[0] not in gray]
+    if weighted or graph.image not in part.consumers():
         return None
     from tfinvert.networks.conversion import verify  # imports onnxruntime, which few networks need for this
 
@@ -69,12 +75,13 @@ def range_in_graph(graph: graphs.Graph) -> str | None:
     last = sides[-1].dim_value in (1, 3) and sides[1].dim_value not in (1, 3)
     colors = (sides[-1] if last else sides[1]).dim_value
     try:
-        images = probes(part.size, colors)
+        images = np.stack([np.zeros((*part.size, 3)), np.ones((*part.size, 3))]) if gray else probes(part.size, colors)
+        images = images.astype(np.float32)
         images = images if last else images.transpose(0, 3, 1, 2)
         values = [verify.reference(part, image[None])[part.outputs[0]][0] for image in images]
     except InputError:
         return None  # conversion will say what is wrong
-    return taken_range_of_maps(np.stack(values), colors)
+    return taken_range_of_maps(np.stack(values), 1 if gray else colors)
 
 
 def taken_range_of_maps(values: np.ndarray, colors: int = 3) -> str | None:

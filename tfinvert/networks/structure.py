@@ -214,8 +214,13 @@ class Structure:
         return nodes
 
 
+def makes_brightness(node: onnx.NodeProto, graph: Graph) -> bool:
+    """Whether a node makes the image's brightness for a network of one channel (`onnx.inputs`)."""
+    return node.op_type == "Conv" and node.input[0] == graph.image and node.input[1].endswith(BRIGHTNESS)
+
+
 def _renamed(node: onnx.NodeProto, graph: Graph) -> onnx.NodeProto:
-    """A node, but the one that makes the image's brightness for a network of one channel, which is no layer of it."""
-    if node.op_type == "Conv" and node.input[0] == graph.image and node.input[1:] and node.input[1].endswith(BRIGHTNESS):
+    """A node, but the one that makes the image's brightness, which is no layer of the network."""
+    if makes_brightness(node, graph):
         return helper.make_node("Identity", list(node.input[:1]), list(node.output), name=node.name)
     return node

@@ -11,7 +11,8 @@ from tfinvert.networks import names, random_weights, zoo
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.onnx import Graph
-from tfinvert.networks.preprocessing import Preprocessing, into_kernels, network_input, parse
+from tfinvert.networks.preprocessing import BGR, Preprocessing, into_kernels, network_input, parse
+from tfinvert.networks.structure import makes_brightness
 from tfinvert.system.errors import InputError
 
 # Photographs other than the default image, so that the statistics of random weights are not those of what is inverted.
@@ -26,6 +27,11 @@ def cut_graph(request: Request) -> tuple[Graph, dict[str, str]]:
       InputError: the file is no usable network, or a layer is not in it.
     """
     whole = graphs.tidy(graphs.with_output(_source(request), request.output))
+    if parse(request.preprocessing).channels == BGR and any(makes_brightness(node, whole) for node in whole.nodes):
+        raise InputError(
+            f"--preprocessing is {request.preprocessing!r}, which puts blue first, and {whole.name} takes images of one "
+            "channel; give one without an order, such as 0..255 or mean=...;std=..."
+        )
     layers = names.resolve_layers(whole, request.layers)
     if request.size is not None:
         whole = graphs.resized(whole, request.size)
