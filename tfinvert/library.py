@@ -20,7 +20,7 @@ from tfinvert.settings.fields import flag_text, spec
 from tfinvert.settings.groups import ImageFileSettings, NetworkSettings, array_names
 from tfinvert.settings.inversion import STARTS, InversionSettings, Resolved
 from tfinvert.system.errors import InputError
-
+from tfinvert.system.tensorflow import autographed
 # Settings with which a network is loaded.
 NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool", "output", "class_names", "converter")
 
@@ -259,9 +259,11 @@ def optimize(
     problem = state.Problem(
         network.cut(layers) if layers else lambda image, training: {},
         tuple(made),
-        own.get("parameterization") or inversion.build_parameterization(settings, network.size),
+        own["parameterization"].autographed()
+        if "parameterization" in own
+        else inversion.build_parameterization(settings, network.size),
         build_optimizer(settings, optimizer=own.get("optimizer"), schedule=own.get("schedule")),
-        transform,
+        None if transform is None else autographed(transform),
         settings.backoff,
     )
     variables = state.init(problem, first)

@@ -138,13 +138,13 @@ def execute(
             network = given.network or from_settings(settings)  # type: ignore[arg-type]
             if (shown := named if given.images is None else given.images) is not None and given.targets is None:
                 network = _fitted(network, settings, shown)
-            _check_first(settings, network)
+            _check_first(settings, network, own_process=own_process)
             initial = None if given.initial is None else _initial(given.initial, network, settings)
             prepare = getattr(experiment.module, "prepare", _prepare)
             network = prepare(settings, network) or network  # the same for images of another size, where it returns one
             log.info("preprocessing %s (%s)", network.preprocessing, network.preprocessing_from)
         if network is not None and settings.needs_tensorflow:
-            import_tensorflow()
+            import_tensorflow(drawing=not own_process)
             if own_process:
                 _set_up_process(weights_stay=settings.weights_stay)
         loaded = None
@@ -226,10 +226,10 @@ def summary(experiment: Experiment, run: Run) -> str:
     return f"{text}\n{where(run.directory.path, VIEW if 'view' in names() else '')}"
 
 
-def _check_first(settings: Any, network: Network) -> None:
+def _check_first(settings: Any, network: Network, *, own_process: bool) -> None:
     """Checks what needs no download and no conversion, so that it is said before there is one."""
     if isinstance(settings, InversionSettings) and settings.needs_tensorflow and settings.precision != "float32":
-        import_tensorflow()
+        import_tensorflow(drawing=not own_process)
         from tfinvert.optimization import precision
 
         precision.check(settings.precision)

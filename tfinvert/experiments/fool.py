@@ -221,7 +221,7 @@ def _attack_step(
 
     own_score = classifier.of_classes(scores if settings.attack == "gradient" else chances, indices)
 
-    @tf.function
+    @tf.function(autograph=False)
     def slope(image: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(image)

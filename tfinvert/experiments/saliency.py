@@ -162,7 +162,7 @@ def run(settings: Settings, network: Network, images: np.ndarray) -> SaliencyRes
     model = network.cut(settings.layers_needed())
     probabilities = classifier.probabilities(model, image, network.classes.activation)
     classes, described = _classes(settings, network, probabilities)
-    score = tf.function(classifier.of_classes(classifier.class_scores(model), classes))
+    score = tf.function(classifier.of_classes(classifier.class_scores(model), classes), autograph=False)
     maps: dict[str, np.ndarray] = {}
     figures: dict[str, Any] = {}
     for method in settings.methods:

@@ -19,6 +19,7 @@ from tfinvert.images.files import COLOR_CORRELATION, COLOR_DEVIATION, MEAN_COLOR
 from tfinvert.images.files import normalized as in_deviations
 from tfinvert.system.errors import InputError
 from tfinvert.system.functions import load_function
+from tfinvert.system.tensorflow import autographed
 
 NORMALIZED_BOUND = 1.5
 SIGMOID_MARGIN = 1e-3  # the logits of 0 and 1 would be infinite
@@ -41,6 +42,11 @@ class Parameterization:
     image: Callable[[Sequence[tf.Tensor]], tf.Tensor]
     project: Callable[[Sequence[tf.Tensor]], list[tf.Tensor]] | None = None
     box: tuple[float, float] | None = None
+
+    def autographed(self) -> Parameterization:
+        """The same, for a step that is traced without AutoGraph: functions of a user's may have an `if` about tensors."""
+        project = None if self.project is None else autographed(self.project)
+        return dataclasses.replace(self, image=autographed(self.image), project=project)
 
 
 def parameterization(name: str, size: tuple[int, int], seed: int = 0, levels: int = 3) -> Parameterization:
@@ -66,7 +72,7 @@ def parameterization(name: str, size: tuple[int, int], seed: int = 0, levels: in
     made = function(**{key: value for key, value in values.items() if key in inspect.signature(function).parameters})
     if not isinstance(made, Parameterization):
         raise InputError(f"--parameterization={name} returned {made!r:.100}; expected a tfinvert.images Parameterization")
-    return made
+    return made.autographed()
 
 
 def free() -> Parameterization:

@@ -115,7 +115,7 @@ def _imported(graph: tf.compat.v1.GraphDef, image: str, outputs: dict[str, str],
 
 def _compiled(function: Callable, shape: tuple[int | None, ...]) -> Callable:
     """The function as one graph for any batch; a plain tf.function is none where the caller runs functions eagerly."""
-    graph = tf.function(function).get_concrete_function(tf.TensorSpec((None, *shape[1:]), tf.float32))
+    graph = tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec((None, *shape[1:]), tf.float32))
     return lambda value: graph(tf.convert_to_tensor(value, tf.float32))
 
 
@@ -125,7 +125,7 @@ def _frozen(model: keras.Model) -> tuple[tf.compat.v1.GraphDef, str, dict[str, s
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     spec = tf.TensorSpec(model.input_shape, tf.float32, name="image")
-    function = tf.function(lambda image: model(image, training=False)).get_concrete_function(spec)
+    function = tf.function(lambda image: model(image, training=False), autograph=False).get_concrete_function(spec)
     with standard_error.hold_back():
         flat = convert_variables_to_constants_v2(function)
     outputs = {}

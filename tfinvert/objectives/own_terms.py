@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfinvert.objectives.terms import Term
 from tfinvert.system.errors import InputError, choice_error
+from tfinvert.system.tensorflow import autographed
 
 LOGGED = (
     "step",
@@ -76,7 +77,12 @@ def as_term(term: Term | Callable[..., tf.Tensor], shapes: Mapping[str, Sequence
             f"term {term.name!r} gives {result.dtype.name} {list(result.shape)}; expected float32 [{batch}], one number per "
             "image: reduce over all axes but the first"
         )
-    return dataclasses.replace(term, layers=tuple(name for name in shapes if name in read))
+    return dataclasses.replace(
+        term,
+        weight=autographed(term.weight) if callable(term.weight) else term.weight,
+        value=autographed(term.value),
+        layers=tuple(name for name in shapes if name in read),
+    )
 
 
 def batch_size(terms: Any) -> int:
@@ -121,7 +127,8 @@ def _symbolic_call(term: Term, image: tf.TensorSpec, layers: Mapping[str, tf.Ten
         results.append(term.value(image, recorders[0]))
 
     try:
-        tf.function(call).get_concrete_function(image, dict(layers))
+        own = autographed(term.value) is term.value
+        tf.function(call, autograph=not own).get_concrete_function(image, dict(layers))
     except Exception as error:  # whatever a user's function raises
         if recorders and recorders[0].missing is not None:
             raise choice_error(f"layer in term {term.name!r}:", recorders[0].missing, layers) from None

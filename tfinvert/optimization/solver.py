@@ -39,21 +39,22 @@ class Solver:
             raise ValueError("an optimization with L-BFGS cannot step together with others")
 
     # Concrete functions: TensorFlow warns of functions that are traced often, and would count those of all solvers as one.
+    # AutoGraph would take several times as long as the tracing itself; a user's functions have it for themselves (`autographed`).
 
     @functools.cached_property
     def update(self) -> Callable[[], list[tuple[dict[str, tf.Tensor], tf.Tensor]]]:
         """`step.update` of the states."""
-        return tf.function(lambda: update(self.problems, self.states)).get_concrete_function()
+        return tf.function(lambda: update(self.problems, self.states), autograph=False).get_concrete_function()
 
     @functools.cached_property
     def evaluate(self) -> Callable[[], list[tuple[tf.Tensor, dict[str, tf.Tensor]]]]:
         """`step.evaluate` of the states."""
-        return tf.function(lambda: evaluate(self.problems, self.states)).get_concrete_function()
+        return tf.function(lambda: evaluate(self.problems, self.states), autograph=False).get_concrete_function()
 
     @functools.cached_property
     def differentiate(self) -> Callable[[], list[Point]]:
         """`step.differentiate` of the states."""
-        return tf.function(lambda: differentiate(self.problems, self.states)).get_concrete_function()
+        return tf.function(lambda: differentiate(self.problems, self.states), autograph=False).get_concrete_function()
 
     @property
     def step(self) -> int:

@@ -83,7 +83,7 @@ def keep_best(state: State, losses: tf.Tensor) -> None:
     def keep() -> tf.Tensor:
         for best, variable in zip(state.best, state.variables, strict=True):
             # Choosing between two images takes as long as ten copies of one.
-            best.assign(variable if len(losses) == 1 else tf.where(per_image(better, variable), variable, best))
+            best.assign(variable if losses.shape[0] == 1 else tf.where(per_image(better, variable), variable, best))
         state.best_losses.assign(tf.where(better, losses, state.best_losses))
         return tf.constant(True)
 

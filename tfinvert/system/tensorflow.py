@@ -1,27 +1,59 @@
-"""The import of TensorFlow, and its errors that a user can do something about."""
+"""The import of TensorFlow, its translation of Python, and its errors that a user can do something about."""
 
 import contextlib
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from tfinvert.system import standard_error
 from tfinvert.system.errors import InputError
 
+DRAWING = ("matplotlib", "cv2")  # what Keras imports for functions that draw galleries, where it is installed
 NO_GROUPED_GRADIENTS = "Gradients for grouped convolutions are not supported"  # as TensorFlow says it
 
 
-def import_tensorflow() -> None:
-    """Imports TensorFlow, without what its C++ says on standard error where there is no GPU, unless the import fails."""
+def import_tensorflow(*, drawing: bool = True) -> None:
+    """Imports TensorFlow, without what its C++ says on standard error where there is no GPU, unless the import fails.
+
+    Args:
+      drawing: whether Keras' functions that draw work in this process. Without them, a fifth of the import is saved, because
+        Keras does without the packages that it draws with.
+    """
     before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        with standard_error.hold_back():
+        with standard_error.hold_back(), contextlib.nullcontext() if drawing else _without(DRAWING):
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # says most of it
     finally:
         if before is None:
             del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+
+
+@contextlib.contextmanager
+def _without(packages: tuple[str, ...]) -> Iterator[None]:
+    """Within it, packages that are not imported yet cannot be imported."""
+    missing = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(missing))  # type: ignore[arg-type]  # None says that there is no such module
+    try:
+        yield
+    finally:
+        for name in missing:
+            sys.modules.pop(name, None)
+
+
+def autographed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's function, whose `if` and `for` may depend on tensors, for a step that is traced without AutoGraph.
+
+    AutoGraph translates the source of every function that it meets, and ours, which need no translation, would take longer than
+    the import of TensorFlow.
+    """
+    import tensorflow as tf
+
+    package = (getattr(function, "__module__", None) or "").partition(".")[0]
+    return function if package in ("tfinvert", "keras") else tf.function(function)
 
 
 @contextlib.contextmanager

@@ -208,7 +208,7 @@ class Simulation:
         if key not in self._models:
             # What the key names by its identity is kept with the function, so that nothing else gets that identity.
             signature = [tf.TensorSpec(recipe.start.shape), tf.TensorSpec([], tf.int64)]
-            self._models[key] = (tf.function(self._point, input_signature=signature), own)
+            self._models[key] = (tf.function(self._point, input_signature=signature, autograph=False), own)
         return self._models[key][0]
 
     def _run(self, kinds: set[str], count: int) -> Bundle:

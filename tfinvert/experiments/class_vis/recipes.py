@@ -54,7 +54,7 @@ def course(
     noise = np.random.default_rng(settings.seed).standard_normal((count, *network.size, 3))
     image = np.clip(noise * image_files.COLOR_DEVIATION + image_files.MEAN_COLOR, 0, 1).astype(np.float32)
 
-    @tf.function
+    @tf.function(autograph=False)
     def update(image: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(image)

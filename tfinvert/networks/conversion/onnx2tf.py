@@ -45,7 +45,7 @@ def export(graph: Graph, preprocessing: Preprocessing, layers: dict[str, str]) -
     height, width = graph.size
     constants = [tf.Variable(graph.weights[name], trainable=False) for name in large]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32, name="image")])
+    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32, name="image")], autograph=False)
     def features(image):
         if preprocessing.channels != (0, 1, 2):
             image = tf.gather(image, preprocessing.channels, axis=-1)
