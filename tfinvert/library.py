@@ -21,6 +21,7 @@ from tfinvert.settings.groups import ImageFileSettings, NetworkSettings, array_n
 from tfinvert.settings.inversion import STARTS, InversionSettings, Resolved
 from tfinvert.system.errors import InputError
 from tfinvert.system.tensorflow import autographed
+
 # Settings with which a network is loaded.
 NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool", "output", "class_names", "converter")
 
@@ -259,9 +260,7 @@ def optimize(
     problem = state.Problem(
         network.cut(layers) if layers else lambda image, training: {},
         tuple(made),
-        own["parameterization"].autographed()
-        if "parameterization" in own
-        else inversion.build_parameterization(settings, network.size),
+        (own.get("parameterization") or inversion.build_parameterization(settings, network.size)).autographed(),
         build_optimizer(settings, optimizer=own.get("optimizer"), schedule=own.get("schedule")),
         None if transform is None else autographed(transform),
         settings.backoff,

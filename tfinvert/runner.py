@@ -261,8 +261,8 @@ def _write(directory: RunDirectory, result: Any) -> None:
 def _set_up_process(*, weights_stay: bool) -> None:
     """Sets up TensorFlow and Keras for a process that does nothing else.
 
-    A GPU's memory grows as it is needed. Where no weights of the process change, oneDNN packs them once. What the user's
-    keras.json says is for other programs.
+    A GPU's memory grows as it is needed, and all threads share a heap. Where no weights of the process change, oneDNN packs
+    them once. What the user's keras.json says is for other programs.
     """
     import keras
 
@@ -272,5 +272,6 @@ def _set_up_process(*, weights_stay: bool) -> None:
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")
     precision.grow_gpu_memory()
+    precision.share_heap()
     if weights_stay:
         precision.pack_weights_once()

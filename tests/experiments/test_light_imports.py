@@ -13,7 +13,20 @@ MODULES = (
     *("tfinvert.experiments.suite.questions", "tfinvert.networks.load", "tfinvert.runs.result", "tfinvert.runs.tasks"),
     *(f"tfinvert.decoders.{name}" for name in ("encoder", "files", "data", "tiny_imagenet", "cluster")),
 )
-HEAVY = ("tensorflow", "keras", "torch", "matplotlib", "onnx2tf", "tf2onnx", "starlette", "uvicorn", "distributed", "dask")
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "torch",
+    "matplotlib",
+    "onnxruntime",
+    "scipy",
+    "onnx2tf",
+    "tf2onnx",
+    "starlette",
+    "uvicorn",
+    "distributed",
+    "dask",
+)
 CODE = f"""
 import importlib, json, sys
 heavy = {{}}

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper
 
 from tfinvert.networks.onnx import Graph, attributes
@@ -107,6 +106,8 @@ def _statistics(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _run(node: onnx.NodeProto, values: dict, weights: dict, opset: int) -> np.ndarray:
     """Computes the first output of a node with onnxruntime."""
+    import onnxruntime  # only where a network is converted
+
     feeds = {name: values[name] if name in values else np.asarray(weights[name], order="C") for name in node.input if name}
     inputs = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)

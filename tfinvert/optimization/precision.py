@@ -1,8 +1,9 @@
-"""The settings of TensorFlow for a run: its arithmetic, the order of the weights, the memory of a GPU."""
+"""The settings of TensorFlow for a run: its arithmetic, the order of the weights, the memory of processors and GPUs."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 from collections.abc import Callable, Iterator
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from tfinvert.system.errors import InputError
 
 OPTION = "auto_mixed_precision_onednn_bfloat16"  # an option of TensorFlow's graph optimizer
+ARENAS = -8  # M_ARENA_MAX of glibc's mallopt
 FIXED_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"  # TensorFlow reads it before its first convolution
 
 
@@ -91,3 +93,12 @@ def grow_gpu_memory() -> None:
     for gpu in tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # it is in use already, and stays as its owner has set it
             tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def share_heap() -> None:
+    """Lets all threads of this process allocate from one heap, where the C library is glibc.
+
+    Otherwise each thread has a heap of its own, which keeps the largest values that it ever held.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # other systems have no such function
+        ctypes.CDLL(None).mallopt(ARENAS, 1)

@@ -53,7 +53,8 @@ def autographed(function: Callable[..., Any]) -> Callable[..., Any]:
     import tensorflow as tf
 
     package = (getattr(function, "__module__", None) or "").partition(".")[0]
-    return function if package in ("tfinvert", "keras") else tf.function(function)
+    has_it = package in ("tfinvert", "keras") or isinstance(function, tf.types.experimental.PolymorphicFunction)
+    return function if has_it else tf.function(function)
 
 
 @contextlib.contextmanager

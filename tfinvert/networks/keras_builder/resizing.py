@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
 
 from tfinvert.networks.keras_builder.values import Building, Value, channels_last, option, refuse
@@ -84,6 +83,8 @@ def _matrix(build: Building, node: onnx.NodeProto, before: int, after: int, scal
         [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
+    import onnxruntime  # few networks need it for this
+
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
