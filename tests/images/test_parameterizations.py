@@ -153,11 +153,3 @@ def test_normalized_pixels_are_clamped_in_units_of_the_deviation():
     np.testing.assert_allclose(made.image([tf.constant(start)]), image, atol=1e-6)
     (clamped,) = made.project([tf.constant([-3.0, 0.5, 1.6])])
     np.testing.assert_array_equal(clamped, [-1.5, 0.5, 1.5])
-
-
-@pytest.mark.parametrize("name", INVERTIBLE)
-def test_autograph_finds_the_source_of_each_function(name):
-    """Else TensorFlow warns at every run."""
-    made = parameterization(name, (8, 8))
-    for function in filter(None, (made.image, made.project)):
-        tf.autograph.to_graph(function)

@@ -1,14 +1,16 @@
+import dataclasses
 import gc
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.optimization.problems import SIZE, START, TARGET, adam, alone, doubled, finished
-from tfinvert.images.parameterizations import parameterization
+from tests.optimization.problems import SIZE, START, TARGET, adam, alone, doubled, finished, sgd
+from tfinvert.images.parameterizations import Parameterization, parameterization
 from tfinvert.objectives import regularizers, terms
 from tfinvert.optimization.solver import Solver
 from tfinvert.optimization.state import Problem, best_losses, current_image, init
+from tfinvert.system.tensorflow import autographed
 
 
 def test_adam_step_by_step_against_numpy():
@@ -130,6 +132,26 @@ def test_the_network_sees_the_transformed_image_and_the_terms_the_image_itself()
         assert snapshot.terms["double"] == pytest.approx(np.mean((seen - 2 * TARGET) ** 2), rel=1e-4)
         variation = float(regularizers.total_variation(tf.constant(snapshot.image))[0])
         assert snapshot.terms["tv"] == pytest.approx(variation, rel=1e-5)
+
+
+def test_functions_of_a_users_may_have_an_if_about_tensors():
+    def brighter_from_the_second_step_on(image, step):
+        if step > 0:
+            image = image + 0.25
+        return image
+
+    made = Parameterization(lambda image: [image], _negative_where_dark)
+    problem = doubled(transform=autographed(brighter_from_the_second_step_on), optimizer=sgd(0.0))
+    problem = dataclasses.replace(problem, parameterization=made.autographed())
+    first, second, *_ = (snapshot.loss for (snapshot,) in alone(problem, np.full_like(START, 0.125)).run(2))
+    assert first == pytest.approx(np.mean((-0.25 - 2 * TARGET) ** 2), rel=1e-4)
+    assert second == pytest.approx(np.mean((0.25 - 2 * TARGET) ** 2), rel=1e-4)
+
+
+def _negative_where_dark(variables):
+    if tf.reduce_mean(variables[0]) < 0.5:
+        return -variables[0]
+    return variables[0]
 
 
 def test_clip_stays_in_range_and_free_does_not():

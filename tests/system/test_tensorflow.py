@@ -1,9 +1,12 @@
 """What is made of TensorFlow's errors."""
 
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 
-from tests.conftest import messages, run_program
+from tests.conftest import ROOT, messages, run_program
 from tfinvert.system.errors import InputError
 from tfinvert.system.tensorflow import explain_errors
 
@@ -28,3 +31,16 @@ def test_a_run_without_them_ends_with_one_line(tmp_path):
     done = run_program(*flags, TF_ENABLE_ONEDNN_OPTS="0")
     assert (done.returncode, len(messages(done))) == (2, 1), done.stderr
     assert "TF_ENABLE_ONEDNN_OPTS=1" in done.stderr
+
+
+@pytest.mark.slow
+def test_without_drawing_keras_does_without_the_packages_that_it_draws_with():
+    code = """
+import sys
+from tfinvert.system.tensorflow import import_tensorflow
+import_tensorflow(drawing=False)
+assert "keras" in sys.modules and not {"matplotlib", "cv2"} & set(sys.modules)
+import matplotlib.pyplot
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

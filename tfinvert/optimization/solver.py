@@ -39,7 +39,7 @@ class Solver:
             raise ValueError("an optimization with L-BFGS cannot step together with others")
 
     # Concrete functions: TensorFlow warns of functions that are traced often, and would count those of all solvers as one.
-    # AutoGraph would take several times as long as the tracing itself; a user's functions have it for themselves (`autographed`).
+    # AutoGraph takes several times as long as the tracing itself; a user's functions have it for themselves (`autographed`).
 
     @functools.cached_property
     def update(self) -> Callable[[], list[tuple[dict[str, tf.Tensor], tf.Tensor]]]:
