@@ -126,7 +126,7 @@ def test_each_side_in_a_process_of_its_own(tmp_path, capfd):
         assert side["seconds_to_first_step"] > 0
         assert 50 < side["peak_memory_mb"] < 20_000
         assert name in printed
-    assert f"images: {tmp_path / 'compare.png'}, {tmp_path / 'curves.png'}" in printed
+    assert f"page: {tmp_path / 'report.html'}; images: {tmp_path / 'compare.png'}" in printed
 
 
 def test_an_error_of_a_process_is_one_of_the_program(tmp_path):

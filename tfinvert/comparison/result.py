@@ -17,6 +17,7 @@ from tfinvert.system.files import write_text
 
 FIGURES = "compare.json"
 FIRST = 50
+DIFFERENCE = 0.05  # of the range of an image, which has the color of an end
 LARGEST_PSNR = 200.0  # dB; JSON has no infinity
 
 
@@ -85,40 +86,45 @@ class CompareResult:
         for name, speed in sides.items():
             rate, first, memory = speed["steps_per_second"], speed["seconds_to_first_step"], speed["peak_memory_mb"]
             lines.append(f"{name:{width}}  {rate:7.2f}  {rate * self.gflop_per_step:7.0f}  {first:21.1f}  {memory:16.0f}")
-        lines.append(f"images: {self.folder / 'compare.png'}, {self.folder / 'curves.png'}")
+        lines.append(
+            f"page: {self.folder / 'report.html'}; images: {self.folder / 'compare.png'}, {self.folder / 'curves.png'}"
+        )
         return "\n".join(lines)
 
     def write(self) -> None:
-        """Writes compare.json, compare.png, curves.png and the images into the folder, which is made where it is not there.
+        """Writes compare.json, compare.png, curves.png, report.html and the images into the folder, which is made if need be.
 
         Raises:
           InputError: the folder cannot be written to.
         """
+        from tfinvert.reports import page
+
         folder = self.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._write_images(folder)
-            write_text(folder / FIGURES, json.dumps(self.figures(), indent=1) + "\n")  # comes last: the comparison is finished
+            write_text(folder / FIGURES, json.dumps(self.figures(), indent=1) + "\n")  # with it, the comparison is finished
+            page.write(folder, "TensorFlow beside PyTorch", [page.Entry(folder, folder.name)])
         except OSError as error:
             raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
 
     def _write_images(self, folder: Path) -> None:
-        from tfinvert.reports import charts, sheet
+        from tfinvert.reports import charts, differences, sheet
 
-        ours, theirs = self.images["tensorflow"], self.images["pytorch"]
-        difference = 0.5 + 10 * (np.clip(ours, 0, 1) - np.clip(theirs, 0, 1))
+        ours, theirs = (np.clip(self.images[name][0], 0, 1) for name in ("tensorflow", "pytorch"))
+        difference = differences.signed(ours, theirs, DIFFERENCE)[None]
         for name, image in {**self.images, "difference": difference}.items():
             images.save(folder / f"{name}.png", image)
-        captions = {
-            "target": "target",
-            "tensorflow": f"TensorFlow, {self.tensorflow['psnr']:.2f} dB",
-            "pytorch": f"PyTorch, {self.pytorch['psnr']:.2f} dB",
-            "difference": "difference, ten times, on gray",
+        cells = {
+            "target": ("target", None),
+            "tensorflow": (f"TensorFlow, {self.tensorflow['psnr']:.2f} dB", None),
+            "pytorch": (f"PyTorch, {self.pytorch['psnr']:.2f} dB", None),
+            "difference": ("TensorFlow - PyTorch", sheet.difference_bar(DIFFERENCE)),
         }
         sheet.write_side_by_side(
             folder / "compare.png",
             [f"{self.network}: {', '.join(self.layers)}", f"weights: {self.weights}; {self.steps} steps"],
-            [(folder / f"{name}.png", caption) for name, caption in captions.items()],
+            [(folder / f"{name}.png", *words) for name, words in cells.items()],
         )
         curves = {"TensorFlow": self.tensorflow["loss"], "PyTorch": self.pytorch["loss"]}
         charts.write_two_curves(folder / "curves.png", curves)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -43,10 +43,10 @@ class Settings(FolderSettings):
         "images, as my_port.py:run; or a run directory.",
         file=True,
     )
-    tolerance: float | None = setting(
-        default=None,
-        doc="Relative difference of losses that counts as equal. Default: measured on our own run, from a start moved by 1e-7.",
-        above=0,
+    tolerance: str = setting(
+        default="auto",
+        doc="Relative difference of losses that counts as equal, such as 0.001. auto takes a hundred times what our own run "
+        "shows from a start that is moved by 1e-7, but at least 1e-4.",
     )
 
     def check(self) -> None:
@@ -54,11 +54,24 @@ class Settings(FolderSettings):
         for name in ("reference", "port"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is missing; --experiment=diagnose needs --reference=FOLDER and --port=FILE")
+        self.bound()
         assert self.port is not None
         if ":" in self.port and not Path(self.port).exists():
             check_function("--port", self.port)
         elif not Path(self.port).exists():
             raise InputError(f"--port is {self.port!r}; there is no such file or run directory")
+
+    def bound(self) -> float | None:
+        """`tolerance` as a number, or None where it is measured."""
+        if self.tolerance == "auto":
+            return None
+        try:
+            bound = float(self.tolerance)
+        except ValueError:
+            bound = 0.0
+        if not 0 < bound < float("inf"):
+            raise InputError(f"--tolerance is {self.tolerance}; expected auto or a number above 0, such as 0.001")
+        return bound
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +80,14 @@ class DiagnosisResult:
 
     Attributes:
       diagnosis: the differences and the mistakes that explain them.
-      folder: where diagnose.json is.
+      about: the network, weights, image, reference and port, in words.
+      losses: the losses of both, of the steps that both have; empty where the port has none.
+      folder: where diagnose.json and report.html are.
     """
 
     diagnosis: Diagnosis
+    about: dict[str, str]
+    losses: dict[str, list[float]]
     folder: Path
 
     @property
@@ -82,16 +99,40 @@ class DiagnosisResult:
         """What diagnose.json says."""
         found = self.diagnosis
         return {
+            **self.about,
+            "answer": self.answer(),
             "agrees": found.agrees,
             "causes": [finding.cause for finding in found.findings],
             "explained": found.left is None,
-            "findings": [dataclasses.asdict(finding) for finding in found.findings],
+            "findings": [
+                {
+                    **dataclasses.asdict(one),
+                    "before": _finite(one.before),
+                    "after": _finite(one.after),
+                    "alternatives": " ".join(one.alternatives),
+                }
+                for one in found.findings
+            ],
             "differences": [
-                {**dataclasses.asdict(one), "size": one.size if np.isfinite(one.size) else None, "differs": one.differs}
+                {**dataclasses.asdict(one), "size": _finite(one.size), "step": one.step, "differs": one.differs}
                 for one in found.differences
             ],
             "tried": found.tried,
         }
+
+    def answer(self) -> str:
+        """The diagnosis in a few sentences."""
+        found = self.diagnosis
+        if found.agrees:
+            return "The port agrees with the reference."
+        first = next(one for one in found.differences if one.differs)
+        sentences = [f"The port differs from the reference, first in {first.name}."]
+        sentences += [finding.cause for finding in found.findings]
+        if found.left is not None:
+            sentences.append(
+                f"Nothing in the catalog explains the rest: {found.left.name} differs by {_size(found.left.size)}."
+            )
+        return " ".join(sentences)
 
     def summary(self) -> str:
         """The differences as a table, and the mistakes in sentences."""
@@ -110,12 +151,35 @@ class DiagnosisResult:
                 "this gives the port's numbers" if finding.fits else "this comes nearest, but does not give the port's numbers"
             )
             lines.append(f"{number}. {finding.cause} ({how}; {fit})")
+            lines += [f"   The same numbers come of another mistake: {cause}" for cause in finding.alternatives]
         if not found.agrees and found.left is not None:
             lines.append(
                 f"Nothing in the catalog explains the rest: {found.left.name} still differs by {_size(found.left.size)}."
             )
-        lines.append(f"figures: {self.folder / 'diagnose.json'}")
+        lines.append(f"figures: {self.folder / 'diagnose.json'}, as a page: {self.folder / 'report.html'}")
         return "\n".join(lines)
+
+    def write(self) -> None:
+        """Writes diagnose.json, losses.png where there are losses, and report.html.
+
+        Raises:
+          InputError: the folder cannot be written to.
+        """
+        from tfinvert.reports import charts, page
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / "diagnose.json", json.dumps(self.figures(), indent=1) + "\n")
+            if self.losses and np.isfinite(list(self.losses.values())).all():
+                charts.write_two_curves(self.folder / "losses.png", self.losses)
+            page.write(self.folder, "The diagnosis of a port", [page.Entry(self.folder, Path(self.about["port"]).name)])
+        except OSError as error:
+            raise InputError(f"cannot write to {self.folder}: {error.strerror or error}") from None
+
+
+def _finite(value: float) -> float | None:
+    """A number that JSON has, or None."""
+    return value if np.isfinite(value) else None
 
 
 def _size(value: float) -> str:
@@ -135,14 +199,27 @@ def run(settings: Settings) -> DiagnosisResult:
     recipe = _recipe(ours, about)
     from tfinvert.comparison.diagnosis import search
 
-    folder = settings.run_folder()
-    result = DiagnosisResult(search.diagnose(recipe, theirs, settings.tolerance), folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "diagnose.json", json.dumps(result.figures(), indent=1) + "\n")
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
+    about |= {"image": recipe.settings.image[0], "reference": settings.reference, "port": settings.port}
+    diagnosis = search.diagnose(recipe, theirs, settings.bound(), ours)
+    result = DiagnosisResult(diagnosis, _words(about), _losses(theirs, ours), settings.run_folder())
+    result.write()
     return result
+
+
+def _words(about: dict[str, Any]) -> dict[str, str]:
+    """What a diagnosis is of."""
+    network = about.get("network")
+    network = network if isinstance(network, dict) else {}
+    words = {"network": network.get("network", ""), "weights": network.get("weights", ""), **about}
+    return {name: str(words[name]) for name in ("network", "weights", "image", "reference", "port")}
+
+
+def _losses(theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+    """The losses of the port and of the reference, as far as both have them."""
+    both = {"port": theirs.get("losses"), "reference": ours.get("losses")}
+    lists = {name: losses.tolist() for name, losses in both.items() if losses is not None and losses.ndim == 1}
+    count = min(map(len, lists.values())) if len(lists) == len(both) else 0
+    return {name: losses[:count] for name, losses in lists.items() if count > 1}
 
 
 def _recipe(ours: dict[str, np.ndarray], about: dict[str, Any]) -> Any:

@@ -9,8 +9,9 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -81,6 +82,7 @@ def run(settings: Settings, network: Network) -> ReferenceResult:
 
     from tfinvert import images
     from tfinvert.comparison.diagnosis import bundle
+    from tfinvert.comparison.diagnosis.differences import moved, spreads
     from tfinvert.networks.preprocessing import network_input, parse
     from tfinvert.optimization import inversion, presets, state
     from tfinvert.optimization.solver import run_alone
@@ -109,13 +111,11 @@ def run(settings: Settings, network: Network) -> ReferenceResult:
         arrays |= _convolutions(settings, network, start)
     arrays |= {f"terms/{name}": np.array(value.numpy(), np.float64) for name, value in values.items()}
     arrays["gradient"] = tape.gradient(loss, pixels).numpy()
-    losses, rates = [], []
-    for snapshot in run_alone(problem, state.init(problem, start), min(resolved.steps, UPDATES), IMAGE_EVERY):
-        losses.append(snapshot.loss)
-        rates.append(snapshot.learning_rate)
-        if snapshot.step and snapshot.image is not None:
-            arrays[f"images/{snapshot.step}"] = snapshot.image
-    arrays |= {"losses": np.array(losses), "learning_rates": np.array(rates[:-1])}
+    steps = min(resolved.steps, UPDATES)
+    ours, other = (
+        _steps(run_alone(problem, state.init(problem, image), steps, IMAGE_EVERY)) for image in (start, moved(start))
+    )
+    arrays |= {**ours, **spreads(ours, other)}
     folder = settings.run_folder()
     about = {
         "format": 1,
@@ -135,6 +135,17 @@ def run(settings: Settings, network: Network) -> ReferenceResult:
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
     return ReferenceResult(folder, arrays)
+
+
+def _steps(snapshots: Iterable[Any]) -> dict[str, np.ndarray]:
+    """The losses, learning rates and images of a run."""
+    losses, rates, arrays = [], [], {}
+    for snapshot in snapshots:
+        losses.append(snapshot.loss)
+        rates.append(snapshot.learning_rate)
+        if snapshot.step and snapshot.image is not None:
+            arrays[f"images/{snapshot.step}"] = snapshot.image
+    return {"losses": np.array(losses), "learning_rates": np.array(rates[:-1]), **arrays}
 
 
 def _convolutions(settings: Settings, network: Network, start: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from tfinvert.runs import reading
 from tfinvert.runs.directory import RunDirectory, check_writable
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import FolderSettings
@@ -46,7 +47,7 @@ def check(settings: Settings) -> None:
     check_writable(settings.run_folder())
     for path in settings.runs:
         directory = RunDirectory(Path(path))
-        if not (directory.info.is_file() or (directory.path / "compare.json").is_file()):
+        if not (directory.info.is_file() or any((directory.path / name).is_file() for name in reading.OUTCOMES)):
             raise InputError(f"{path} is no run directory: there is no run.json in it")
 
 

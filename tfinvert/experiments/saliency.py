@@ -13,6 +13,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -111,20 +112,23 @@ class SaliencyResult(Result):
         """Writes images, maps and overlays; maps.npz with the numbers; sheet.png with all of them."""
         from tfinvert.reports import sheet
 
-        cells = []
+        cells: list[tuple[Path, str, sheet.Bar | None]] = []
         for number, image in enumerate(self.images):
             seen = self.classes[number]
-            shown = {"image": (image, f"{seen['name']}, probability {seen['probability']:.3f}")}
+            shown: dict[str, tuple[np.ndarray, str, sheet.Bar | None]] = {
+                "image": (image, f"{seen['name']}, probability {seen['probability']:.3f}", None)
+            }
             for method, values in self.maps.items():
-                shown[method] = (image_files.heat(values[number]), method.replace("_", " "))
+                scale = sheet.heat_bar(image_files.heat_limit(values[number]))
+                shown[method] = (image_files.heat(values[number]), method.replace("_", " "), scale)
             for method, values in self.maps.items():
                 overlay = image_files.overlay(image, values[number])
-                shown[f"{method}-overlay"] = (overlay, f"{method.replace('_', ' ')}, overlay")
+                shown[f"{method}-overlay"] = (overlay, f"{method.replace('_', ' ')}, overlay", None)
             paths = {name: directory.images / f"{number:02d}-{name}.png" for name in shown}
-            for name, (content, caption) in shown.items():
+            for name, (content, caption, bar) in shown.items():
                 image_files.save(paths[name], content)
-                cells.append((paths[name], caption))
-            cells.insert(-len(self.maps), (paths["image"], ""))  # the image again, before its overlays
+                cells.append((paths[name], caption, bar))
+            cells.insert(-len(self.maps), (paths["image"], "", None))  # the image again, before its overlays
         directory.save_arrays(self.maps)
         header = [f"{self.network}: what the class score depends on", sheet.describe_network(info)]
         sheet.write_side_by_side(directory.sheet, header, cells, len(self.maps) + 1)

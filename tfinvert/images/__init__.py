@@ -10,12 +10,10 @@ from tfinvert.images.files import (
     SAMPLES,
     blurred,
     check,
-    heat,
     load,
     load_same_size,
     luminance,
     normalized,
-    overlay,
     proportional_size,
     read,
     sample,
@@ -26,6 +24,7 @@ from tfinvert.images.files import (
 )
 from tfinvert.images.folders import expand, files_in
 from tfinvert.images.inputs import as_images, sizes_of
+from tfinvert.images.maps import heat, heat_limit, overlay
 from tfinvert.images.resizing import describe_cuts, kept_size
 from tfinvert.images.starts import initial_image
 
@@ -41,6 +40,7 @@ __all__ = [
     "expand",
     "files_in",
     "heat",
+    "heat_limit",
     "initial_image",
     "kept_size",
     "load",

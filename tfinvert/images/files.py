@@ -110,22 +110,6 @@ def load_same_size(sources: Sequence[str], size: tuple[int, int], resize: str = 
     return np.concatenate([load(source, size, resize) for source in sources])
 
 
-def heat(values: np.ndarray) -> np.ndarray:
-    """Colors a map [H, W] from black over red and yellow to white, [H, W, 3].
-
-    Every map has a scale of its own, from 0 to its 99.9th percentile, so that a few pixels do not darken all the others.
-    The brightness of two maps cannot be compared.
-    """
-    scaled = np.clip(values / max(float(np.percentile(values, 99.9)), 1e-12), 0, 1)[..., None]
-    return np.clip(3 * scaled - np.arange(3), 0, 1).astype(np.float32)
-
-
-def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Lays the heat of a map [H, W] over an image [H, W, 3] in grays, [H, W, 3]."""
-    gray = np.mean(image, axis=-1, keepdims=True)
-    return np.clip(0.45 * gray + 0.75 * heat(values), 0, 1)
-
-
 def check(source: str | Path) -> None:
     """Raises InputError, as `load` would, for an image that cannot be read."""
     read(source)

@@ -145,5 +145,5 @@ class Run:
 def read_run(entry: Entry) -> Run:
     """Reads the run directory of an entry. What is damaged or missing there is empty."""
     directory = RunDirectory(entry.folder)
-    info = directory.read_info() or reading.read_comparison(entry.folder / "compare.json")
+    info = directory.read_info() or reading.read_outcome(entry.folder)
     return Run(entry, info, reading.read_flags(directory.flags), directory.read_metrics())

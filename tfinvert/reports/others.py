@@ -12,6 +12,7 @@ from tfinvert.runs.reading import is_number
 
 SNAPSHOTS, MOST_IMAGES = 6, 60
 MOST_ROWS, MOST_COLUMNS, LONGEST = 60, 14, 80  # of a table; characters of a cell
+BESIDE = ("compare", "diagnose")  # whose images are beside their figures
 SENTENCES = {
     "saliency": "Which pixels a class score depends on.",
     "fool": "An image that the network takes for something else.",
@@ -21,6 +22,7 @@ SENTENCES = {
     "train_decoder": "A decoder that is trained to invert features in one pass.",
     "compare_decoders": "One inversion in three ways.",
     "compare": "The same inversion in TensorFlow and in PyTorch.",
+    "diagnose": "A port beside the reference, and the mistakes that give its numbers.",
 }
 NAMES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "seconds": "time (s)", "peak_memory_mb": "peak memory (MB)"}
 IN_OVERVIEW = ("psnr", "ssim", "normalized_feature_error", "seconds", "steps_per_second", "peak_memory_mb")
@@ -36,13 +38,20 @@ def images(run: Run) -> list[tuple[Path, str]]:
     directory = run.directory
     steps = directory.step_images()
     shown = [(directory.target, "target")] if directory.target.is_file() else []
-    shown += [(path, f"step {step}") for step, path in spread(list(steps.items()), SNAPSHOTS)]
-    places = [*directory.images.glob("*.png"), *(directory.path.glob("*.png") if run.experiment == "compare" else ())]
+    before = list(steps.items())[: -1 if directory.final.is_file() else None]  # the last step is the result, or nearly so
+    shown += [(path, f"step {step}") for step, path in spread(before, SNAPSHOTS)]
+    places = [*directory.images.glob("*.png"), *(directory.path.glob("*.png") if run.experiment in BESIDE else ())]
     others = sorted((path for path in places if path.is_file() and path not in steps.values()), key=_written)
     shown += [(path, path.stem.lstrip("0123456789-").replace("-", " ").replace("_", " ") or path.stem) for path in others]
     if directory.final.is_file():
         shown.append((directory.final, "result"))
     return shown[:MOST_IMAGES]
+
+
+def is_map(run: Run, path: Path) -> bool:
+    """Whether an image is a map of numbers in the colors of heat."""
+    name = path.stem.lstrip("0123456789-")
+    return run.experiment == "saliency" and name != "image" and not name.endswith("-overlay")
 
 
 def figures(run: Run) -> list[tuple[str, str]]:

@@ -124,10 +124,15 @@ def _view_other(run: Run) -> dict[str, Any]:
         "name": run.name,
         "sentence": run.entry.sentence or others.sentence(run),
         "error": run.entry.error or run.info.get("stopped"),
+        "answer": run.info.get("answer", ""),
         "label": f"{run.experiment.replace('_', ' ')}; {run.info.get('network', '')}",
         "weights": run.info.get("weights", "?"),
         "pool": run.info.get("pool", "?"),
-        "shown": [{"caption": caption, "image": data} for path, caption in others.images(run) if (data := _embed_copy(path))],
+        "shown": [
+            {"caption": caption, "image": data, "map": others.is_map(run, path)}
+            for path, caption in others.images(run)
+            if (data := _embed_copy(path))
+        ],
         "charts": _draw(run) if run.metrics else [],
         "figures": others.figures(run),
         "tables": others.tables(run),

@@ -6,7 +6,7 @@ import bisect
 import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfinvert.images import files as images
+from tfinvert.images.maps import heat
 from tfinvert.reports import differences
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.runs.reading import is_number
@@ -31,12 +32,31 @@ BACKGROUND, INK, FAINT = "white", "#1a1a1a", "#6a6a6a"
 
 
 @dataclasses.dataclass(frozen=True)
+class Bar:
+    """The scale of an image's colors: [height, width] -> its colors [height, width, 3], and what stands at its ends."""
+
+    colors: Callable[[int, int], np.ndarray]
+    low: str
+    high: str
+
+
+def difference_bar(limit: float = differences.LIMIT) -> Bar:
+    """The scale of signed differences up to a limit."""
+    return Bar(differences.bar, f"-{limit:g}", f"+{limit:g}")
+
+
+def heat_bar(limit: float) -> Bar:
+    """The scale of a map that `heat` has colored."""
+    return Bar(lambda width, height: heat(np.tile(np.linspace(0, 1, width), (height, 1))), "0", f"{limit:.2g}")
+
+
+@dataclasses.dataclass(frozen=True)
 class Cell:
-    """An image of a sheet and the words below it; `bar` adds the scale of a signed difference."""
+    """An image of a sheet, the words below it, and the scale of its colors where they stand for numbers."""
 
     image: Image.Image
     caption: str
-    bar: bool = False
+    bar: Bar | None = None
 
 
 def write(run: RunDirectory, info: Mapping[str, Any]) -> None:
@@ -60,7 +80,7 @@ def write(run: RunDirectory, info: Mapping[str, Any]) -> None:
     if first and last and first[0].image.size == last[0].image.size:
         image, target = (np.asarray(cell.image, np.float32) / 255 for cell in (last[0], first[0]))
         shown = Image.fromarray(np.rint(255 * differences.signed(image, target)).astype(np.uint8))
-        last.append(Cell(shown, "result - target", bar=True))
+        last.append(Cell(shown, "result - target", difference_bar()))
     # As many steps as fill the rows.
     count = min(len(steps), SNAPSHOTS)
     while count > 1 and (total := len(first) + count + len(last)) > COLUMNS and total % COLUMNS:
@@ -99,13 +119,19 @@ def describe_network(info: Mapping[str, Any]) -> str:
     return f"weights: {info.get('weights', '?')}; preprocessing {info.get('preprocessing', '?')}"
 
 
-def write_side_by_side(path: Path, lines: Sequence[str], cells: Sequence[tuple[Path, str]], columns: int | None = None) -> None:
+def write_side_by_side(
+    path: Path,
+    lines: Sequence[str],
+    cells: Sequence[tuple[Path, str] | tuple[Path, str, Bar | None]],
+    columns: int | None = None,
+) -> None:
     """Writes images with captions under a title.
 
     Args:
       path: the file to write.
       lines: the title and what stands below it.
-      cells: pairs of an image file and its caption. Files that cannot be read are left out.
+      cells: image files with their captions, and the scale of their colors where there is one. Files that cannot be read are
+        left out.
       columns: images in a row; by default all of them.
 
     Raises:
@@ -114,16 +140,16 @@ def write_side_by_side(path: Path, lines: Sequence[str], cells: Sequence[tuple[P
     images.save(path, _compose(lines, _found(cells), columns or len(cells)))
 
 
-def _read(cells: Sequence[tuple[Path, str]]) -> list[Cell]:
-    """The images that can be read, with their captions."""
+def _read(cells: Sequence[tuple]) -> list[Cell]:
+    """The images that can be read, with their captions and scales."""
     found = []
-    for path, caption in cells:
+    for path, *words in cells:
         with contextlib.suppress(InputError):
-            found.append(Cell(images.read(path), caption))
+            found.append(Cell(images.read(path), *words))
     return found
 
 
-def _found(cells: Sequence[tuple[Path, str]]) -> list[Cell]:
+def _found(cells: Sequence[tuple]) -> list[Cell]:
     """As `_read`. Raises InputError where there is none."""
     found = _read(cells)
     if not found:
@@ -148,7 +174,8 @@ def _compose(lines: Sequence[str], cells: Sequence[Cell], columns: int) -> np.nd
     columns = min(columns, len(cells))
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
     captions = [[_wrap(ruler, cell.caption, small, width) for cell in row] for row in rows]
-    below = [max(map(len, each)) * LINE + BAR * any(cell.bar for cell in row) for row, each in zip(rows, captions, strict=True)]
+    bars = [BAR * any(cell.bar is not None for cell in row) for row in rows]
+    below = [max(map(len, texts)) * LINE + bar for texts, bar in zip(captions, bars, strict=True)]
     top = MARGIN + HEADER * len(lines)
     size = (max(MARGIN + columns * (width + MARGIN), 720), top + sum(height + each + MARGIN + 8 for each in below))
     sheet = Image.new("RGB", size, BACKGROUND)
@@ -163,22 +190,21 @@ def _compose(lines: Sequence[str], cells: Sequence[Cell], columns: int) -> np.nd
             sheet.paste(cell.image, (left, top))
             for number, words in enumerate(text):
                 draw.text((left, top + height + 4 + number * LINE), words, INK, small)
-            if cell.bar:
-                _draw_bar(sheet, left, top + height + 6 + len(text) * LINE, cell.image.width)
+            if cell.bar is not None:
+                _draw_bar(sheet, cell.bar, left, top + height + 6 + len(text) * LINE, cell.image.width)
         top += height + space + MARGIN + 8
     return np.asarray(sheet, np.float32) / 255
 
 
-def _draw_bar(sheet: Image.Image, left: int, top: int, width: int) -> None:
-    """Draws the scale of signed differences with its ends."""
+def _draw_bar(sheet: Image.Image, bar: Bar, left: int, top: int, width: int) -> None:
+    """Draws a scale with its ends."""
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    low, high = f"-{differences.LIMIT:g}", f"+{differences.LIMIT:g}"
-    begin = left + math.ceil(draw.textlength(low, font)) + 5
-    end = max(left + width - math.ceil(draw.textlength(high, font)) - 5, begin + 8)
-    bar = np.rint(255 * differences.bar(end - begin, 9)).astype(np.uint8)
-    draw.text((left, top), low, INK, font)
-    sheet.paste(Image.fromarray(bar), (begin, top + 3))
-    draw.text((end + 5, top), high, INK, font)
+    begin = left + math.ceil(draw.textlength(bar.low, font)) + 5
+    end = max(left + width - math.ceil(draw.textlength(bar.high, font)) - 5, begin + 8)
+    colors = np.rint(255 * bar.colors(end - begin, 9)).astype(np.uint8)
+    draw.text((left, top), bar.low, INK, font)
+    sheet.paste(Image.fromarray(colors), (begin, top + 3))
+    draw.text((end + 5, top), bar.high, INK, font)
 
 
 def _header(info: Mapping[str, Any]) -> list[str]:

@@ -59,25 +59,39 @@ def read_metrics(path: Path, last: int | None = None) -> list[dict[str, Any]]:
     return [line for line in lines if _is_line(line)]
 
 
-def read_comparison(path: Path, largest: int = LARGEST_TEXT) -> dict[str, Any]:
-    """Reads compare.json as if it were a run.json; gives an empty dict where the file cannot be read.
+def read_outcome(folder: Path, largest: int = LARGEST_TEXT) -> dict[str, Any]:
+    """Reads compare.json or diagnose.json as if it were a run.json; gives an empty dict where neither can be read.
 
     Args:
-      path: the file.
+      folder: where it is.
       largest: the largest size in bytes.
     """
-    content = read_info(path, largest)  # its `layers` are a list of names, which no run.json has
-    if not content:
-        return {}
+    for name, outcome in OUTCOMES.items():
+        if content := read_info(folder / name, largest):  # its `layers` are a list of names, which no run.json has
+            about: dict[str, Any] = {key: content[key] for key in ("network", "weights", "image", "answer") if key in content}
+            return {"experiment": name.removesuffix(".json"), **about, "result": outcome(content)}
+    return {}
+
+
+def _comparison(content: dict[str, Any]) -> dict[str, Any]:
+    """The figures of compare.json, with those of each side by its name."""
     sides = {side: content.pop(side, {}) for side in ("tensorflow", "pytorch")}
-    info: dict[str, Any] = {name: content.pop(name) for name in ("network", "weights") if name in content}
     result = {name: value for name, value in content.items() if is_number(value) or isinstance(value, dict)}
     for side, figures in sides.items():
         if isinstance(figures, dict):
             result[side] = {name: value for name, value in figures.items() if name != "loss"}
             if side == "tensorflow" and is_number(figures.get("psnr")):
                 result["psnr"] = figures["psnr"]
-    return {"experiment": "compare", **info, "result": result}
+    return result
+
+
+def _diagnosis(content: dict[str, Any]) -> dict[str, Any]:
+    """The tables of diagnose.json."""
+    names = ("agrees", "explained", "findings", "differences")
+    return {name: content[name] for name in names if isinstance(content.get(name), bool | list)}
+
+
+OUTCOMES = {"compare.json": _comparison, "diagnose.json": _diagnosis}
 
 
 def read_flags(path: Path) -> dict[str, str]:

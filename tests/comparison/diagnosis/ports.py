@@ -80,7 +80,10 @@ class Port:
     kernels: str = "right"
     bias: bool = True
     flatten: str = "chw"
-    half: bool = False
+    dtype: str = "float32"  # that weights and features are rounded to
+    autocast: bool = False  # whether convolutions compute in bfloat16
+    convolution: str = "conv2d"  # or the same sum in another order: "unfold", "double"
+    reciprocal: bool = False  # whether the deviation is divided by before, and multiplied with
     error: str = "mean"
     total: str = "mean"
     tv_weight: float = 0.0
@@ -92,6 +95,7 @@ class Port:
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.9
     rates: tuple[float, ...] = (0.01,) * 60
+    target_moves: bool = False
     clip: bool = False
     channels_last: bool = False
     threads: int = 2
@@ -121,7 +125,11 @@ class Student:
         if port.colors == "bgr":
             image = image.flip(-1)
         image = {"0..1": image, "0..255": 255 * image, "-1..1": 2 * image - 1}[port.value_range]
-        image = (image - torch.tensor(port.mean)) / torch.tensor(port.deviation)
+        if port.reciprocal:
+            scale = 1 / torch.tensor(port.deviation)
+            image = image * scale + -torch.tensor(port.mean) * scale
+        else:
+            image = (image - torch.tensor(port.mean)) / torch.tensor(port.deviation)
         if port.axes == "reshaped":
             return image.reshape(1, 3, SIZE, SIZE)
         if port.axes == "transposed":
@@ -130,23 +138,37 @@ class Student:
 
     def features(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Layer -> features, channels last."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.port.autocast):
+            return {name: value.float() for name, value in self._features(image).items()}
+
+    def _round(self, value: torch.Tensor) -> torch.Tensor:
+        return value.to(getattr(torch, self.port.dtype)).float() if self.port.dtype != "float32" else value
+
+    def _convolve(self, value: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        port = self.port
+        if port.convolution == "double":
+            bias = None if bias is None else bias.double()
+            return functional.conv2d(value.double(), kernel.double(), bias, padding=port.padding).float()
+        if port.convolution == "unfold":
+            columns = functional.unfold(value, 3, padding=port.padding)
+            made = (kernel.flatten(1) @ columns).unflatten(2, [side + 2 * port.padding - 2 for side in value.shape[2:]])
+            return made if bias is None else made + bias[:, None, None]
+        return functional.conv2d(value, kernel, bias, padding=port.padding)
+
+    def _features(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         port, w, taken = self.port, self.weights, {}
         value = self.prepare(image)
         if port.channels_last:
             value = value.contiguous(memory_format=torch.channels_last)
-        if port.half:
-            value = value.half().float()
+        value = self._round(value)
         for name in CHANNELS:
             kernel = w[f"{name}/kernel"]
             if port.kernels == "transposed":
                 kernel = kernel.transpose(2, 3)
             if port.kernels == "flipped":
                 kernel = kernel.flip(2, 3)
-            if port.half:
-                kernel = kernel.half().float()
-            value = taken[f"{name}:conv"] = functional.conv2d(
-                value, kernel, w[f"{name}/bias"] if port.bias else None, padding=port.padding
-            )
+            bias = w[f"{name}/bias"] if port.bias else None
+            value = taken[f"{name}:conv"] = self._convolve(value, self._round(kernel), bias)
             if port.relu == "before":
                 value = torch.relu(value)
             if port.epsilon >= 0:
@@ -168,7 +190,7 @@ class Student:
         for layer in port.layers:
             key = port.tapped.get(layer, layer)
             tensor = taken[f"{key}:{port.tap}"] if key in CHANNELS else taken[key]
-            tensor = tensor.half().float() if port.half else tensor
+            tensor = self._round(tensor)
             found[layer] = tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor
         return found
 
@@ -181,8 +203,8 @@ class Student:
             error = {"mean": square.mean(), "sum": square.sum(), "half_sum": square.sum() / 2, "half": square.mean() / 2}[
                 port.error
             ]
-            if port.error == "mean" and port.total == "normalized":
-                error = error / (targets[name] ** 2).mean()
+            if port.error == "mean" and port.total in ("normalized", "own scale"):
+                error = error / ((value if port.total == "own scale" else targets[name]) ** 2).mean()
             errors.append(weight * error)
         total = sum(errors) if port.total == "sum" else sum(errors) / len(errors)
         down, right = image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
@@ -203,18 +225,19 @@ class Student:
                 **{f"features/{name}": value.numpy() for name, value in self.features(self.start).items()},
                 **{f"target_features/{name}": value.numpy() for name, value in targets.items()},
             }
-        image = self.start.clone()
+        # Where gradients go through the target, it is the second image of a batch that is updated.
+        image = torch.cat([self.start, self.target]) if port.target_moves else self.start.clone()
         first, second, velocity, losses = torch.zeros_like(image), torch.zeros_like(image), torch.zeros_like(image), []
         for step in range(updates + 1):
             image = image.detach().requires_grad_()
-            loss = self.loss(image, targets)
+            loss = self.loss(image[:1], self.features(image[1:]) if port.target_moves else targets)
             loss.backward()
             gradient = image.grad
             losses.append(float(loss.detach()))
             if step == 0:
-                found["gradient"] = gradient.numpy().copy()
+                found["gradient"] = gradient[:1].numpy().copy()
             if step % 10 == 0 and step:
-                found[f"images/{step}"] = image.detach().numpy().copy()
+                found[f"images/{step}"] = image[:1].detach().numpy().copy()
             rate, count = port.rates[step], step + 1
             if port.optimizer == "adam":
                 first = port.betas[0] * first + (1 - port.betas[0]) * gradient

@@ -48,6 +48,8 @@ def test_a_reference_has_the_arrays_of_a_run_by_name(reference):
     )
     assert {"features/conv1_1", "features/conv2_1", "target_features/conv2_1", "terms/conv2_1", "terms/tv"} <= arrays.keys()
     assert {"images/10", "images/20"} <= arrays.keys()
+    assert arrays["spread/losses"].shape == (21,)
+    assert 0 < arrays["spread/images/20"] < 1e-3
     assert (arrays["losses"].shape, arrays["learning_rates"].shape) == ((21,), (20,))
     assert arrays["losses"][0] == pytest.approx(arrays["terms/conv2_1"] + 0.5 * arrays["terms/tv"], rel=1e-5)
     error = np.mean((arrays["features/conv2_1"] - arrays["target_features/conv2_1"]) ** 2)
@@ -61,6 +63,16 @@ def test_a_reference_agrees_with_itself(reference, tmp_path):
     written = json.loads((tmp_path / "diagnosis" / "diagnose.json").read_text())
     assert (written["agrees"], written["causes"]) == (True, [])
     assert {"features/conv1_1", "terms/tv"} <= {one["name"] for one in written["differences"]}
+    page = (tmp_path / "diagnosis" / "report.html").read_text()
+    assert "The port agrees with the reference." in page
+    assert "features/conv1_1" in page
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("bound", ["0", "none", "nan", "inf", "-1"])
+def test_a_tolerance_is_auto_or_a_number(reference, bound, tmp_path):
+    with pytest.raises(InputError, match=rf"--tolerance is {bound}; expected auto or a number above 0"):
+        diagnose(reference, reference / "reference.npz", tmp_path, tolerance=bound)
 
 
 def test_the_layer_at_which_a_port_parts_is_told(reference, tmp_path):
@@ -90,7 +102,7 @@ def test_a_run_directory_is_a_port(reference, small_file, tmp_path):
 
 def test_a_function_is_a_port(reference, tmp_path):
     (tmp_path / "my_port.py").write_text(PORT)
-    result = diagnose(reference, f"{tmp_path / 'my_port.py'}:run", tmp_path, tolerance=0.5)
+    result = diagnose(reference, f"{tmp_path / 'my_port.py'}:run", tmp_path, tolerance="0.5")
     assert result.diagnosis.differences[0].name == "losses"
     assert result.diagnosis.differences[0].differs
     with pytest.raises(InputError, match="yields nothing"):

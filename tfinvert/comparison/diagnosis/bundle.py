@@ -31,6 +31,11 @@ NAMES = {
     "learning_rates": ("[updates]", "above 0", "the learning rate of each update"),
     "losses": ("[updates + 1]", "any", "the loss before each update, and after the last"),
     "images": ("[1, height, width, RGB]", "not clipped", "the image after as many updates as its name says"),
+    "spread": (
+        "[updates + 1], or a scalar",
+        "0 or more",
+        "the relative difference to the same run from a start that is moved by 1e-7: what rounding does",
+    ),
 }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tfinvert.comparison.diagnosis.bundle import kind
+from tfinvert.comparison.diagnosis.bundle import Bundle, kind
 
 # Relative differences that two right ports show in float32.
 ROUNDING = {
@@ -22,6 +23,9 @@ ROUNDING = {
     "losses": 1e-4,
     "images": 1e-3,
 }
+SPREAD = 100.0  # times the spread of our own run from a start that is moved by `MOVED`
+MOVED = 1e-7
+GROWS = ("losses", "images")  # in which rounding grows with the steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +56,34 @@ def relative(first: np.ndarray, second: np.ndarray) -> float:
     """||first - second|| / ||second||."""
     difference = np.linalg.norm((np.asarray(first, np.float64) - second).ravel())
     return float(difference) / max(float(np.linalg.norm(np.asarray(second, np.float64).ravel())), 1e-30)
+
+
+def moved(start: np.ndarray) -> np.ndarray:
+    """A start in which each value is `MOVED` larger or smaller: what rounding does in the first step."""
+    signs = np.sign(np.sin(np.arange(start.size))).reshape(start.shape)
+    return (start + MOVED * signs).astype(np.float32)
+
+
+def spreads(ours: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> Bundle:
+    """How far a run parts from the same run from a moved start, by `spread/` and the name: of losses up to each step."""
+    found = Bundle()
+    for name in ours:
+        if name == "losses":
+            sizes = np.abs(others[name] - ours[name]) / np.maximum(np.abs(ours[name]), 1e-30)
+            found[f"spread/{name}"] = np.maximum.accumulate(sizes)
+        elif kind(name) == "images":
+            found[f"spread/{name}"] = np.array(relative(others[name], ours[name]))
+    return found
+
+
+def tolerance(name: str, spread: Mapping[str, np.ndarray]) -> Any:
+    """The relative difference of an array that counts as equal, of losses one for each step.
+
+    Args:
+      name: the name of the array.
+      spread: as `spreads` gives it.
+    """
+    return np.maximum(SPREAD * spread.get(f"spread/{name}", np.float64(0)), ROUNDING[kind(name)])
 
 
 def difference(name: str, theirs: np.ndarray, ours: np.ndarray | None, tolerance: Any) -> Difference:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tfinvert.comparison.diagnosis import last_resorts
 from tfinvert.comparison.diagnosis.bundle import Bundle, aligned, kind, order
-from tfinvert.comparison.diagnosis.differences import ROUNDING, Difference, difference, relative
+from tfinvert.comparison.diagnosis.differences import GROWS, ROUNDING, Difference, difference, moved, spreads, tolerance
 from tfinvert.comparison.diagnosis.mistakes import CATALOG, Mistake
-from tfinvert.comparison.diagnosis.recipe import Recipe, Simulation
+from tfinvert.comparison.diagnosis.recipe import Recipe
+from tfinvert.comparison.diagnosis.simulation import Memory, Simulation
+from tfinvert.comparison.diagnosis.trials import ERRORS, Trial, nearest
 from tfinvert.system.errors import InputError
 
-SPREAD = 100.0  # times the spread of our own run from a start that is moved by `MOVED`
-MOVED = 1e-7
 MOST_MISTAKES = 3
 BETTER = 0.3  # a change must leave at most this part of the difference
-SCREENED = 12  # updates after which most candidates are already told apart
-FITTING, PAIRED = 6, 8  # candidates that are looked at further
+SAME = 0.05  # part of the tolerance to which two changes have the same numbers
+SCREENED = 12  # updates after which most candidates are told apart
+FITTING, PAIRED = 8, 8  # candidates that are looked at further
 PLACES = tuple(ROUNDING)
-Change = tuple[Mistake, Recipe]
-Scored = tuple[float, float, Mistake, Recipe]
+LAST_BEFORE_UPDATES = PLACES.index("terms")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Finding:
       where: the array that differed first.
       before, after: the difference of that array without and with the mistake on our side.
       fits: whether `after` is within the tolerance.
+      alternatives: mistakes that give the same numbers, so that the port's cannot tell them from `cause`.
     """
 
     cause: str
@@ -42,6 +44,7 @@ class Finding:
     before: float
     after: float
     fits: bool
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,85 +69,95 @@ class Diagnosis:
         return not any(difference.differs for difference in self.differences)
 
 
-def diagnose(recipe: Recipe, theirs: Mapping[str, np.ndarray], tolerance: float | None = None) -> Diagnosis:
+def diagnose(
+    recipe: Recipe, theirs: Mapping[str, np.ndarray], bound: float | None = None, ours: Mapping[str, np.ndarray] | None = None
+) -> Diagnosis:
     """Finds what a port does differently.
 
     Args:
       recipe: our run.
       theirs: the port's arrays, any subset of the names of a reference.
-      tolerance: relative difference of losses that counts as equal; None for what our own run shows when its start is moved by
+      bound: relative difference of losses that counts as equal; None for what our own run shows when its start is moved by
         1e-7, but at least 1e-4.
+      ours: what is known of our run already, by the names of a reference.
 
     Raises:
       InputError: the port has no array that the run has.
     """
-    return _Search(recipe, theirs, tolerance).run()
+    return _Search(recipe, theirs, bound, ours or {}).run()
 
 
 class _Search:
-    def __init__(self, recipe: Recipe, theirs: Mapping[str, np.ndarray], tolerance: float | None):
-        self.models: dict[Any, Any] = {}
-        depth = list(recipe.places)
-        wanted = sorted(theirs, key=lambda name: (order(name), depth.index(n) if (n := name.partition("/")[2]) in depth else 0))
+    def __init__(self, recipe: Recipe, theirs: Mapping[str, np.ndarray], bound: float | None, known: Mapping[str, np.ndarray]):
+        self.memory, self.recipe, self.bound, self.tried = Memory(), recipe, bound, 0
+        compared = [name for name in theirs if kind(name) in ROUNDING]
+        depth = {name: place for place, name in enumerate(recipe.places)}
+        wanted = sorted(compared, key=lambda name: (order(name), depth.get(name.partition("/")[2], 0)))
         updates = max([len(theirs["losses"]) - 1 if "losses" in theirs else 0, *_steps(wanted)], default=0)
-        self.recipe, self.tried, self.updates = recipe, 0, min(updates, len(recipe.rates) - 1)
-        ours = self.compute(recipe, wanted)
-        self.theirs = {name: aligned(name, theirs[name], ours[name].shape) for name in wanted if name in ours}
+        self.updates = min(updates, len(recipe.rates) - 1)
+        self.ours = self.compute(recipe, wanted, known)
+        self.theirs = {name: aligned(name, theirs[name], self.ours[name].shape) for name in wanted if name in self.ours}
         if not self.theirs:
             raise InputError(f"the port has {', '.join(wanted)}, which this reference does not have")
         self.names = list(self.theirs)
-        self.tolerance = tolerance
-        self.tolerances = self.measure_tolerances(recipe, ours)
-        self.first = tuple(self.differences(ours))
+        self.tolerances = self.measure_tolerances(recipe, known)
+        self.first = tuple(self.differences())
 
-    def compute(self, recipe: Recipe, names: list[str], updates: int | None = None) -> Bundle:
-        self.tried += 1
-        return Simulation(recipe, self.models).arrays(names, self.updates if updates is None else updates)
+    def compute(self, recipe: Recipe, names: Sequence[str], known: Mapping[str, np.ndarray] | None = None) -> Bundle:
+        """The arrays of a recipe, without computing those that are known."""
+        found = {name: known[name] for name in names if known and name in known}
+        if missing := [name for name in names if name not in found]:
+            self.tried += 1
+            found |= Simulation(recipe, self.memory).arrays(missing, self.updates)
+        return {name: found[name] for name in names if name in found}
 
-    def measure_tolerances(self, recipe: Recipe, ours: Bundle) -> dict[str, Any]:
+    def measure_tolerances(self, recipe: Recipe, known: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
         """For each name the relative difference that counts as equal, for losses one for each step.
 
         Some mistakes make a run far more sensitive to rounding than the right one is, so that each recipe has its own.
         """
-        found: dict[str, Any] = {name: ROUNDING[kind(name)] for name in self.names}
-        if "losses" not in self.names and not any(kind(name) == "images" for name in self.names):
-            return found
-        if self.tolerance is not None:
-            return found | {name: self.tolerance for name in self.names if kind(name) in ("losses", "images")}
-        signs = np.sign(np.sin(np.arange(recipe.start.size))).reshape(recipe.start.shape)
-        other = self.compute(recipe.change(start=(recipe.start + MOVED * signs).astype(np.float32)), self.names)
-        for name in self.names:
-            if name == "losses":
-                spread = np.abs(other[name] - ours[name]) / np.maximum(np.abs(ours[name]), 1e-30)
-                found[name] = np.maximum(SPREAD * np.maximum.accumulate(spread), found[name])
-            elif kind(name) == "images":
-                found[name] = max(SPREAD * relative(other[name], ours[name]), found[name])
+        spread = {name: value for name, value in (known or {}).items() if kind(name) == "spread"}
+        growing = [name for name in self.names if kind(name) in GROWS]
+        if self.bound is None and any(f"spread/{name}" not in spread for name in growing):
+            other = self.compute(recipe.change(start=moved(recipe.start)), growing)
+            spread = spreads({name: self.ours[name] for name in growing}, other)
+        found = {name: tolerance(name, {} if self.bound is not None else spread) for name in self.names}
+        if self.bound is not None:
+            found |= dict.fromkeys(growing, self.bound)
+        if recipe.rounded:
+            found = last_resorts.with_rounding(found, self.ours, self.compute(recipe.change(rounded=""), self.names))
         return found
 
-    def differences(self, ours: Bundle, names: list[str] | None = None) -> list[Difference]:
-        return [difference(name, self.theirs[name], ours.get(name), self.tolerances[name]) for name in names or self.names]
+    def differences(self) -> list[Difference]:
+        """Between the port and the recipe that `ours` is of."""
+        return [difference(name, self.theirs[name], self.ours.get(name), self.tolerances[name]) for name in self.names]
 
     def run(self) -> Diagnosis:
         findings: list[Finding] = []
         recipe, now = self.recipe, list(self.first)
         while (left := next((d for d in now if d.differs), None)) is not None and len(findings) < MOST_MISTAKES:
-            adopted = self.adopt(recipe, left)
-            found = (
-                None
-                if adopted is not None and left.name == "start"
-                else self.search(recipe, left, now, [finding.cause for finding in findings])
-            )
-            if found is None and adopted is not None:
-                cause = f"The port has another {left.name}; what follows is compared from there."
-                found = (adopted, Finding(cause, left.name, left.size, 0.0, True))
+            found = self.find(recipe, left, now, [finding.cause for finding in findings])
             if found is None:
                 break
             recipe, finding = found
             findings.append(finding)
-            ours = self.compute(recipe, self.names)
-            self.tolerances = self.measure_tolerances(recipe, ours)
-            now = self.differences(ours)
-        return Diagnosis(self.first, tuple(findings), left if left is not None and left.differs else None, self.tried)
+            if finding.cause == last_resorts.OTHER_NOISE:
+                return Diagnosis(self.first, tuple(findings), None, self.tried)
+            self.ours = self.compute(recipe, self.names)
+            now = self.differences()
+            if recipe.rounded or any(d.differs and kind(d.name) in GROWS for d in now):
+                self.tolerances = self.measure_tolerances(recipe)
+                now = self.differences()
+        return Diagnosis(self.first, tuple(findings), left, self.tried)
+
+    def find(self, recipe: Recipe, left: Difference, now: list[Difference], found: list[str]) -> tuple[Recipe, Finding] | None:
+        """The mistake that explains the first difference, and the recipe with it."""
+        adopted = self.adopt(recipe, left)
+        explained = None if adopted is not None and left.name == "start" else self.search(recipe, left, now, found)
+        if explained is None and adopted is not None:
+            cause = f"The port has another {left.name}; what follows is compared from there."
+            return adopted, Finding(cause, left.name, left.size, 0.0, True)
+        return explained
 
     def adopt(self, recipe: Recipe, left: Difference) -> Recipe | None:
         """The recipe with the port's own start or target, which the rest can be compared from."""
@@ -156,78 +169,107 @@ class _Search:
     def search(
         self, recipe: Recipe, left: Difference, now: list[Difference], found: list[str]
     ) -> tuple[Recipe, Finding] | None:
-        """The mistake that explains the first difference best, and the recipe with it."""
-        agreeing = [PLACES.index(kind(d.name)) for d in now if not d.differs and order(d.name) < order(left.name)]
-        lowest = max(agreeing, default=-1)
-        # Losses before any update tell of everything up to the terms. Where the first is right, a mistake is in the steps.
-        if left.name == "losses" and "terms" not in {kind(d.name) for d in now}:
-            start_agrees = self.first_loss_agrees(recipe)
-            lowest = max(lowest, PLACES.index("terms")) if start_agrees else lowest
-            stages = [
-                stage
-                for stage in PLACES
-                if PLACES.index(stage) > lowest and (start_agrees or PLACES.index(stage) <= PLACES.index("terms"))
-            ]
-        else:
-            stages = [stage for stage in PLACES if lowest < PLACES.index(stage) <= PLACES.index(_as_stage(left.name))]
-        scored = self.score(left, _changes(recipe, [m for m in CATALOG if m.stage in stages and m.cause not in found]))
-        scored = [entry for entry in scored if entry[1] <= BETTER * left.size]
-        if not scored:
-            return None
-        fitting = [entry for entry in scored if entry[0] <= 1][:FITTING]
-        if fitting:
-            _, size, mistake, changed = min(fitting, key=lambda entry: self.total(left, entry[3]))
-            return changed, Finding(mistake.cause, left.name, left.size, size, True)
-        pair = self.pair(left, scored)
+        """The mistake of the catalog that explains the first difference best, else what explains it without one."""
+        stages = self.stages(recipe, left, now)
+        mistakes = [mistake for mistake in CATALOG if mistake.stage in stages and mistake.cause not in found]
+        # The first loss tells of all that comes before the updates; a mistake in the updates shows in the first of them.
+        is_lone = left.name == "losses" and left.step == 0 and not any(kind(name) == "terms" for name in self.names)
+        names, updates = [left.name], 0 if is_lone else self.screened(left)
+        before = self.trial((), recipe, names, updates).completed()
+        changes = [((mistake,), changed) for mistake, changed in _changes(recipe, mistakes)]
+        trials = list(self.trials(changes, names, updates))
+        close = nearest(trials, FITTING, lambda first: 1.0 if first and first[0].ratio <= 1 else BETTER * before.ratio)
+        if close and close[0].ratio <= 1:
+            return self.best(close, left)
+        rounded = last_resorts.rounded(recipe, lambda changed: self.trial((), changed, names, self.screened(left)).completed())
+        if rounded is not None:
+            changed, cause, size = rounded
+            return changed, Finding(cause, left.name, left.size, size, True)
+        # One number is near to many others, so that only pairs which give the next ones as well count there.
+        pair = self.pair(left, trials if is_lone else close, is_lone)
         if pair is not None:
             return pair
-        _, size, mistake, changed = scored[0]
-        return changed, Finding(mistake.cause, left.name, left.size, size, False)
+        if is_lone and last_resorts.has_other_noise(recipe, self.theirs["losses"], self.ours["losses"], self.memory):
+            return recipe, Finding(last_resorts.OTHER_NOISE, left.name, left.size, left.size, True)
+        if not close or is_lone:
+            return None
+        return close[0].recipe, _finding(close[0], left, close[0].size, fits=False)
 
-    def first_loss_agrees(self, recipe: Recipe) -> bool:
-        ours = self.compute(recipe, ["losses"], 0)["losses"][0]
-        return abs(self.theirs["losses"][0] - ours) <= float(np.ravel(self.tolerances["losses"])[0]) * abs(ours)
+    def stages(self, recipe: Recipe, left: Difference, now: list[Difference]) -> list[str]:
+        """The stages of the mistakes that the first difference can come from."""
+        agreeing = [PLACES.index(kind(d.name)) for d in now if not d.differs and order(d.name) < order(left.name)]
+        lowest, highest = max(agreeing, default=-1), PLACES.index(_as_stage(left.name))
+        if left.name == "losses" and "terms" not in {kind(d.name) for d in now}:
+            # Losses before any update tell of everything up to the terms. Where the first is right, a mistake is in the steps.
+            if left.step == 0:
+                highest = LAST_BEFORE_UPDATES
+            else:
+                lowest = max(lowest, LAST_BEFORE_UPDATES)
+        return [stage for place, stage in enumerate(PLACES) if lowest < place <= highest]
 
-    def score(self, left: Difference, changes: list[Change]) -> list[Scored]:
-        """(difference over tolerance, difference, mistake, recipe) of each change that can be computed, the smallest first."""
-        scored: list[Scored] = []
-        for mistake, changed in changes:
-            # The first loss tells of all that comes before the updates; a mistake in the updates shows in the first of them.
-            updates = 0 if PLACES.index(mistake.stage) <= PLACES.index("terms") else self.screened(left)
-            try:
-                ours = self.compute(changed, [left.name], updates).get(left.name)
-            except (InputError, ValueError, ArithmeticError):  # such as a kernel that is larger than what it is applied to
-                continue
-            found = difference(left.name, self.theirs[left.name], ours, self.tolerances[left.name])
-            if np.isfinite(found.size):
-                scored.append((found.size / found.tolerance, found.size, mistake, changed))
-        return sorted(scored, key=lambda entry: entry[:2])
+    def trial(self, causes: tuple[Mistake, ...], recipe: Recipe, names: Iterable[str], updates: int) -> Trial:
+        self.tried += 1
+        theirs = {name: self.theirs[name] for name in names}
+        return Trial(causes, recipe, self.memory, theirs, self.tolerances, updates)
+
+    def trials(
+        self, changes: Iterable[tuple[tuple[Mistake, ...], Recipe]], names: Sequence[str], updates: int
+    ) -> Iterator[Trial]:
+        """The changes that can be computed."""
+        for causes, changed in changes:
+            with contextlib.suppress(*ERRORS):
+                yield self.trial(causes, changed, names, updates)
 
     def screened(self, left: Difference) -> int:
         """The number of updates after which candidates are told apart: some more than show the difference."""
-        return min(self.updates, max(SCREENED, (left.step or 0) + SCREENED // 2))
+        return min(self.updates, max(SCREENED, (left.step or 0) + SCREENED // 2, *_steps([left.name])))
 
-    def pair(self, left: Difference, scored: list[Scored]) -> tuple[Recipe, Finding] | None:
+    def best(self, close: list[Trial], left: Difference) -> tuple[Recipe, Finding]:
+        """Of changes that give the first difference the one that gives all else best, and those that give the same."""
+        ranked = [close[0]]
+        if len(close) > 1:
+            # The first updates alone, in which rounding has not grown yet.
+            names = [name for name in self.names if kind(name) != "images"]
+            again = self.trials([(trial.causes, trial.recipe) for trial in close], names, self.screened(left))
+            ranked = nearest(again, FITTING, lambda first: 1.5 * first[0].ratio + SAME if first else np.inf) or ranked
+        chosen = ranked[0]
+        others = [_sentence(trial) for trial in ranked[1:] if trial.equals(chosen, SAME)]
+        size = next(trial.size for trial in close if trial.recipe is chosen.recipe)
+        return chosen.recipe, _finding(chosen, left, size, fits=True, alternatives=tuple(others))
+
+    def pair(self, left: Difference, firsts: list[Trial], is_lone: bool) -> tuple[Recipe, Finding] | None:
         """Two mistakes that explain the first difference together, where none does alone."""
-        for _, _, first, once in scored[:PAIRED]:
-            earlier = PLACES[: PLACES.index(first.stage) + 1]
-            others = _changes(once, [m for m in CATALOG if m.stage in earlier and m is not first])
-            for ratio, size, second, twice in self.score(left, others)[:1]:
-                if ratio <= 1:
-                    return twice, Finding(f"{first.cause} {second.cause}", left.name, left.size, size, True)
+        names = [name for name in self.names if kind(name) != "images"]
+        updates = 0 if PLACES.index(_as_stage(left.name)) <= LAST_BEFORE_UPDATES or is_lone else self.screened(left)
+        for first in firsts[: None if is_lone else PAIRED]:
+            (mistake,) = first.causes
+            place = CATALOG.index(mistake)
+            earlier = [
+                other for other in CATALOG if other is not mistake and PLACES.index(other.stage) <= PLACES.index(mistake.stage)
+            ]
+            if is_lone:
+                earlier = [other for other in earlier if CATALOG.index(other) < place]
+            changes = [((mistake, other), twice) for other, twice in _changes(first.recipe, earlier)]
+            fitting = nearest(self.trials(changes, [left.name], updates), FITTING, lambda found: 1.0)
+            if fitting and is_lone:
+                again = self.trials([(trial.causes, trial.recipe) for trial in fitting], names, self.screened(left))
+                fitting = nearest(again, 1, lambda found: 1.0)
+            if fitting:
+                return fitting[0].recipe, _finding(fitting[0], left, fitting[0].size, fits=True)
         return None
 
-    def total(self, left: Difference, changed: Recipe) -> float:
-        """How far the port's arrays are from a change's, with the first updates alone, in which rounding has not grown yet."""
-        names = [name for name in self.names if kind(name) != "images"]
-        ours = self.compute(changed, names, self.screened(left))
-        differences = self.differences(ours, names)
-        return sum(min(d.size / d.tolerance, 1e6) for d in differences)
+
+def _finding(trial: Trial, left: Difference, size: float, *, fits: bool, alternatives: tuple[str, ...] = ()) -> Finding:
+    return Finding(_sentence(trial), left.name, left.size, size, fits, alternatives)
 
 
-def _changes(recipe: Recipe, mistakes: list[Mistake]) -> list[Change]:
+def _sentence(trial: Trial) -> str:
+    return " ".join(mistake.cause for mistake in trial.causes)
+
+
+def _changes(recipe: Recipe, mistakes: list[Mistake]) -> list[tuple[Mistake, Recipe]]:
     """The recipes with each of the mistakes, where it changes something."""
-    made: list[Change] = []
+    made: list[tuple[Mistake, Recipe]] = []
     for mistake in mistakes:
         with contextlib.suppress(InputError):  # such as an image file that is gone
             if (changed := mistake.change(recipe)) is not recipe:

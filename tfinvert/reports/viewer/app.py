@@ -23,7 +23,7 @@ from tfinvert.reports.viewer.paths import ROOT, inside, opened
 STATIC = Path(__file__).parent / "static"
 STATIC_FILES = {path.name for path in STATIC.iterdir()}
 FIRST, MOST = 60, 300  # cards in an answer
-EVENT_SECONDS, ALIVE_SECONDS = 0.5, 15.0  # between two looks for changes; between two lines that say nothing
+EVENT_SECONDS, ALIVE_SECONDS = 0.2, 15.0  # between two looks for changes; between two lines that say nothing
 MOST_CHANGES = 200  # runs in an event; where more have changed, the event says so
 CHUNK = 2**18  # bytes
 

@@ -94,7 +94,7 @@ def read_all(path: Path) -> dict[str, Any]:
 
 def _info(directory: RunDirectory) -> dict[str, Any]:
     info = reading.read_info(directory.info, LARGEST_INFO)
-    return info or reading.read_comparison(directory.path / "compare.json", LARGEST_INFO)
+    return info or reading.read_outcome(directory.path, LARGEST_INFO)
 
 
 def _layer(layers: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -146,7 +146,7 @@ def _step_images(directory: RunDirectory) -> dict[int, tuple[str, int]]:
 
 def _latest(directory: RunDirectory) -> dict[str, Any] | None:
     """The newest image of a run: the result, else that of the last step, else any other."""
-    for name in ("final.png", "compare.png"):
+    for name in ("final.png", "compare.png", "losses.png"):
         if _is_file(directory.path / name):
             return {"path": name, "stamp": (directory.path / name).lstat().st_mtime_ns}
     if steps := _step_images(directory):

@@ -16,14 +16,15 @@ from typing import Any
 
 from tfinvert.reports.viewer import cards
 from tfinvert.reports.viewer.paths import ROOT
+from tfinvert.runs import reading
 
 DEEPEST, MOST_FOLDERS = 8, 20_000  # how far a folder is searched for run directories
-MARKS = ("run.json", "run.flags", "compare.json")  # one of these makes a folder a run directory
+MARKS = ("run.json", "run.flags", *reading.OUTCOMES)  # one of these makes a folder a run directory
 WATCHED = (
     "run.json",
     "run.flags",
     "metrics.jsonl",
-    "compare.json",
+    *reading.OUTCOMES,
     "images",
     "target.png",
     "final.png",
@@ -31,7 +32,7 @@ WATCHED = (
     ".lock.holder",
 )
 BEGAN = WATCHED.index("run.flags")  # is written when a run begins, and never again
-SCAN_SECONDS = 0.4  # the least time between two looks; a look takes a tenth of the time at most
+SCAN_SECONDS = 0.2  # the least time between two looks; a look takes a tenth of the time at most
 Stamp = tuple[int, ...]
 
 

@@ -42,6 +42,9 @@ def _per_pixel(recipe: Recipe) -> Recipe:
 CHANGES: dict[str, Change] = {
     "The feature error is divided by the mean square of the target.": _settings(feature_loss="normalized"),
     "The feature error is not divided by the mean square of the target.": _settings(feature_loss="mse"),
+    "The feature error is divided by the mean square of the image's own features, with gradients through it.": (
+        lambda recipe: recipe.change(own_scale=True, feature_loss="normalized")
+    ),
     "The feature error is a sum, not a mean.": _times(_values),
     "The feature error is half the sum of squares, as Gatys has it.": _times(lambda recipe: _values(recipe) / 2),
     "The feature error is half the mean.": _times(lambda recipe: 0.5),

@@ -52,6 +52,11 @@ def _tapped(tap: edits.Tap) -> Callable[[Recipe], Recipe]:
     return lambda recipe: recipe.change(layers=tap(recipe.graph, recipe.layers))
 
 
+def rounding(dtype: str) -> str:
+    """The sentence that says what a port rounds to."""
+    return f"Weights and features are rounded to {dtype}."
+
+
 def _rounded(dtype: str) -> Callable[[Recipe], Recipe]:
     return lambda recipe: recipe.change(rounded=dtype)
 
@@ -59,5 +64,5 @@ def _rounded(dtype: str) -> Callable[[Recipe], Recipe]:
 MISTAKES = (
     *(Mistake(cause, "features", _edited(edit)) for cause, edit in EDITS.items()),
     *(Mistake(cause, "features", _tapped(tap)) for cause, tap in TAPS.items()),
-    *(Mistake(f"Weights and features are rounded to {dtype}.", "features", _rounded(dtype)) for dtype in ROUNDED),
+    *(Mistake(rounding(dtype), "features", _rounded(dtype)) for dtype in ROUNDED),
 )

@@ -16,18 +16,35 @@ Change = Callable[[Recipe], Recipe]
 
 
 def _rated(rates: Callable[[np.ndarray], np.ndarray]) -> Change:
-    return lambda recipe: recipe.change(rates=rates(recipe.rates))
+    def change(recipe: Recipe) -> Recipe:
+        changed = rates(recipe.rates)
+        return recipe if np.allclose(changed, recipe.rates, rtol=1e-6, atol=0) else recipe.change(rates=changed)
+
+    return change
 
 
-def _scheduled(**changes: Any) -> Change:
-    """The rates of another schedule."""
+def _scheduled(offset: Callable[[Recipe], int] = lambda recipe: 0, **changes: Any) -> Change:
+    """The rates of another schedule, or of another step of it."""
 
     def change(recipe: Recipe) -> Recipe:
         schedule: Any = build_schedule(dataclasses.replace(recipe.settings, **changes))
-        steps = range(len(recipe.rates))
-        return recipe.change(rates=np.array([float(schedule(step) if callable(schedule) else schedule) for step in steps]))
+        steps = [max(step + offset(recipe), 0) for step in range(len(recipe.rates))]
+        rates = np.array([float(schedule(step) if callable(schedule) else schedule) for step in steps])
+        return _rated(lambda _: rates)(recipe)
 
     return change
+
+
+def _epoch(recipe: Recipe) -> int:
+    """The steps in which the rate of an exponential schedule falls once, which ports take for an epoch."""
+    return (recipe.settings.decay_steps or 0) if recipe.settings.schedule == "exponential" else 0
+
+
+def _in_stairs(recipe: Recipe) -> Recipe:
+    if not _epoch(recipe):
+        return recipe
+    falls = np.arange(len(recipe.rates)) // _epoch(recipe)
+    return _rated(lambda rates: rates[0] * recipe.settings.decay_rate**falls)(recipe)
 
 
 def _without_warmup(recipe: Recipe) -> Recipe:
@@ -48,8 +65,11 @@ RATES: dict[str, Change] = {
     "The learning rate is a tenth.": _rated(lambda rates: rates / 10),
     "The learning rate is twice as large.": _rated(lambda rates: 2 * rates),
     "The learning rate is half as large.": _rated(lambda rates: rates / 2),
-    "The schedule is one step late.": _rated(lambda rates: np.concatenate([rates[:1], rates[:-1]])),
-    "The schedule is one step early.": _rated(lambda rates: np.concatenate([rates[1:], rates[-1:]])),
+    "The schedule is one step late.": _scheduled(lambda recipe: -1),
+    "The schedule is one step early.": _scheduled(lambda recipe: 1),
+    "The schedule is one epoch (the steps of one decay) late.": _scheduled(lambda recipe: -_epoch(recipe)),
+    "The schedule is one epoch (the steps of one decay) early.": _scheduled(_epoch),
+    "The learning rate falls in stairs, once in each epoch, not in every step.": _in_stairs,
     "The learning rate is constant: there is no schedule.": _scheduled(schedule="constant"),
     "The warm-up is missing.": _without_warmup,
     "The schedule is a cosine.": _scheduled(schedule="cosine"),
@@ -85,6 +105,9 @@ UPDATES: dict[str, Change] = {
     **{f"The optimizer has a weight decay of {value:g}.": _updated(decay=value) for value in (1e-4, 5e-4, 1e-2)},
     "The pixels are clipped to 0..1 after each update.": lambda recipe: recipe.change(clip=True),
     "The pixels are never clipped.": lambda recipe: recipe.change(clip=False),
+    "The target is recomputed in each step with gradients through it, and is updated like the image.": (
+        lambda recipe: recipe.change(target_moves=True)
+    ),
 }
 MISTAKES = (
     *(Mistake(cause, "learning_rates", change) for cause, change in RATES.items()),

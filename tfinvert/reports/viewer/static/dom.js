@@ -123,12 +123,16 @@ export function choice(label, options, chosen, onchange) {
   return h("div", { class: "choice", role: "group", "aria-label": label }, buttons);
 }
 
-/** Calls a function at most once in so many milliseconds, and once more at the end. */
+/** Calls a function at most once in so many milliseconds, and once more where it was wanted while it ran. */
 export function calmly(milliseconds, callback) {
-  let waiting = null, last = 0;
-  return () => {
-    if (waiting !== null) return;
-    waiting = setTimeout(async () => { last = Date.now(); try { await callback(); } finally { waiting = null; } },
-      Math.max(last + milliseconds - Date.now(), 0));
+  let busy = false, again = false, last = 0;
+  return function call() {
+    if (busy) { again = true; return; }
+    busy = true;
+    setTimeout(async () => {
+      again = false;
+      last = Date.now();
+      try { await callback(); } finally { busy = false; if (again) call(); }
+    }, Math.max(last + milliseconds - Date.now(), 0));
   };
 }

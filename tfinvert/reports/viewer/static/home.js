@@ -33,10 +33,9 @@ export function showHome(main) {
       h("button", { type: "button", onclick: () => { chosen.clear(); choose(card, false); } }, "Clear"));
   }
 
-  const refresh = calmly(400, async () => {
+  const refresh = calmly(200, async () => {
     const query = search.value.trim();
-    const [found, grouped] = await Promise.all([
-      ask(`/api/runs?${new URLSearchParams({ query, count: shown })}`), ask(`/api/sweeps?${new URLSearchParams({ query })}`)]);
+    const found = await ask(`/api/runs?${new URLSearchParams({ query, count: shown })}`);
     if (!found || search.value.trim() !== query) return;
     count.textContent = `${number(found.total)} ${found.total === 1 ? "run" : "runs"}${query ? " found" : ""}`;
     document.title = `${found.total} runs – tfinvert`;
@@ -45,6 +44,13 @@ export function showHome(main) {
     empty.hidden = found.total > 0;
     empty.replaceChildren(h("p", {}, query ? `No run has “${query}” in its network, layers, image or settings.` : `There is no run in ${found.folder} yet. A run appears here when it begins:`),
       query ? "" : h("pre", { tabindex: 0 }, "tfinvert --flagfile=flags/quickstart.flags"));
+    refreshSweeps();
+  });
+  // Sweeps are found by reading every run, which the first cards do not wait for.
+  const refreshSweeps = calmly(1000, async () => {
+    const query = search.value.trim();
+    const grouped = await ask(`/api/sweeps?${new URLSearchParams({ query })}`);
+    if (search.value.trim() !== query) return;
     reconcile(strips, sweeps, grouped?.sweeps ?? [], makeStrip);
     layerPart.hidden = sweeps.size === 0;
   });

@@ -145,6 +145,10 @@ function makeGallery() {
         if (!panels.has(file.path)) {
           panels.set(file.path, panel(name, zoom));
           images.append(panels.get(file.path).element);
+          // A map of numbers has the colors of heat, each on a scale of its own.
+          if (run.experiment === "saliency" && file.path.startsWith("images/") && !/ overlay$|^image$/.test(name)) {
+            panels.get(file.path).element.append(h("div", { class: "heat", "aria-hidden": "true" }), h("div", { class: "ends" }, h("span", {}, "0"), h("span", {}, "largest of this map")));
+          }
         }
         panels.get(file.path).show(fileAddress(run.name, file), name);
       }
