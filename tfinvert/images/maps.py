@@ -29,8 +29,8 @@ def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     near = _averaged(np.asarray(values, np.float32), max(min(values.shape) // 40, 1))
     part = np.clip(near / heat_limit(near), 0, 1)[..., None]
     warm = np.concatenate([np.ones_like(part), np.clip(1.6 * part - 0.6, 0, 1), np.zeros_like(part)], axis=-1)
-    alpha = 0.75 * np.sqrt(part)
-    return np.clip(gray * (1 - alpha) + (0.35 + 0.65 * gray) * warm * alpha, 0, 1).astype(np.float32)
+    alpha = 0.85 * part
+    return np.clip(gray * (1 - alpha) + (0.5 + 0.5 * gray) * warm * alpha, 0, 1).astype(np.float32)
 
 
 def _averaged(values: np.ndarray, radius: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfinvert.reports.captions import caption
 from tfinvert.reports.entries import Run
 from tfinvert.reports.sheet import spread
 from tfinvert.runs.reading import is_number
@@ -24,7 +25,20 @@ SENTENCES = {
     "compare": "The same inversion in TensorFlow and in PyTorch.",
     "diagnose": "A port beside the reference, and the mistakes that give its numbers.",
 }
-NAMES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "seconds": "time (s)", "peak_memory_mb": "peak memory (MB)"}
+NAMES = {
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "seconds": "time (s)",
+    "peak_memory_mb": "peak memory (MB)",
+    "seconds_to_first_step": "time to the first step (s)",
+    "psnr_between": "PSNR between the two (dB)",
+    "gflop_per_step": "GFLOP per step",
+    "rows": "each layer, image and way",
+    "sides": "each side",
+    "loss_gap_first_50_steps": "loss gap, first 50 steps",
+}
+CHARTS = ("curves.png", "losses.png")
+SHEETS = ("compare.png", "sheet.png")  # which show the other images again
 IN_OVERVIEW = ("psnr", "ssim", "normalized_feature_error", "seconds", "steps_per_second", "peak_memory_mb")
 
 
@@ -41,17 +55,12 @@ def images(run: Run) -> list[tuple[Path, str]]:
     before = list(steps.items())[: -1 if directory.final.is_file() else None]  # the last step is the result, or nearly so
     shown += [(path, f"step {step}") for step, path in spread(before, SNAPSHOTS)]
     places = [*directory.images.glob("*.png"), *(directory.path.glob("*.png") if run.experiment in BESIDE else ())]
-    others = sorted((path for path in places if path.is_file() and path not in steps.values()), key=_written)
-    shown += [(path, path.stem.lstrip("0123456789-").replace("-", " ").replace("_", " ") or path.stem) for path in others]
+    known = {*steps.values(), directory.target, directory.final}
+    others = sorted((p for p in places if p.is_file() and p not in known and p.name not in SHEETS), key=_written)
+    shown += [(path, caption(path.stem, run.info)) for path in others]
     if directory.final.is_file():
         shown.append((directory.final, "result"))
     return shown[:MOST_IMAGES]
-
-
-def is_map(run: Run, path: Path) -> bool:
-    """Whether an image is a map of numbers in the colors of heat."""
-    name = path.stem.lstrip("0123456789-")
-    return run.experiment == "saliency" and name != "image" and not name.endswith("-overlay")
 
 
 def figures(run: Run) -> list[tuple[str, str]]:

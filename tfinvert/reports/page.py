@@ -18,6 +18,7 @@ import jinja2
 from tfinvert.images import files as images
 from tfinvert.reports import charts, others
 from tfinvert.reports.answers import answer_run
+from tfinvert.reports.captions import is_map
 from tfinvert.reports.entries import FIGURES, Entry, Run, read_run
 from tfinvert.reports.sections import Section, build_depth_section, build_sections, list_figures
 from tfinvert.reports.sheet import spread
@@ -64,6 +65,7 @@ def render(title: str, entries: Sequence[Entry], *, by_depth: bool = False) -> t
         runs=views,
         sections=[_view_section(section) for section in sections],
         overview=others.overview(runs),
+        inversions=sum(run.experiment == "invert" for run in runs),
     )
     figures = {
         "title": title,
@@ -127,9 +129,9 @@ def _view_other(run: Run) -> dict[str, Any]:
         "answer": run.info.get("answer", ""),
         "label": f"{run.experiment.replace('_', ' ')}; {run.info.get('network', '')}",
         "weights": run.info.get("weights", "?"),
-        "pool": run.info.get("pool", "?"),
+        "pool": run.info.get("pool", ""),
         "shown": [
-            {"caption": caption, "image": data, "map": others.is_map(run, path)}
+            {"caption": caption, "image": data, "map": is_map(path.stem, run.info), "chart": path.name in others.CHARTS}
             for path, caption in others.images(run)
             if (data := _embed_copy(path))
         ],

@@ -74,14 +74,19 @@ def read_outcome(folder: Path, largest: int = LARGEST_TEXT) -> dict[str, Any]:
 
 
 def _comparison(content: dict[str, Any]) -> dict[str, Any]:
-    """The figures of compare.json, with those of each side by its name."""
-    sides = {side: content.pop(side, {}) for side in ("tensorflow", "pytorch")}
+    """The figures of compare.json, with a row for each side and for each way to run PyTorch."""
+    ours, theirs = (side if isinstance(side := content.pop(name, {}), dict) else {} for name in ("tensorflow", "pytorch"))
     result = {name: value for name, value in content.items() if is_number(value) or isinstance(value, dict)}
-    for side, figures in sides.items():
-        if isinstance(figures, dict):
-            result[side] = {name: value for name, value in figures.items() if name != "loss"}
-            if side == "tensorflow" and is_number(figures.get("psnr")):
-                result["psnr"] = figures["psnr"]
+    if is_number(ours.get("psnr")):
+        result["psnr"] = ours["psnr"]
+    variants = theirs.pop("variants", {})
+    rows = [{"side": "TensorFlow", **ours}]
+    for variant, speed in variants.items() if isinstance(variants, dict) else ():
+        # Only the first variant makes all steps, and has an image.
+        rows.append(
+            {"side": f"PyTorch, {variant}", **(theirs if len(rows) == 1 else {}), **(speed if isinstance(speed, dict) else {})}
+        )
+    result["sides"] = [{name: value for name, value in row.items() if name == "side" or is_number(value)} for row in rows]
     return result
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfinvert.reports.captions import caption, is_map
 from tfinvert.reports.viewer.plain import plain, short
 from tfinvert.runs import reading
 from tfinvert.runs.directory import RunDirectory
@@ -80,7 +81,10 @@ def read_all(path: Path) -> dict[str, Any]:
         "target": "target.png" if "target.png" in shown else "",
         "final": "final.png" if "final.png" in shown else "",
         "stepImages": [{"step": step, "path": f"images/{file}", "stamp": stamp} for step, (file, stamp) in steps.items()],
-        "panels": _panels(files, {f"images/{file}" for file, _ in steps.values()}, "final.png" in shown or bool(steps)),
+        "panels": [
+            {**panel, "caption": short(caption(Path(panel["path"]).stem, info)), "map": is_map(Path(panel["path"]).stem, info)}
+            for panel in _panels(files, {f"images/{file}" for file, _ in steps.values()}, "final.png" in shown or bool(steps))
+        ],
         "metrics": _thinned(reading.read_metrics(directory.metrics, PAGE_METRICS)),
         "result": plain(info.get("result", {})),
         "chosen": plain(info.get("settings", {})),
@@ -146,7 +150,7 @@ def _step_images(directory: RunDirectory) -> dict[int, tuple[str, int]]:
 
 def _latest(directory: RunDirectory) -> dict[str, Any] | None:
     """The newest image of a run: the result, else that of the last step, else any other."""
-    for name in ("final.png", "compare.png", "losses.png"):
+    for name in ("final.png", "tensorflow.png", "losses.png"):
         if _is_file(directory.path / name):
             return {"path": name, "stamp": (directory.path / name).lstat().st_mtime_ns}
     if steps := _step_images(directory):
@@ -199,7 +203,7 @@ def _panels(files: list[dict[str, Any]], steps: set[str], staged: bool) -> list[
       steps: the paths of the images of steps.
       staged: whether the target is shown beside a result or a step.
     """
-    known = {"final.png", "sheet.png", "curves.png", *steps, *(("target.png",) if staged else ())}
+    known = {"final.png", "sheet.png", "compare.png", "curves.png", *steps, *(("target.png",) if staged else ())}
     panels = [file for file in files if _is_image(file["path"]) and file["path"] not in known]
     return sorted(panels, key=lambda file: (file["stamp"], file["path"]))[:200]
 

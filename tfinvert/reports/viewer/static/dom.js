@@ -71,7 +71,8 @@ export const FIGURES = {
 
 /** The name of a figure of run.json in words. */
 export function figureName(name) {
-  const words = { seconds: "Time (s)", steps_per_second: "Steps per second", peak_memory_mb: "Peak memory (MB)", mv2015_error: "Error of M & V 2015", mv2016_error: "Error of M & V 2016", l2_change: "Change (L2)" };
+  const words = { seconds: "Time (s)", steps_per_second: "Steps per second", peak_memory_mb: "Peak memory (MB)", mv2015_error: "Error of M & V 2015", mv2016_error: "Error of M & V 2016", l2_change: "Change (L2)",
+    gflop_per_step: "GFLOP per step", psnr_between: "PSNR between the two (dB)", seconds_to_first_step: "Time to the first step (s)", loss_gap_first_50_steps: "Loss gap, first 50 steps" };
   if (FIGURES[name]) return FIGURES[name].name;
   const text = words[name] ?? name.replaceAll("_", " ");
   return text.charAt(0).toUpperCase() + text.slice(1);

@@ -141,16 +141,13 @@ function makeGallery() {
     element: h("div", {}, tools, images),
     update(run) {
       for (const file of run.panels) {
-        const name = file.path.replace(/^images\//, "").replace(/\.\w+$/, "").replace(/^(\d+)-/, "").replaceAll(/[-_]/g, " ");
         if (!panels.has(file.path)) {
-          panels.set(file.path, panel(name, zoom));
+          panels.set(file.path, panel(file.caption, zoom));
           images.append(panels.get(file.path).element);
           // A map of numbers has the colors of heat, each on a scale of its own.
-          if (run.experiment === "saliency" && file.path.startsWith("images/") && !/ overlay$|^image$/.test(name)) {
-            panels.get(file.path).element.append(h("div", { class: "heat", "aria-hidden": "true" }), h("div", { class: "ends" }, h("span", {}, "0"), h("span", {}, "largest of this map")));
-          }
+          if (file.map) panels.get(file.path).element.append(h("div", { class: "heat", "aria-hidden": "true" }), h("div", { class: "ends" }, h("span", {}, "0"), h("span", {}, "largest of this map")));
         }
-        panels.get(file.path).show(fileAddress(run.name, file), name);
+        panels.get(file.path).show(fileAddress(run.name, file), file.caption);
       }
     },
   };
