@@ -189,6 +189,7 @@ def never(task):
     [
         ({"optimizer": "lbfgs"}, "--optimizer is lbfgs; --experiment=compare expects adam or sgd or mv2016"),
         ({"parameterization": "fourier"}, "--parameterization is fourier; --experiment=compare expects free or clip"),
+        ({"parameterization": "deep_prior"}, "--parameterization is deep_prior; --experiment=compare expects free or clip"),
         ({"seeds": 2}, "--seeds is 2; --experiment=compare expects 1"),
     ],
 )

@@ -208,10 +208,9 @@ def run(settings: Settings) -> DiagnosisResult:
 
 def _words(about: dict[str, Any]) -> dict[str, str]:
     """What a diagnosis is of."""
-    network = about.get("network")
-    network = network if isinstance(network, dict) else {}
-    words = {"network": network.get("network", ""), "weights": network.get("weights", ""), **about}
-    return {name: str(words[name]) for name in ("network", "weights", "image", "reference", "port")}
+    network = about["network"] if isinstance(about.get("network"), dict) else {}
+    own = {name: str(network.get(name, "")) for name in ("network", "weights")}
+    return own | {name: str(about[name]) for name in ("image", "reference", "port")}
 
 
 def _losses(theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) -> dict[str, list[float]]:

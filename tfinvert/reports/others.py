@@ -12,7 +12,7 @@ from tfinvert.reports.sheet import spread
 from tfinvert.runs.reading import is_number
 
 SNAPSHOTS, MOST_IMAGES = 6, 60
-MOST_ROWS, MOST_COLUMNS, LONGEST = 60, 14, 80  # of a table; characters of a cell
+MOST_ROWS, MOST_COLUMNS, LONGEST = 60, 14, 200  # of a table; characters of a cell
 BESIDE = ("compare", "diagnose")  # whose images are beside their figures
 SENTENCES = {
     "saliency": "Which pixels a class score depends on.",
@@ -33,6 +33,8 @@ NAMES = {
     "seconds_to_first_step": "time to the first step (s)",
     "psnr_between": "PSNR between the two (dB)",
     "gflop_per_step": "GFLOP per step",
+    "findings": "mistakes that give the port's numbers",
+    "differences": "the port beside the reference",
     "rows": "each layer, image and way",
     "sides": "each side",
     "loss_gap_first_50_steps": "loss gap, first 50 steps",
@@ -108,4 +110,4 @@ def _cell(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)[:LONGEST]
+    return "" if value is None else str(value)[:LONGEST]

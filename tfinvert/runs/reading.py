@@ -91,11 +91,28 @@ def _comparison(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _diagnosis(content: dict[str, Any]) -> dict[str, Any]:
-    """The tables of diagnose.json."""
-    names = ("agrees", "explained", "findings", "differences")
-    return {name: content[name] for name in names if isinstance(content.get(name), bool | list)}
+    """The tables of diagnose.json, with the columns that say something."""
+    columns = {"findings": FINDING, "differences": DIFFERENCE}
+    result: dict[str, Any] = {}
+    for table, names in columns.items():
+        content_rows = content.get(table)
+        rows = [row for row in content_rows if isinstance(row, dict)] if isinstance(content_rows, list) else []
+        shown = [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
+        if rows:
+            result[table] = [{names[name]: row.get(name, "") for name in shown} for row in rows]
+    return result
 
 
+# The columns of diagnose.json, and what they are called on a page.
+FINDING = {
+    "cause": "mistake",
+    "alternatives": "or",
+    "where": "array",
+    "before": "without it",
+    "after": "with it",
+    "fits": "fits",
+}
+DIFFERENCE = {"name": "array", "differs": "differs", "size": "difference", "tolerance": "right ports", "note": "note"}
 OUTCOMES = {"compare.json": _comparison, "diagnose.json": _diagnosis}
 
 

@@ -65,8 +65,14 @@ def test_a_run_is_watched_while_it_goes_on(viewer, browser):
     wait(browser, "document.querySelector('.empty').textContent.includes('no run in')")
     run = writing.begin(viewer.folder / "mine")
     writing.step(run, 0)
-    _, seconds = wait(browser, "document.querySelector('.card[data-name=mine] img')?.naturalWidth === 32")
-    assert seconds < SOON + 1  # a machine that does much else at the same time
+    card = "document.querySelector(`.card[data-name=${arguments[0]}] img`)?.naturalWidth === 32"
+    times = [wait(browser, card, "mine")[1]]
+    for name in ("second", "third"):
+        writing.step(writing.begin(viewer.folder / name), 0)
+        times.append(wait(browser, card, name)[1])
+        shutil.rmtree(viewer.folder / name)
+    assert min(times) < SOON  # the least, since the machine may do much else at the same time
+    wait(browser, "document.querySelectorAll('.card').length === 1")
     before = browser.execute_script("return document.querySelector('.card img').src")
     writing.step(run, 10)
     wait(browser, "document.querySelector('.card img').src !== arguments[0]", before)

@@ -86,6 +86,7 @@ def read_all(path: Path) -> dict[str, Any]:
             for panel in _panels(files, {f"images/{file}" for file, _ in steps.values()}, "final.png" in shown or bool(steps))
         ],
         "metrics": _thinned(reading.read_metrics(directory.metrics, PAGE_METRICS)),
+        "answer": short(info.get("answer", ""), 2000),
         "result": plain(info.get("result", {})),
         "chosen": plain(info.get("settings", {})),
         "flags": {short(key): short(value, 500) for key, value in list(flags.items())[:300]},

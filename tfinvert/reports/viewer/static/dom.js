@@ -53,6 +53,7 @@ export const askLayers = (name) => ask(`/api${layersAddress(name)}`);
 /** A number as a person reads it. */
 export function number(value, digits = 4) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value !== "number") return String(value);
   if (Number.isInteger(value) && Math.abs(value) < 1e9) return value.toLocaleString("en").replace("-", "−");
   const size = Math.abs(value);
@@ -72,6 +73,7 @@ export const FIGURES = {
 /** The name of a figure of run.json in words. */
 export function figureName(name) {
   const words = { seconds: "Time (s)", steps_per_second: "Steps per second", peak_memory_mb: "Peak memory (MB)", mv2015_error: "Error of M & V 2015", mv2016_error: "Error of M & V 2016", l2_change: "Change (L2)",
+    findings: "Mistakes that give the port's numbers", differences: "The port beside the reference", rows: "Each layer, image and way", sides: "Each side",
     gflop_per_step: "GFLOP per step", psnr_between: "PSNR between the two (dB)", seconds_to_first_step: "Time to the first step (s)", loss_gap_first_50_steps: "Loss gap, first 50 steps" };
   if (FIGURES[name]) return FIGURES[name].name;
   const text = words[name] ?? name.replaceAll("_", " ");

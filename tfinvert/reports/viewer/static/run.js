@@ -31,11 +31,12 @@ export function showRun(main) {
     }
     document.title = `${title(run)} – tfinvert`;
     const { name: own, state, stopped, weights, step, files } = run;
-    fill(head, [own, state, stopped, weights, run.layers, run.network, state === "running" && step, files.map(({ path }) => path).filter((path) => path in LINKS)],
+    fill(head, [own, state, stopped, weights, run.answer, run.layers, run.network, state === "running" && step, files.map(({ path }) => path).filter((path) => path in LINKS)],
       h("p", { class: "crumbs" }, h("a", { href: "/" }, "Runs"), " / ", run.name),
       h("h1", {}, title(run), " ", stateLabel(run)),
       h("p", { class: "about" }, [run.network, imageName(run), run.size && `${run.size.join(" × ")} pixels`].filter(Boolean).join(" · ")),
       run.weights && h("p", { class: "faint" }, `weights: ${run.weights}`),
+      run.answer && h("p", { class: "answer" }, run.answer),
       run.stopped && h("p", { class: "error" }, `Stopped: ${run.stopped}`),
       h("p", { class: "links" },
         h("a", { class: "button", href: `/compare?${new URLSearchParams({ a: run.name })}` }, "Compare with another run"),
