@@ -126,18 +126,6 @@ def test_statistics_of_another():
     assert moved.std() == pytest.approx(np.std([0, 1, 0.5, 0.5]))
 
 
-def test_heat_goes_from_black_to_white_and_overlays_stay_in_range():
-    values = np.linspace(0, 1, 10000).reshape(100, 100)
-    heat = images.heat(values)
-    np.testing.assert_array_equal(heat[0, 0], [0, 0, 0])
-    np.testing.assert_array_equal(heat[-1, -1], [1, 1, 1])
-    assert (np.diff(heat.sum(axis=-1).ravel()) >= -1e-6).all()
-    over = images.overlay(np.ones((100, 100, 3)), values)
-    assert over.min() >= 0
-    assert over.max() <= 1
-    np.testing.assert_array_equal(images.heat(np.zeros((4, 4))), np.zeros((4, 4, 3)))
-
-
 def test_what_other_programs_would_have_to_run_is_no_image(tmp_path):
     """Pillow hands PostScript, which is a program, to Ghostscript."""
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n")

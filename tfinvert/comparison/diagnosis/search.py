@@ -178,19 +178,20 @@ class _Search:
         before = self.trial((), recipe, names, updates).completed()
         changes = [((mistake,), changed) for mistake, changed in _changes(recipe, mistakes)]
         trials = list(self.trials(changes, names, updates))
-        close = nearest(trials, FITTING, lambda first: 1.0 if first and first[0].ratio <= 1 else BETTER * before.ratio)
+        better = BETTER * before.ratio
+        close = nearest(trials, FITTING, lambda first: min(better, 1.0) if first and first[0].ratio <= 1 else better)
         if close and close[0].ratio <= 1:
             return self.best(close, left)
         rounded = last_resorts.rounded(recipe, lambda changed: self.trial((), changed, names, self.screened(left)).completed())
         if rounded is not None:
             changed, cause, size = rounded
             return changed, Finding(cause, left.name, left.size, size, True)
+        if is_lone and last_resorts.has_other_noise(recipe, self.theirs["losses"], self.ours["losses"], self.memory):
+            return recipe, Finding(last_resorts.OTHER_NOISE, left.name, left.size, left.size, True)
         # One number is near to many others, so that only pairs which give the next ones as well count there.
         pair = self.pair(left, trials if is_lone else close, is_lone)
         if pair is not None:
             return pair
-        if is_lone and last_resorts.has_other_noise(recipe, self.theirs["losses"], self.ours["losses"], self.memory):
-            return recipe, Finding(last_resorts.OTHER_NOISE, left.name, left.size, left.size, True)
         if not close or is_lone:
             return None
         return close[0].recipe, _finding(close[0], left, close[0].size, fits=False)
