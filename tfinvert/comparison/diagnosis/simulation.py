@@ -24,16 +24,21 @@ from tfinvert.optimization import inversion
 
 TRACED = 3  # steps up to which tracing takes longer than it saves
 GLANCES = 2  # updates after which most recipes are given up; up to then no gradient is computed before it is asked for
-MOST_FEATURES, MOST_GRADIENTS, MOST_MODELS = 32, 8, 64  # that are kept
+MOST_GRADIENTS, MOST_MODELS, FEATURE_BYTES = 8, 64, 2**27  # that are kept
 ERRORS = {"mse": mean_squared_error, "normalized": normalized_squared_error}
 PLAIN = Preprocessing((0, 1, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
 class Recent:
-    """The values that were used last, by what they were made from: numbers and texts, or the identity of anything else."""
+    """The values that were used last, by what they were made from: numbers and texts, or the identity of anything else.
 
-    def __init__(self, most: int):
-        self._most = most
+    Args:
+      room: the largest sum of the sizes of the values that are kept.
+      size: the size of a value; by default 1.
+    """
+
+    def __init__(self, room: int, size: Callable[[Any], int] = lambda value: 1):
+        self._room, self._size, self._used = room, size, 0
         self._values: OrderedDict[tuple, tuple[tuple, Any]] = OrderedDict()
 
     def get(self, parts: tuple, make: Callable[[], Any]) -> Any:
@@ -41,18 +46,23 @@ class Recent:
         key = tuple(part if isinstance(part, str | int | float | tuple) else id(part) for part in parts)
         if key not in self._values:
             self._values[key] = (parts, make())  # the parts are kept, so that nothing else gets their identity
+            self._used += self._size(self._values[key][1])
         self._values.move_to_end(key)
-        value = self._values[key][1]
-        while len(self._values) > self._most:
-            self._values.popitem(last=False)
-        return value
+        while self._used > self._room and len(self._values) > 1:
+            _, (_, oldest) = self._values.popitem(last=False)
+            self._used -= self._size(oldest)
+        return self._values[key][1]
+
+
+def _bytes(features: Mapping[str, tf.Tensor]) -> int:
+    return sum(4 * int(np.prod(value.shape)) for value in features.values())
 
 
 class Memory:
     """What the simulations of recipes share, where these have parts in common."""
 
     def __init__(self) -> None:
-        self.models, self.features = Recent(MOST_MODELS), Recent(MOST_FEATURES)
+        self.models, self.features = Recent(MOST_MODELS), Recent(FEATURE_BYTES, _bytes)
         self.points, self.gradients = Recent(MOST_MODELS), Recent(MOST_GRADIENTS)
 
 
