@@ -40,7 +40,7 @@ def run_of(experiment, folder, **result):
     return run
 
 
-def picture(path, value=0.5):
+def write_image(path, value=0.5):
     images.save(path, np.full((16, 16, 3), value))
 
 
@@ -65,10 +65,10 @@ def test_inversions_alone_and_single_runs_have_no_such_table(count, entries):
 def test_the_last_step_is_not_shown_beside_the_result(tmp_path):
     run = run_of("style", tmp_path)
     for step in (0, 10, 20):
-        picture(run.image_path(step))
+        write_image(run.image_path(step))
     shown = read_run(Entry(tmp_path, "style"))
     assert [caption for _, caption in others.images(shown)] == ["step 0", "step 10", "step 20"]
-    picture(run.final)
+    write_image(run.final)
     assert [caption for _, caption in others.images(shown)] == ["step 0", "step 10", "result"]
 
 
@@ -91,7 +91,7 @@ def test_images_of_decoders_are_named_by_image_layer_and_way(stem, expected):
 def test_maps_have_the_bar_of_their_colors(tmp_path):
     run = run_of("saliency", tmp_path)
     for name in ("00-image", "00-gradient", "00-gradient-overlay"):
-        picture(run.images / f"{name}.png")
+        write_image(run.images / f"{name}.png")
     html, _ = page.render("Test", [Entry(tmp_path, "saliency")])
     assert html.count('<div class="heat"') == 1
 
@@ -99,7 +99,7 @@ def test_maps_have_the_bar_of_their_colors(tmp_path):
 @pytest.mark.parametrize(("name", "content"), [("compare.json", COMPARISON), ("diagnose.json", DIAGNOSIS)])
 def test_a_comparison_and_a_diagnosis_have_a_page(name, content, tmp_path):
     (tmp_path / name).write_text(json.dumps(content))
-    picture(tmp_path / "target.png")
+    write_image(tmp_path / "target.png")
     html, figures = page.render("Test", [Entry(tmp_path, "mine")])
     assert "weights: random" in html
     assert "loss gap" in html or "&lt;1e-07&gt;" in html
