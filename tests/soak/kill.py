@@ -1,7 +1,6 @@
 """Runs that are killed at random moments, resumed, killed again, and must end as if nothing had happened."""
 
 import json
-import os
 import random
 import signal
 import statistics
@@ -125,31 +124,11 @@ class Harness:
         self.images += check_images(folder)
 
     def _kill(self, process: subprocess.Popen, case: Case, moment: str) -> None:
-        # A suite dies alone, and its run sees that; or both die at once.
-        more = children(process.pid) if self.random.random() < 0.5 else []
         process.kill()
-        for child in more:
-            try:
-                os.kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         process.communicate()
         if process.returncode == -signal.SIGKILL:
             self.killed[moment] += 1
             self.by_case[case.name] += 1
-
-
-def children(pid: int) -> list[int]:
-    """The runs that a suite has started; a converting process is no run, and ends by itself."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid and b"tests.soak.often" in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
-        except OSError:
-            continue
-    return found
 
 
 def soak(scale: float = 1.0) -> list[Row]:

@@ -9,12 +9,17 @@ SECONDS = 0.1
 
 
 def main() -> int:
+    dask_setup(None)
+    return cli.main(sys.argv)
+
+
+def dask_setup(worker: object) -> None:
+    """The same in a worker of Dask: dask worker --preload tests.soak.often."""
     import_tensorflow()
     from tfinvert.decoders import callbacks
     from tfinvert.runs import recording
 
     callbacks.CHECKPOINT_SECONDS = recording.CHECKPOINT_SECONDS = SECONDS
-    return cli.main(sys.argv)
 
 
 if __name__ == "__main__":

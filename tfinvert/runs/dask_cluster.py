@@ -137,6 +137,7 @@ class Dask:
         self._client, self._work, self._retries = client, work, retries
         self._elsewhere, self._gather = elsewhere, gather
         self._futures: dict[Any, tuple[int, Future]] = {}
+        self._is_gone = False
         self._lock = threading.Lock()  # of `_futures`, which `progress` reads in another thread
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         self._options: dict[str, Any] = {"pure": False, "priority": 0}
@@ -174,6 +175,8 @@ class Dask:
             with contextlib.suppress(Exception):  # whatever keeps workers from being asked, what ended this comes first
                 self.cancel()
             raise
+        finally:
+            remote.unmark(next(iter(messages.values()), {}).get("mark"))
 
     def _messages(self, tasks: Mapping[int, Task]) -> dict[int, Message]:
         """What workers are given; files that some of them lack are sent to the scheduler first."""
@@ -182,8 +185,7 @@ class Dask:
         }
         if not self._elsewhere or not plain:
             return plain
-        folders = [remote.place(message["flags"]) for message in plain.values()]
-        common = Path(os.path.commonpath([folder.parent for folder in folders]))
+        common = Path(os.path.commonpath([remote.place(message["flags"]).parent for message in plain.values()]))
         more = {
             "version": tfinvert.__version__,
             "mark": None if self._gather else remote.mark(common, uuid.uuid4().hex),
@@ -219,6 +221,7 @@ class Dask:
     def _answer(self, task: Task, future: Future) -> Answer:
         """The answer of a task that has ended; results that were sent are written."""
         if future.status in ("cancelled", "lost"):
+            self._is_gone = True
             raise InputError("the scheduler is gone, and with it the list of tasks; the same command goes on with what is left")
         if future.status == "finished":
             values = future.result()
@@ -233,6 +236,8 @@ class Dask:
 
     def cancel(self) -> None:
         """Ends what is under way, each with a checkpoint, and forgets what was not begun."""
+        if self._is_gone:
+            return
         with self._lock:
             futures = [future for _, future in self._futures.values()]
         self._client.cancel(futures)

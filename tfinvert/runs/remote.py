@@ -60,6 +60,12 @@ def mark(folder: Path, text: str) -> dict[str, str]:
     return {"path": str(path), "text": text}
 
 
+def unmark(mark: Mapping[str, str] | None) -> None:
+    """Removes the mark that `mark` left, if it left one."""
+    if mark:
+        Path(mark["path"]).unlink(missing_ok=True)
+
+
 def missing(files: Mapping[str, str]) -> list[str]:
     """The checksums of those files that are not on this machine. Workers are asked this."""
     return [checksum for path, checksum in files.items() if not _is_here(path, checksum)]
