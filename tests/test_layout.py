@@ -46,7 +46,7 @@ HEAVY = {
     "uvicorn": {"reports/viewer/server"},
     "av": {"reports/film"},
     "dask": {"runs/dask_cluster"},
-    "distributed": {"runs/dask_cluster"},
+    "distributed": {"runs/dask_cluster", "runs/dask_executor"},
 }
 
 

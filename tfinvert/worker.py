@@ -73,6 +73,8 @@ class _Process:
             None if about is None else (about.st_size, about.st_mtime_ns, about.st_ino),
         )
         network = self.networks.pop(key, None) or from_settings(settings)
+        if getattr(settings, "resize", None) == "keep":
+            return network  # it keeps itself at the size of each image, which may be any number
         self.networks[key] = network
         if len(self.networks) > MOST_NETWORKS:
             self.networks.popitem(last=False)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from typing import Any
 
-from tests.bench import ROOT, start, steps, sweep, tables
+from tests.bench import ROOT, cluster, start, steps, sweep, tables
 
 
 def main(parts: list[str]) -> None:
@@ -36,6 +36,8 @@ def main(parts: list[str]) -> None:
         if not parts or "scale" in parts:
             figures["scale"] = steps.scale()
             tables.draw_scale(figures["scale"], ROOT / "bench.png")
+        if not parts or "cluster" in parts:
+            figures |= cluster.measure()
         if not parts or "sweep" in parts:
             figures["sweep"] = sweep.measure()
     tables.show(figures)

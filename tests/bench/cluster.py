@@ -2,7 +2,6 @@
 
 import logging
 import math
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -21,16 +20,21 @@ NOTHING = 10_000  # tasks that do nothing
 WORKERS = 100
 SIMULATED = 2_000  # tasks of the simulation
 SHORTER = 20  # the simulation's tasks take this many times less time than ours
+FEW = 50  # tasks of each of one or two workers
 SEED = 0
 
 
 def measure() -> dict[str, Any]:
-    """Milliseconds of a task that does nothing on two workers; the measured and the modeled time of the simulation."""
+    """Milliseconds of a task that does nothing on two workers, seconds of real tasks, and the rows of the simulation."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         seconds = _task_seconds(folder)
-        return {"ms per task": _overhead(folder), "task seconds": seconds, **_simulation(seconds)}
+        return {
+            "task of Dask that does nothing (ms)": _overhead(folder),
+            "task of SqueezeNet, 50 steps (s)": sum(seconds) / len(seconds),
+            "workers": _simulation(seconds),
+        }
 
 
 def _overhead(folder: Path) -> float:
@@ -60,25 +64,39 @@ def _task_seconds(folder: Path) -> list[float]:
     return found[1:]
 
 
-def _simulation(seconds: list[float]) -> dict[str, float]:
-    """SIMULATED tasks on WORKERS workers of Dask, which sleep as long as ours take, SHORTER times shorter."""
+def _simulation(seconds: list[float]) -> dict[str, dict[str, float]]:
+    """Tasks that sleep as long as ours take, SHORTER times shorter, on 1 and 2 workers that are processes, and on WORKERS."""
     from distributed import Client, LocalCluster
 
+    from tfinvert.runs.workers import connect
+
     times = np.random.default_rng(SEED).choice(seconds, SIMULATED) / SHORTER
+    rows = {}
+    for count in (1, 2):
+        some = times[: FEW * count]
+        todo = [tasks.Task({"sleeps": Settings(steps=max(round(1000 * one), 1), output_dir="/none")}) for one in some]
+        with connect(WorkerSettings(workers=count), program.sleep) as executor:
+            for _ in executor.submit(todo[:count]):  # so that the workers are there
+                pass
+            started = time.perf_counter()
+            for _ in executor.submit(todo):
+                pass
+            rows[f"{count} workers"] = _row(time.perf_counter() - started, some, count)
     with (
-        LocalCluster(WORKERS, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         client.gather(client.map(time.sleep, [0.001] * WORKERS, pure=False))
         started = time.perf_counter()
         client.gather(client.map(time.sleep, times.tolist(), pure=False))
-        measured = time.perf_counter() - started
-    mean = statistics.mean(times)
-    return {
-        "simulated s": SHORTER * measured,
-        "model s": SHORTER * math.ceil(SIMULATED / WORKERS) * mean,
-        "at best s": SHORTER * SIMULATED / WORKERS * mean,
-    }
+        rows[f"{WORKERS} workers"] = _row(time.perf_counter() - started, times, WORKERS)
+    return rows
+
+
+def _row(measured: float, times: np.ndarray, workers: int) -> dict[str, float]:
+    """The measured time beside that of the model, both as if tasks took their own time."""
+    model = math.ceil(len(times) / workers) * times.mean()
+    return {"tasks": len(times), "measured s": SHORTER * measured, "model s": SHORTER * model}
 
 
 def memory(count: int = 200) -> list[float]:

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from tests.bench import orders
-from tests.conftest import ROOT, tiny_graph, write_onnx
+from tests.conftest import ROOT, run_program, tiny_graph, write_onnx
 from tfinvert import cli
 from tfinvert.comparison import process, sides
 from tfinvert.experiments import compare
@@ -246,3 +246,23 @@ def test_what_the_benchmark_measures_runs(side, tmp_path):
     for _ in range(3):
         next(steps)
     steps.close()
+
+
+@pytest.mark.slow
+def test_several_flagfiles_are_compared_one_by_one(tmp_path, small_file):
+    pytest.importorskip("torch", reason="needs the extra 'torch'")
+    for name, more in (("one", "--tv_weight=0.1"), ("two", "--optimizer=sgd"), ("bad", "--optimizer=lbfgs")):
+        text = f"--onnx={small_file}\n--preprocessing=none\n--layers=conv1_1\n{more}\n"
+        (tmp_path / f"{name}.flags").write_text(f"# The tiny network, {name}\n{text}")
+    names = [str(tmp_path / f"{name}.flags") for name in ("one", "two")]
+    flags = ("compare", "--steps=5", "--torch_variants=eager", f"--output_dir={tmp_path / 'out'}")
+    done = run_program(*flags, f"--questions={','.join(names)}")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "out" / "comparisons.json").read_text())
+    assert {name: figures[name]["steps"] for name in figures} == {"one": 5, "two": 5}
+    before = (tmp_path / "out" / "one" / "compare.json").stat().st_mtime_ns
+    assert run_program(*flags, f"--questions={','.join(names)}").returncode == 0
+    assert (tmp_path / "out" / "one" / "compare.json").stat().st_mtime_ns == before
+    wrong = run_program(*flags, f"--questions={tmp_path / 'bad.flags'}")
+    assert wrong.returncode == 2
+    assert "lbfgs" in wrong.stderr

@@ -4,7 +4,9 @@ import json
 import re
 import signal
 
-from tests.conftest import run_program, start_program, tiny_graph, wait_for, write_onnx
+import pytest
+
+from tests.conftest import run_contents, run_program, start_program, tiny_graph, wait_for, write_onnx
 
 SMALL = ("suite", "--weights=random", "--size=64", "--save_every=5")
 
@@ -32,6 +34,10 @@ def test_a_suite_runs_reports_and_skips_what_is_finished(tmp_path):
     report = report_of(tmp_path)
     assert [run["name"] for run in report["runs"]] == ["q4", "q4-middle1", "baseline"]
     assert list(report["answers"]) == ["Question 4: VGG16 or ResNet18?"]
+    # The second run of the process is, byte for byte, what it is alone.
+    alone = run_program("--flagfile=q4-middle1", *SMALL[1:], "--steps=10", f"--output_dir={tmp_path / 'alone'}")
+    assert alone.returncode == 0, alone.stderr
+    assert run_contents(tmp_path / "alone") == run_contents(tmp_path / "q4-middle1")
     html = (tmp_path / "report.html").read_text()
     assert "http://" not in html.replace("http://www.w3.org/", "")
     assert "https://" not in html
@@ -86,3 +92,17 @@ def test_a_report_of_any_runs(tmp_path):
     wrong = run_program("report", f"--runs={tmp_path}", f"--output_dir={tmp_path / 'both'}")
     assert wrong.returncode == 2
     assert "is no run directory" in wrong.stderr
+
+
+@pytest.mark.slow
+def test_a_run_whose_weights_change_gets_a_process_of_its_own(tmp_path):
+    path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
+    flags = f"--onnx={path}\n--preprocessing=none\n--layers=conv1_1\n"
+    (tmp_path / "plain.flags").write_text(f"# Plain\n{flags}")
+    (tmp_path / "prior.flags").write_text(f"# A network makes the image\n{flags}--parameterization=deep_prior\n")
+    for names in ("plain,prior", "prior,plain"):
+        questions = ",".join(str(tmp_path / f"{name}.flags") for name in names.split(","))
+        done = run_program("suite", f"--questions={questions}", "--steps=5", f"--output_dir={tmp_path / names}")
+        assert done.returncode == 0, done.stdout
+    for name in ("plain", "prior"):
+        assert run_contents(tmp_path / "plain,prior" / name) == run_contents(tmp_path / "prior,plain" / name)

@@ -264,3 +264,18 @@ def test_alexnet_s_conv2_is_decoded(shared, tmp_path, capfd):
     arguments = ("--width=8", "--size=96", "--epochs=6", "--epoch_pictures=160", "--learning_rate=0.01")
     assert call(capfd, "--experiment=train_decoder", f"--onnx={onnx}", *arguments, f"--output_dir={tmp_path}") == (0, "")
     assert json.loads((tmp_path / "run.json").read_text())["result"]["psnr_gain"] > 1
+
+
+def test_a_decoder_is_trained_for_each_of_several_layers(data, tmp_path, capfd):
+    both = flags(data, tmp_path / "both", "--layers=conv1,conv2", "--epochs=2")
+    assert call(capfd, *both) == (0, "")
+    assert call(capfd, *flags(data, tmp_path / "alone", "--layers=conv2", "--epochs=2"))[0] == 0
+    for name in ("metrics.jsonl", "target.png"):
+        assert (tmp_path / "both" / "conv2" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    assert (tmp_path / "both" / "conv1" / "decoder.keras").exists()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "both").rglob("decoder.keras")}
+    assert call(capfd, *both)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "both").rglob("decoder.keras")} == before
+    code, said = call(capfd, *both, "--epochs=3")
+    assert code == 2
+    assert "holds a run with other settings (--epochs=3, was 2)" in said

@@ -25,6 +25,13 @@ def nothing(message: dict[str, Any]) -> dict[str, Any]:
     return {"results": [{"line": "done"}]}
 
 
+def sleep(message: dict[str, Any]) -> dict[str, Any]:
+    """A task that takes as many milliseconds as its --steps say, and no processor."""
+    flags = dict(argument.partition("=")[::2] for argument in message["flags"])
+    time.sleep(int(flags["--steps"]) / 1000)
+    return {"results": [{"line": "done"}]}
+
+
 def run(path: Path, image: str, flags: dict[str, str]) -> dict[str, str]:
     """One run; returns the attributes of `executors.RunResult`."""
     text = "".join(f"{name}={value}\n" for name, value in {**flags, "--image": image}.items() if name not in PLACEMENT)

@@ -48,15 +48,12 @@ class TasksBar:
             self._made += _steps(task)
             info = RunDirectory(task.first.run_folder()).read_info()
             self._time_left.measure(_kind(task), *speed(info.get("result", {})))
-        self._show()
 
     def _watch(self) -> None:
         while not self._ended.wait(POLL_SECONDS):
             self._show()
 
     def _show(self) -> None:
-        if self._bar.disable:
-            return
         progress = self._executor.progress()
         running = sum(_steps_made(self._tasks[number]) for number in progress.running)
         workers = max(progress.workers, 1)
