@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import gc
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from tfinvert.settings.groups import NetworkSettings
 from tfinvert.system import signals
 from tfinvert.system.child import Child
 from tfinvert.system.errors import InputError, NonFiniteLossError
+from tfinvert.system.locks import LockedError
+from tfinvert.system.received import located
 
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network
@@ -66,7 +69,7 @@ class _Process:
             return None
         from tfinvert.networks.load import from_settings
 
-        file = Path(settings.onnx).expanduser() if settings.onnx else None
+        file = located(Path(settings.onnx).expanduser()) if settings.onnx else None
         about = file.stat() if file is not None and file.is_file() else None
         key = (
             *(getattr(settings, name, None) for name in NAMES),
@@ -104,6 +107,8 @@ def work(message: dict[str, Any]) -> dict[str, Any]:
       Interrupted: a signal asked to end. The runs have left a checkpoint.
     """
     started = time.perf_counter()
+    if message["own_process"]:
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the worker's environment or keras.json says
     with _process.lock:
         answer = _work(message["flags"], own_process=message["own_process"])
     return {**answer, "seconds": time.perf_counter() - started}
@@ -126,7 +131,7 @@ def _work(arguments: Sequence[str], *, own_process: bool) -> dict[str, Any]:
             given = runner.Given(network=_process.network(settings), progress=False, own_process=own_process)
             runs = runner.execute(experiment, settings, given)
     except (InputError, NonFiniteLossError) as problem:
-        error = str(problem)
+        error, again = str(problem), isinstance(problem, LockedError)
     except OSError as problem:
         where = f" ({problem.filename})" if problem.filename else ""
         error, again = f"{problem.strerror or problem}{where}", True

@@ -38,7 +38,11 @@ class Processes:
     def add_worker(self) -> None:
         preload = ("--preload", self._preload) if self._preload else ()
         place = ("--host", "127.0.0.1", "--local-directory", str(self.folder), "--no-dashboard")
-        self.workers.append(self._start("worker", "--scheduler-file", str(self.file), "--nthreads", "1", *place, *preload))
+        self.workers.append(
+            self._start(
+                "worker", "--scheduler-file", str(self.file), "--nthreads", "1", "--memory-limit", "0", *place, *preload
+            )
+        )
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen:
         log = open(self.folder / f"{program}.log", "ab")  # noqa: SIM115 - the process has it

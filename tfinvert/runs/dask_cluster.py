@@ -70,7 +70,7 @@ def _local(settings: WorkerSettings) -> SpecCluster:
     workers = {}
     for number in range(settings.workers):
         options: dict[str, Any] = {"host": HOST, "nthreads": 1, "dashboard": False, "silence_logs": logging.ERROR}
-        options["env"] = {THREADS: str(threads)}
+        options |= {"env": {THREADS: str(threads)}, "memory_limit": 0}  # else a share of the memory for one thread
         if gpus:
             options["env"]["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
             options["resources"] = {"GPU": 1}
@@ -103,7 +103,8 @@ def _client(scheduler: str) -> Client:
         client.close()
         wait = f"{WORKER_SECONDS:.0f} s"
         raise InputError(
-            f"the scheduler at {scheduler} has no worker after {wait}; start one: dask worker {scheduler} --nthreads 1"
+            f"the scheduler at {scheduler} has no worker after {wait}; start one: "
+            f"dask worker {scheduler} --nthreads 1 --memory-limit 0"
         ) from None
     return client
 
