@@ -37,6 +37,7 @@ def client(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc, in which each process sees a folder of its own")
 def test_two_workers_give_the_bytes_of_a_run_here(elsewhere, client):
     """/proc/self/cwd is another folder in each process: what the client has there, the workers lack."""
