@@ -300,8 +300,8 @@ class Subclassed(keras.Model):
         (Subclassed, "the Keras model 'subclassed' is subclassed, so its layers cannot be seen; expected a functional model"),
         (lambda: keras.Sequential([layers.Conv2D(3, 3)], name="flat"), "the Keras model 'flat' is not built yet"),
         (
-            lambda: keras.Sequential([keras.Input((28, 28, 1)), layers.Conv2D(3, 3)]),
-            r"takes inputs of shape \(None, 28, 28, 1\)",
+            lambda: keras.Sequential([keras.Input((28, 28, 4)), layers.Conv2D(3, 3)]),
+            r"takes inputs of shape \(None, 28, 28, 4\)",
         ),
         (
             lambda: keras.Sequential([keras.Input((9,)), layers.Dense(3)]),
@@ -320,3 +320,55 @@ def test_an_unknown_layer_and_random_weights():
         load(small()).features(IMAGE, ["conv1", "conv3"])
     with pytest.raises(InputError, match="a Keras model keeps its own weights"):
         load(small(), weights="random")
+
+
+def test_its_model_has_real_layers_with_copies_of_the_weights(tmp_path):
+    model = small(activation="softmax")
+    network = load(model, preprocessing="mean=0.5,0.4,0.3;std=0.2;order=bgr")
+    made = network.plain(["relu1", "conv2", "scores"])
+    kinds = {type(layer).__name__ for layer in made.layers}
+    assert {"Conv2D", "BatchNormalization", "MaxPooling2D", "Dense"} <= kinds
+    assert made.get_layer("conv2").kernel is not model.get_layer("conv2").kernel
+    assert made.trainable_variables == []
+    expected = network.features(IMAGE, ["relu1", "conv2", "scores"])
+    made.save(tmp_path / "made.keras")
+    for each in (made, keras.models.load_model(tmp_path / "made.keras")):
+        found = each(IMAGE, training=True)  # in inference mode even so
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5)
+    assert len(model.get_layer("conv2")._inbound_nodes) == 1  # the model is left as it was
+
+
+def test_its_model_copies_nested_models_shared_layers_and_operations():
+    image = keras.Input((32, 32, 3))
+    twice = layers.Conv2D(3, 1, name="twice")
+    inner = keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(4, 3, name="conv"), layers.ReLU()], name="inner")
+    value = layers.Conv2D(4, 3, name="conv")(image)  # a name that is in the inner model, too
+    value = keras.ops.tanh(value) * 2 + inner(twice(twice(image)))[:, ::1]
+    model = filled(keras.Model(image, layers.Add(name="sum")([value, value])))
+    network = load(model, preprocessing="none")
+    np.testing.assert_allclose(network.plain("sum")(IMAGE)["sum"], model(IMAGE), rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_with_a_layer_that_cannot_be_copied_is_one_layer(caplog):
+    class Own(layers.Layer):
+        def __init__(self, times):
+            super().__init__(name="own")
+            self.times = times
+
+        def call(self, value):
+            return self.times(value)
+
+    image = keras.Input((32, 32, 3))
+    network = load(keras.Model(image, Own(lambda value: value * 2)(image)), preprocessing="none")
+    np.testing.assert_allclose(network.model(IMAGE)["own"], IMAGE * 2)
+    assert "the layer 'own' (Own) cannot be copied" in caplog.text
+
+
+def test_one_channel_is_the_brightness():
+    image = keras.Input((32, 32, 1))
+    model = filled(keras.Model(image, layers.Conv2D(4, 3, name="conv")(image)))
+    network = load(model, preprocessing="none")
+    brightness = (IMAGE @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    for features in (network.features(IMAGE, "conv"), network.model(IMAGE)):
+        np.testing.assert_allclose(features["conv"], model(brightness), rtol=1e-5, atol=1e-5)

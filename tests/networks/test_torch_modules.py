@@ -112,3 +112,55 @@ def test_a_module_that_cannot_be_used(make, message):
         load(module, size=64)
     assert "\n" not in str(caught.value)
     assert module.training
+
+
+class Attention(torch.nn.Module):
+    """Whose fast path, which PyTorch takes where no weight is trained, no exporter knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = torch.nn.Conv2d(3, 8, 8, 8)
+        self.attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = torch.nn.Linear(8, 5)
+        self.requires_grad_(False)
+
+    def forward(self, image):
+        tokens = self.patches(image).flatten(2).transpose(1, 2)
+        tokens = tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        return self.head(tokens.mean(1))
+
+
+def test_attention_with_frozen_weights():
+    module = Attention().eval()
+    network = load(module, size=32, preprocessing="none", converter="keras")
+    assert network.layers["block0"].shape == (16, 8)
+    expected = module(torch.tensor(IMAGE.transpose(0, 3, 1, 2)))
+    np.testing.assert_allclose(network.features(IMAGE, "scores")["scores"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_the_newer_exporter_alone_takes(module, monkeypatch):
+    pytest.importorskip("onnxscript", reason="needs the extra 'torch'")
+    export, calls = torch.onnx.export, []
+
+    def older_refuses(*arguments, dynamo, **options):
+        calls.append(dynamo)
+        if not dynamo:
+            raise RuntimeError("no such operator")
+        return export(*arguments, dynamo=True, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", older_refuses)
+    network = load(module, size=32, preprocessing="none")
+    assert (list(network.layers), calls) == (["conv1", "pool1", "conv2", "pool2", "fc3"], [False, True])
+    module.eval()
+    expected = module(torch.tensor(IMAGE.transpose(0, 3, 1, 2)))
+    np.testing.assert_allclose(network.features(IMAGE, "scores")["scores"], expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_an_exported_program(module):
+    pytest.importorskip("onnxscript", reason="needs the extra 'torch'")
+    module.eval()
+    image = torch.tensor(IMAGE.transpose(0, 3, 1, 2))
+    network = load(torch.export.export(module, (image[:1],)), preprocessing="none", converter="keras")
+    assert (network.name, network.size) == ("ExportedProgram", (32, 32))
+    np.testing.assert_allclose(network.features(IMAGE, "scores")["scores"], module(image).detach(), rtol=1e-4, atol=1e-5)
+    assert network.layers["conv2"].stride == (2, 2)

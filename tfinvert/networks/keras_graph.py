@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfinvert.networks.onnx.inputs import BRIGHTNESS
 from tfinvert.system.errors import InputError
 
 Shape = tuple[Any, ...]  # numbers, and None for the batch
@@ -71,6 +72,7 @@ class LayerGraph:
       image: key of the image.
       outputs: name -> key of each output of the model.
       size: (height, width) of the images, None for a side that is not fixed.
+      channels: of the images: 3 colors, or 1 for their brightness.
       models: the names of the model and of the models in it.
       has_binary_loss: whether the model was compiled with a binary cross-entropy, whose classes do not exclude each other.
     """
@@ -80,6 +82,7 @@ class LayerGraph:
     image: int
     outputs: dict[str, int]
     size: tuple[int | None, int | None]
+    channels: int
     models: tuple[str, ...]
     has_binary_loss: bool = False
 
@@ -99,7 +102,7 @@ class LayerGraph:
 
     def shapes_at(self, size: tuple[int, int]) -> dict[int, Shape]:
         """Key -> shape [batch, ...] of the values that fit images of a size (height, width)."""
-        shapes: dict[int, Shape] = {self.image: (None, *size, 3)}
+        shapes: dict[int, Shape] = {self.image: (None, *size, self.channels)}
         for step in self.steps:
             if all(key in shapes for key in step.reads):
                 try:
@@ -110,6 +113,8 @@ class LayerGraph:
 
     def values(self, image: tf.Tensor, keys: Collection[int], pool: str) -> dict[int, tf.Tensor]:
         """The values of these keys, and of those that they are made from, for a prepared image [batch, H, W, 3]."""
+        if self.channels == 1:
+            image = tf.tensordot(image, tf.constant(BRIGHTNESS, image.dtype), 1)[..., None]
         values = {self.image: image}
         for step in self.needed(keys):
             values.update(zip(step.writes, step.call(values, pool), strict=True))
@@ -129,9 +134,11 @@ def layer_graph(model: keras.Model) -> LayerGraph:
             "Sequential one that begins with keras.Input((height, width, 3))"
         )
     inputs = model.inputs
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] != 3:
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] not in (1, 3):
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
-        raise InputError(f"the Keras model {model.name!r} takes inputs of shape {shapes}; expected (batch, height, width, 3)")
+        raise InputError(
+            f"the Keras model {model.name!r} takes inputs of shape {shapes}; expected (batch, height, width, 3 or 1)"
+        )
     reading = _Reading()
     reading.read(model)
     return LayerGraph(
@@ -140,6 +147,7 @@ def layer_graph(model: keras.Model) -> LayerGraph:
         image=id(inputs[0]),
         outputs={name: reading.key(tensor) for name, tensor in _named_outputs(model).items()},
         size=inputs[0].shape[1:3],
+        channels=inputs[0].shape[-1],
         models=tuple(reading.models),
         has_binary_loss=len(model.outputs) == 1 and _is_binary(getattr(model, "loss", None)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from tfinvert.networks import recognition
 from tfinvert.networks.heads import Head
+from tfinvert.networks.keras_copies import functional
 from tfinvert.networks.keras_geometry import Place, places
 from tfinvert.networks.keras_graph import LayerGraph, Shape, layer_graph
 from tfinvert.networks.keras_outputs import Output, find_head, find_output
@@ -22,6 +24,8 @@ from tfinvert.networks.keras_preprocessing import recognize_model
 from tfinvert.networks.layer import Layer
 from tfinvert.networks.preprocessing import Preprocessing, parse
 from tfinvert.system.errors import InputError
+
+log = logging.getLogger("tfinvert")
 
 
 def read_model(path: Path) -> keras.Model:
@@ -57,7 +61,7 @@ class KerasModel:
         """Reads the structure of the model.
 
         Args:
-          model: functional, or built and sequential, from images [batch, height, width, 3].
+          model: functional, or built and sequential, from images [batch, height, width, 3] or [batch, height, width, 1].
           name: of the network.
           file: where the model was read from.
           preprocessing: as in `preprocessing.parse`; None for what the model's layers, kernels and name say.
@@ -105,19 +109,28 @@ class KerasModel:
     def prepare(self, layers: tuple[str, ...]) -> None:
         self.check(layers)
 
-    def build(self, layers: tuple[str, ...]) -> keras.Model:
+    def _outputs(self, layers: tuple[str, ...]) -> dict[str, Output]:
         outputs = {name: find_output(self._graph, name, self._output) for name in layers}
         for name, output in outputs.items():
             if output.key not in self._shapes:
                 size = "x".join(map(str, self.size))
                 raise InputError(f"the layer {name!r} of {self.name} does not fit images of {size} pixels; leave out the size")
+        return outputs
+
+    def build(self, layers: tuple[str, ...]) -> keras.Model:
+        outputs = self._outputs(layers)
         image = keras.Input((*self.size, 3), name="image", dtype="float32")
         shapes = {name: self._shapes[output.key] for name, output in outputs.items()}
         cut = _Cut(self._graph, outputs, shapes, parse(self.recognized.preprocessing), self._pool)
         return keras.Model(image, cut(image), name="features")
 
     def build_plain(self, layers: tuple[str, ...]) -> keras.Model:
-        return self.build(layers)
+        outputs = self._outputs(layers)
+        try:
+            return functional(self._graph, outputs, self.size, parse(self.recognized.preprocessing), self._pool)
+        except InputError as error:
+            log.warning("%s, so the model has one layer for all of the network", error)
+            return self.build(layers)
 
     def connections(self, layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         return {}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -35,12 +34,16 @@ class Output(NamedTuple):
     Attributes:
       key: of a value of the model that has its shape.
       source: key of the value that it is made from.
-      finish: what makes it from that.
+      linear: the layer that makes it from that, without its activation function; None where it is the source itself.
     """
 
     key: int
     source: int
-    finish: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+    linear: Any = None
+
+    def finish(self, value: tf.Tensor) -> tf.Tensor:
+        """The value, from that of its source."""
+        return value if self.linear is None else _before_activation(self.linear, value)
 
 
 def find_output(graph: LayerGraph, name: str, output: str | None = None) -> Output:
@@ -97,7 +100,7 @@ def _candidate(
     source = Output(scores, scores)
     fused = "" if activation else NORMALIZING.get(_function_name(getattr(step.operation, "activation", None)), "")
     if fused and isinstance(step.operation, keras.layers.Dense | keras.layers.Conv2D):
-        activation, source = fused, Output(step.writes[0], step.reads[0], functools.partial(_before_activation, step.operation))
+        activation, source = fused, Output(step.writes[0], step.reads[0], step.operation)
     if not activation and graph.has_binary_loss:
         activation = SIGMOID
     shape = shapes.get(source.key, (None,))[1:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,14 @@ from tfinvert.system.errors import InputError, choice_error
 from tfinvert.system.received import located
 from tfinvert.system.tensorflow import check_backend
 
-OTHERS = ("an .onnx file", "a .npy file of the homework", "a .keras file", "a keras.Model", "a torch.nn.Module")
+OTHERS = (
+    "an .onnx file",
+    "a .npy file of the homework",
+    "a .keras file",
+    "a keras.Model",
+    "a torch.nn.Module",
+    "a program of torch.export",
+)
 
 
 def load(
@@ -38,8 +45,8 @@ def load(
 
     Args:
       source: the name of a network of the ONNX model zoo (vgg16-bn, resnet18, squeezenet1.1, alexnet), resnet18-homework, the
-        path of an .onnx or .keras file or of a .npy file of the homework, a functional or sequential keras.Model, or a
-        torch.nn.Module that takes [batch, 3, height, width].
+        path of an .onnx or .keras file or of a .npy file of the homework, a functional or sequential keras.Model, a
+        torch.nn.Module that takes [batch, 3, height, width], or what torch.export.export made of one.
       weights: "pretrained" for those of the file, which is downloaded for a network of the zoo; "random" for seeded random
         ones; "auto" for random ones only where the zoo cannot be reached. Keras models keep their own.
       preprocessing: how the network takes its images, as in `preprocessing.parse`: torch, caffe, tf, none, 0..255, -1..1, or
@@ -72,10 +79,8 @@ def load(
     settings |= {"pool": pool, "precision": precision, "output": output, "converter": converter}
     if class_names is not None and class_names != NO_NAMES:
         read_names(class_names)  # what cannot be read is said now
-    if "torch" in sys.modules and isinstance(source, sys.modules["torch"].nn.Module):
-        from tfinvert.networks.torch_modules import TorchModule
-
-        return _described(TorchModule(source, type(source).__name__, settings), class_names)
+    if "torch" in sys.modules and (file := _of_torch(source, settings)) is not None:
+        return _described(file, class_names)
     path = Path(source).expanduser() if isinstance(source, str | Path) else None
     if isinstance(source, str) and source in zoo.MODELS:
         return Network(OnnxFile(source, {**settings, "model": source}), class_names)
@@ -106,6 +111,20 @@ def from_settings(settings: NetworkSettings) -> Network:
     if settings.onnx is not None:
         values["onnx"] = _onnx(Path(settings.onnx))
     return Network(OnnxFile(settings.network_name(), values), getattr(settings, "class_names", None))
+
+
+def _of_torch(source: Any, settings: Mapping[str, Any]) -> OnnxFile | None:
+    """The network of a PyTorch module or exported program; None for anything else."""
+    import torch
+
+    from tfinvert.networks import torch_modules
+
+    name = type(source).__name__
+    if isinstance(source, torch.nn.Module):
+        return torch_modules.TorchModule(source, name, settings)
+    if isinstance(source, torch.export.ExportedProgram):
+        return OnnxFile(name, {**settings, "onnx": str(torch_modules.export_program(source))})
+    return None
 
 
 def _onnx(path: Path) -> str:

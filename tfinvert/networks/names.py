@@ -30,7 +30,7 @@ from tfinvert.networks import families, heads
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks.modular_networks import find_modules, name_modular_network
 from tfinvert.networks.module_names import find_module, module_outputs
-from tfinvert.networks.onnx import Graph, cut, geometry, settle, shapes, with_pooling
+from tfinvert.networks.onnx import Graph, cut, features_shape, geometry, settle, shapes, with_pooling
 from tfinvert.networks.onnx.operators import POOLS
 from tfinvert.networks.structure import Structure
 from tfinvert.system.errors import InputError, choice_error
@@ -176,12 +176,7 @@ def describe(graph: Graph, names: Iterable[str] | None = None, pool: str = "max"
             continue
         found = {name: (tensor, places[tensor]) for name, tensor in layers.items()}
         return {
-            name: LayerGeometry(tensor, _channels_last(place.shape), place.stride, place.receptive_field)
+            name: LayerGeometry(tensor, features_shape(place), place.stride, place.receptive_field)
             for name, (tensor, place) in found.items()
         }
     return {}
-
-
-def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one image's features: [1, C, H, W] becomes [H, W, C], and [1, C] becomes [C]."""
-    return (*shape[2:], shape[1]) if len(shape) == 4 else shape[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +133,7 @@ class OnnxFile:
 
     def prepare(self, layers: tuple[str, ...]) -> None:
         key = frozenset(layers)
-        if key in self._converted or key in self._conversions:
+        if key in self._conversions or self._at_hand(key) is not None:
             return
         if not self._settings["onnx"]:  # before it is downloaded; the process that converts a file checks it
             self.check(layers)
@@ -143,10 +143,16 @@ class OnnxFile:
     def convert(self, layers: tuple[str, ...]) -> Converted:
         """The finished conversion to these layers; raises InputError as `Conversion` does."""
         key = frozenset(layers)
-        if key not in self._converted:
-            self.prepare(layers)
-            self._converted[key] = self._conversions.pop(key).result()
+        if (converted := self._at_hand(key)) is not None:
+            return converted
+        self.prepare(layers)
+        self._converted[key] = self._conversions.pop(key).result()
         return self._converted[key]
+
+    def _at_hand(self, layers: frozenset[str]) -> Converted | None:
+        """A finished conversion to these layers, or one to more of them that can be cut, which layers of Keras can."""
+        larger = (each for key, each in self._converted.items() if layers < key and each.converter == "keras")
+        return self._converted.get(layers) or next(larger, None)
 
     def connections(self, layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         names = {self.layers[name].tensor: name for name in layers}
@@ -163,7 +169,7 @@ class OnnxFile:
         return found
 
     def build(self, layers: tuple[str, ...]) -> keras.Model:
-        return keras_model(self.convert(layers))
+        return keras_model(self.convert(layers), layers)
 
     def build_plain(self, layers: tuple[str, ...]) -> keras.Model:
         return OnnxFile(self.name, {**self._settings, "converter": "keras", "plain": True}).build(layers)
@@ -206,14 +212,22 @@ def describe(whole: graphs.Graph, pool: str) -> Description:
     return Description(whole.size, layers, connections)
 
 
-def keras_model(converted: Converted) -> keras.Model:
-    """The model of a finished conversion: images float32 [batch, H, W, 3], RGB in [0, 1] -> {layer name: features}."""
+def keras_model(converted: Converted, names: Collection[str]) -> keras.Model:
+    """The model of a finished conversion: images float32 [batch, H, W, 3], RGB in [0, 1] -> {layer name: features}.
+
+    Args:
+      converted: the conversion.
+      names: of its layers, those that the model returns; with onnx2tf all of them.
+    """
     import keras
 
     if converted.converter == "keras":
         from tfinvert.networks.keras_builder import layers  # noqa: F401 - the file may have some of them
 
-        return keras.models.load_model(converted.folder / FILE, compile=False, safe_mode=True)
+        model = keras.models.load_model(converted.folder / FILE, compile=False, safe_mode=True)
+        if len(names) == len(converted.layers):
+            return model
+        return keras.Model(model.input, {name: model.output[name] for name in names}, name=model.name)
     image = keras.Input((*converted.size, 3), name="image", dtype="float32")
     layer = keras.layers.TFSMLayer(
         str(converted.folder), call_endpoint="serving_default", trainable=False, name="onnx", dtype="float32"

@@ -1,11 +1,13 @@
-"""A PyTorch module as an .onnx file. PyTorch is imported here alone, and only for a caller who has a module."""
+"""A PyTorch module or exported program as an .onnx file. PyTorch is imported here alone, and only for a caller who has one."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +50,8 @@ class TorchModule(OnnxFile):
 def export(module: torch.nn.Module, size: tuple[int, int]) -> Path:
     """The .onnx file of a module in evaluation mode, in the cache under the checksum of its bytes; the module is not changed.
 
+    PyTorch's older exporter is tried first, because it is faster and needs no other package; then its newer one.
+
     Args:
       module: takes one argument, images [batch, 3, height, width].
       size: (height, width) of the images.
@@ -63,26 +67,70 @@ def export(module: torch.nn.Module, size: tuple[int, int]) -> Path:
     if kind:
         raise InputError(f"the torch.nn.Module {name} has weights of {kind}; expected float32: give module.float()")
     image = torch.zeros(1, 3, *size, device=weights[0].device if weights else "cpu")
+    reasons = []
+    for is_new in (False, True):
+        with _evaluating(module):
+            try:
+                return _exported(module, name, (image,), is_new=is_new)
+            except Exception as error:  # of the module itself as well as of the exporter
+                reasons.append(_reason(error))
+    raise InputError(
+        f"the torch.nn.Module {name} cannot be exported for images of {size[0]}x{size[1]} pixels ({reasons[0]}; by PyTorch's "
+        f"newer exporter: {reasons[1]}); expected a module that takes images [batch, 3, height, width]"
+    )
+
+
+def export_program(program: torch.export.ExportedProgram) -> Path:
+    """The .onnx file of a program that `torch.export.export` gave, in the cache under the checksum of its bytes.
+
+    Raises:
+      InputError: the program cannot be exported.
+    """
+    try:
+        return _exported(program, "ExportedProgram", (), is_new=True)
+    except Exception as error:  # of the exporter, or of an operator that it does not know
+        raise InputError(
+            f"the torch.export.ExportedProgram cannot be written as ONNX ({_reason(error)}); give the module itself"
+        ) from None
+
+
+def _exported(source: Any, name: str, inputs: tuple, *, is_new: bool) -> Path:
+    import torch
+
     folder = cache_folder() / "exported"
     folder.mkdir(parents=True, exist_ok=True)
-    modes = [(part, part.training) for part in module.modules()]
+    options: dict[str, Any] = {"external_data": False, "verbose": False} if is_new else {"input_names": ["image"]}
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         file = Path(scratch, f"{name}.onnx")
-        try:
-            module.eval()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it announces its end; the newer exporter needs onnxscript
-                torch.onnx.export(module, (image,), str(file), dynamo=False, input_names=["image"])
-        except Exception as error:  # of the module itself as well as of the exporter
-            reason = " ".join(str(error).split())[:300]
-            raise InputError(
-                f"the torch.nn.Module {name} cannot be exported for images of {size[0]}x{size[1]} pixels ({reason}); "
-                "expected a module that takes images [batch, 3, height, width]"
-            ) from None
-        finally:
-            for part, training in modes:  # the exporter sets all parts to the mode of the whole
-                part.training = training
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")  # the older exporter announces its end, and prints all of what it cannot export
+            torch.onnx.export(source, inputs, str(file), dynamo=is_new, **options)
         path = folder / sha256(file) / file.name
         path.parent.mkdir(exist_ok=True)
         os.replace(file, path)
     return path
+
+
+@contextlib.contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Puts a module into evaluation mode, without the fast path of its attention, which exporters do not know."""
+    import torch
+
+    modes = [(part, part.training) for part in module.modules()]
+    is_fast = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        module.eval()
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_fast)
+        for part, training in modes:  # the exporter sets all parts to the mode of the whole
+            part.training = training
+
+
+def _reason(error: Exception) -> str:
+    """The first words of an error; PyTorch's newer exporter keeps the cause of its own behind it."""
+    if isinstance(error, ImportError):
+        return f"{error}; install it with: pip install 'tfinvert[torch]'"
+    cause = error.__cause__ or error
+    return " ".join(str(cause).split())[:200]

@@ -21,7 +21,9 @@ DEEPEST = 3  # layers that are named where others cannot be converted
 
 
 def cut_graph(request: Request) -> tuple[Graph, dict[str, str]]:
-    """The network of a request, cut to its layers and pooled, and layer name -> tensor. Random weights are not yet filled in.
+    """The network of a request, cut to its layers and pooled, and layer name -> tensor, in the order [batch, channels, places].
+
+    Random weights are not yet filled in.
 
     Raises:
       InputError: the file is no usable network, or a layer is not in it.
@@ -41,7 +43,7 @@ def cut_graph(request: Request) -> tuple[Graph, dict[str, str]]:
         refused = graphs.unsupported(whole)
         working = [name for name, tensor in names.layer_names(whole).items() if tensor not in refused][-DEEPEST:]
         raise InputError(f"{error}; the deepest layers that work: {', '.join(working) or 'none that has a name'}") from None
-    return graphs.with_pooling(part, request.pool), layers
+    return graphs.in_one_order(graphs.with_pooling(part, request.pool), layers)
 
 
 def with_weights(request: Request, part: Graph) -> Graph:

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from tfinvert.images import files as images
+from tfinvert.networks import onnx as graphs
 from tfinvert.networks import trainings
 from tfinvert.networks.conversion import cache, converters, request_graph, verify
 from tfinvert.networks.conversion.cache import Converted
 from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.layer import Layer
-from tfinvert.networks.onnx import Graph, geometry
+from tfinvert.networks.onnx import Graph
 from tfinvert.networks.preprocessing import parse
 from tfinvert.system import child
 from tfinvert.system.errors import InputError
@@ -62,7 +63,7 @@ def convert(request: Request, folder: Path, tell: Callable[[str], None], because
       OSError: the entry cannot be written.
     """
     part, layers = request_graph.cut_graph(request)
-    places = geometry(part)
+    places = graphs.geometry(part)
     tell("accepted")
     if request.weights == "random":
         tell("calibrating random weights")
@@ -86,8 +87,8 @@ def convert(request: Request, folder: Path, tell: Callable[[str], None], because
     described = []
     for layer, tensor in layers.items():
         place = places[tensor]
-        shape = verify.channels_last(np.empty(place.shape)).shape[1:]
-        described.append(Layer(layer, tensor, shape, place.stride, place.receptive_field, errors[layer]))
+        shape = graphs.features_shape(place)
+        described.append(Layer(layer, graphs.original(tensor), shape, place.stride, place.receptive_field, errors[layer]))
     tell("saving")
     model.save(folder)
     training = trainings.words(part) if request.weights != "random" else ""

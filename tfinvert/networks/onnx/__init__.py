@@ -13,6 +13,7 @@ from tfinvert.networks.onnx.graph import Graph, attributes, remake
 from tfinvert.networks.onnx.identity import checksum
 from tfinvert.networks.onnx.measures import operations, shapes
 from tfinvert.networks.onnx.modules import parameter_module
+from tfinvert.networks.onnx.outputs import features_shape, in_one_order, original
 from tfinvert.networks.onnx.places import Geometry
 from tfinvert.networks.onnx.reading import from_proto, read, write
 from tfinvert.networks.onnx.settling import settle, unsupported
@@ -25,11 +26,14 @@ __all__ = [
     "attributes",
     "checksum",
     "cut",
+    "features_shape",
     "fold",
     "from_proto",
     "geometry",
+    "in_one_order",
     "numbered",
     "operations",
+    "original",
     "parameter_module",
     "read",
     "remake",

@@ -38,12 +38,13 @@ def tidy(graph: Graph) -> Graph:
             node = helper.make_node("Add", inputs, list(node.output), name=node.name)
         if node.op_type == "Reshape" and ranks.get(inputs[0]) == 4 and inputs[-1] in graph.weights:
             shape = graph.weights[inputs[-1]].ravel().tolist()
-            if len(shape) == 2 and shape[0] in (0, 1, -1):
+            if len(shape) == 2 and shape[0] in (0, 1):
                 node = helper.make_node("Flatten", inputs[:1], list(node.output), name=node.name)
         if node.op_type == "Flatten":
             node = remake(node, axis=attributes(node).get("axis", 1))
         # The rank matters only to a Reshape, which has to see a value of rank 4: everything before the first flattening.
-        ranks[node.output[0]] = 2 if node.op_type in ("Flatten", "Reshape", "Gemm", "MatMul") else ranks.get(inputs[0], 4)
+        rank = next((ranks[name] for name in inputs if name in ranks), 0)  # 0 for what is made of constants alone
+        ranks[node.output[0]] = 2 if node.op_type in ("Flatten", "Reshape", "Gemm", "MatMul") else rank
         nodes.append(node)
     outputs = tuple(dict.fromkeys(aliases.get(o, o) for o in graph.outputs))
     return dataclasses.replace(graph, nodes=tuple(nodes), outputs=outputs, aliases=aliases)
