@@ -4,7 +4,7 @@
 
 `python -m tests.zoo_matrix try ROWS FILE...` converts each file at all layers that have a name, by the converter that `auto`
 takes and by Keras layers, and inverts an early, a middle and a late layer for 30 steps. It appends a line of JSON to ROWS for
-each file that has none there yet; `--again` tries the files that are named even so. A file can be a folder of them, or `package`
+each file that has none there yet; `--again` tries the files that are named even so. A file can be a folder, or `package`
 for the graphs of the onnx package.
 
 `python -m tests.zoo_matrix table ROWS` writes the table of the last row of each file.

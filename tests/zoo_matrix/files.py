@@ -225,6 +225,9 @@ def _by_tf2onnx(name: str, path: Path, *, nchw: bool) -> None:
     import tf2onnx
 
     model = _application(name)
+    for layer in model.layers:  # whose constants would become inputs of the file
+        if type(layer).__name__ == "Normalization":
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
 
     @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32, name="image")])
     def scores(image: Any) -> Any:
