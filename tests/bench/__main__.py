@@ -5,6 +5,7 @@ noisy.
 
 `python -m tests.bench start speed scale sweep` measures some of it. `python -m tests.bench one_thread` is for a machine that is
 never quiet: it lets each side run on one thread, where the processor time of a step does not depend on who else computes.
+`python -m tests.bench converters` measures the converters likewise, beside Keras layers that a person wrote.
 """
 
 import json
@@ -14,11 +15,11 @@ import sys
 import tempfile
 from typing import Any
 
-from tests.bench import ROOT, cluster, start, steps, sweep, tables
+from tests.bench import ROOT, cluster, converters, start, steps, sweep, tables
 
 
 def main(parts: list[str]) -> None:
-    """Measures the parts that are named, or all but `one_thread`."""
+    """Measures the parts that are named, or all but `one_thread` and `converters`."""
     file = ROOT / "bench.json"
     figures: dict[str, Any] = json.loads(file.read_text()) if parts and file.exists() else {}
     figures["machine"] = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
@@ -33,6 +34,8 @@ def main(parts: list[str]) -> None:
         if "one_thread" in parts:
             for case in steps.CASES:
                 figures[f"{' '.join(case)}, one thread"] = steps.compare(*case, threads=1)
+        if "converters" in parts:
+            figures["converters"] = converters.measure()
         if not parts or "scale" in parts:
             figures["scale"] = steps.scale()
             tables.draw_scale(figures["scale"], ROOT / "bench.png")

@@ -1,9 +1,11 @@
 """What the processes of a comparison compute, a step at a time, without end.
 
-An order is a dictionary: `side` is "tensorflow", "pytorch" or "arithmetic"; the functions here say what else each takes.
+An order is a dictionary: `side` is "tensorflow", "by hand", "pytorch" or "arithmetic"; the functions here say what else each
+takes.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +33,38 @@ HOMEWORK: dict[str, Any] = {
 
 def steps(order: dict[str, Any]) -> Iterator[Any]:
     """The steps of an order."""
-    return {"tensorflow": invert_in_tensorflow, "pytorch": invert_in_pytorch, "arithmetic": compute}[order["side"]](order)
+    sides = {"tensorflow": invert_in_tensorflow, "by hand": invert_by_hand, "pytorch": invert_in_pytorch, "arithmetic": compute}
+    return sides[order["side"]](order)
 
 
 def invert_in_tensorflow(order: dict[str, Any]) -> Iterator[Any]:
     """The steps of an inversion, as `--experiment=compare` runs it.
 
     Args:
-      order: model, pool, layer, precision; size (pixels a side, 224 by default), batch (images in a step) and threads (all by
-        default).
+      order: model, pool, layer, precision; size (pixels a side, 224 by default), batch (images in a step), threads (all by
+        default), converter, and cache (the folder of converted networks).
     """
+    from tfinvert.networks.load import load
+
+    if "cache" in order:
+        os.environ["TFINVERT_CACHE"] = order["cache"]
+    names = ("pool", "size", "precision", "converter")
+    network = load(order["model"], weights="random", **{name: order[name] for name in names if name in order})
+    network.prepare(order["layer"])
+    return _inverted(order, lambda: network.cut(order["layer"]))
+
+
+def invert_by_hand(order: dict[str, Any]) -> Iterator[Any]:
+    """The same steps with Keras layers that a person wrote; the order is as for TensorFlow."""
+    from tests.bench.converters import by_hand
+
+    size = order.get("size", 224)
+    return _inverted(order, lambda: by_hand(order["model"], order["layer"], order["pool"], size))
+
+
+def _inverted(order: dict[str, Any], build: Callable[[], Any]) -> Iterator[Any]:
     import tensorflow as tf
 
-    from tfinvert.networks.load import load
     from tfinvert.optimization import precision
     from tfinvert.optimization.inversion import build_problem
     from tfinvert.optimization.solver import run_alone
@@ -51,14 +72,12 @@ def invert_in_tensorflow(order: dict[str, Any]) -> Iterator[Any]:
 
     _use_threads(order)
     precision.pack_weights_once()
-    settings = _settings(order)
-    names = ("pool", "size", "precision")
-    network = load(order["model"], weights="random", **{name: order[name] for name in names if name in order})
-    model = network.cut(settings.layers)
-    targets = dict(model(tf.constant(images.load("astronaut", network.size)), training=False))
-    problem = build_problem(settings, model, targets, network.size)
+    settings, initial = _settings(order), _initial(order)
+    model, size = build(), initial.shape[1:3]
+    targets = dict(model(tf.constant(images.load("astronaut", size)), training=False))
+    problem = build_problem(settings, model, targets, size)
     with precision.arithmetic(settings.precision, settings.reduced_steps()):
-        yield from run_alone(problem, init(problem, _initial(order)), settings.steps, settings.steps)
+        yield from run_alone(problem, init(problem, initial), settings.steps, settings.steps)
 
 
 def invert_in_pytorch(order: dict[str, Any]) -> Iterator[Any]:

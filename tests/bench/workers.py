@@ -4,6 +4,7 @@
 """
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ class Worker:
 
     Attributes:
       first: seconds from its start to the end of its first step.
+      first_processor: seconds of processor time that this took, with the processes that it waited for.
       processor: seconds of processor time that a step took, for each call of `rate`.
     """
 
@@ -32,7 +34,7 @@ class Worker:
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         started = time.perf_counter()
-        self._answer()
+        self.first_processor = self._answer()["processor"]
         self.first = time.perf_counter() - started
         self.processor: list[float] = []
         self._steps = 1
@@ -79,7 +81,8 @@ def work(order: dict[str, Any]) -> None:
     """The work of a Worker's process: after its first step, as many steps as each line of its input says."""
     steps = orders.steps(order)
     next(steps)
-    print("{}", flush=True)
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(json.dumps({"processor": sum(one.ru_utime + one.ru_stime for one in used)}), flush=True)
     for line in sys.stdin:
         count = int(line)
         if count == 0:

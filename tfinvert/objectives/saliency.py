@@ -75,13 +75,18 @@ def integrated_gradients(
     baseline = tf.broadcast_to(tf.convert_to_tensor(baseline), image.shape)
     way = image - baseline
     axes = list(range(1, image.shape.rank))
-    difference = (score(image) - score(baseline)).numpy()
+    scores = {0.0: score(baseline).numpy(), 1.0: score(image).numpy()}  # place on the way -> score
+    difference = scores[1.0] - scores[0.0]
     scale = np.maximum(np.abs(difference), 1e-12)
 
+    def score_at(place: float) -> np.ndarray:
+        if place not in scores:
+            scores[place] = score(baseline + place * way).numpy()
+        return scores[place]
+
     def share(start: float, end: float, slope: tf.Tensor) -> _Part:
-        sums = (end - start) * tf.reduce_sum(way * slope, axes)
-        change = score(baseline + end * way) - score(baseline + start * way)
-        return _Part(start, end, slope, sums.numpy(), (sums - change).numpy())
+        sums = ((end - start) * tf.reduce_sum(way * slope, axes)).numpy()
+        return _Part(start, end, slope, sums, sums - (score_at(end) - score_at(start)))
 
     def slope_at(place: float) -> tf.Tensor:
         return gradient(score, baseline + place * way)
