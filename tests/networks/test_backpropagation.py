@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfinvert.networks import backpropagation
 from tfinvert.networks.load import load
 from tfinvert.system.errors import InputError
 
@@ -167,6 +168,32 @@ def test_a_gradient_gets_through_an_activation_that_is_0_everywhere(name):
     np.testing.assert_allclose(slope(redirected, 0, -1), tape.gradient(loss, value), rtol=1e-4)
     for sign in (-1, 1):
         np.testing.assert_array_equal(slope(redirected, 1, sign), slope(plain, 1, sign))
+
+
+def test_where_all_is_dead_the_gradient_reaches_what_is_nearest_to_the_limit():
+    image = keras.Input((16, 16, 3))
+    below = layers.Conv2D(1, 1, name="below")
+    network = load(keras.Model(image, layers.ReLU(name="relu")(below(image))), preprocessing="none")
+    below.set_weights([np.ones((1, 1, 3, 1), np.float32), np.array([-4.0], np.float32)])
+    value = np.full((1, 16, 16, 3), 0.1, np.float32)
+    value[0, 5, 7] = 0.9  # 1.3 below the limit, where the others are 3.7 below it
+    with tf.GradientTape() as tape:
+        pixels = tf.constant(value)
+        tape.watch(pixels)
+        loss = -tf.reduce_mean(network.redirected("relu")(pixels)["relu"])
+    slope = tape.gradient(loss, pixels).numpy()
+    assert [tuple(place) for place in np.argwhere(slope.any(-1))] == [(0, 5, 7)]
+    assert slope.max() <= 0
+
+
+def test_the_large_constants_of_a_network_are_there_once():
+    network = load(model(layers.ReLU()), preprocessing="none")
+    network.guided("scores")
+    network.redirected("scores")
+    frozen = backpropagation._frozen(network.cut("scores"))
+    assert [value.shape for value in frozen.constants.values()] == [(784, 5)]
+    assert frozen is backpropagation._frozen(network.cut("scores"))
+    assert not [n.name for n in frozen.graph.node if n.op == "Const" and n.ByteSize() > 2 * backpropagation.LARGE]
 
 
 def test_an_image_that_is_alive_keeps_its_gradient_beside_one_that_is_not():

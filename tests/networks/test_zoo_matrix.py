@@ -58,7 +58,7 @@ def test_a_file_is_converted_named_and_inverted(name, tmp_path):
     path = next((each for each in files.package_files() if each.name == name), tmp_path / name)
     if not path.exists():
         files.makers()[name](path)
-    row = tried(path, "keras")
+    row = tried(path, "--converter=keras")
     assert "refused" not in row, row
     assert row["error of the builder"] is None or row["error of the builder"] <= 3 * TOLERANCE
     assert row["missing"] == []

@@ -63,6 +63,18 @@ def test_integrated_gradients_divide_their_parts_until_they_are_complete():
     assert (parts, errors.max() > 0.01) == (3, True)
 
 
+def test_integrated_gradients_score_each_place_of_the_way_once():
+    seen = []
+
+    def score(value):
+        seen.append(float(value[0, 0, 0, 0]))
+        return tf.reduce_sum(tf.nn.relu(value - 0.71) ** 2, axis=[1, 2, 3])
+
+    image = tf.ones((1, 2, 2, 3))
+    attribution.integrated_gradients(score, image, tf.zeros_like(image), 3, tolerance=1e-6, most=21)
+    assert len(seen) == len(set(seen))
+
+
 def test_grad_cam_by_hand():
     features = np.array([[[[1.0, 2.0], [3.0, 0.0]]]], np.float32)  # 1 x 2 positions, 2 channels
     gradient = np.array([[[[1.0, -2.0], [3.0, 0.0]]]], np.float32)  # means 2 and -1

@@ -46,18 +46,21 @@ def main() -> None:
     command.add_argument("files", nargs="+")
     command.add_argument("--again", action="store_true")
     command.add_argument("--converter", default="auto")
+    command.add_argument("--proof", action="store_true", help="convert alone, and invert nothing")
     command = commands.add_parser("one")
     command.add_argument("file", type=Path)
     command.add_argument("--converter", default="auto")
+    command.add_argument("--proof", action="store_true")
     command = commands.add_parser("table")
     command.add_argument("rows", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "make":
         _make(arguments.folder, arguments.names)
     elif arguments.command == "try":
-        _try_all(arguments.rows, _paths(arguments.files), arguments.converter, again=arguments.again)
+        options = (f"--converter={arguments.converter}", *(("--proof",) if arguments.proof else ()))
+        _try_all(arguments.rows, _paths(arguments.files), options, again=arguments.again)
     elif arguments.command == "one":
-        print(json.dumps(one.row(arguments.file, arguments.converter)))
+        print(json.dumps(one.row(arguments.file, arguments.converter, inverts=not arguments.proof)))
     else:
         print(table(list(_read(arguments.rows).values())))
 
@@ -87,11 +90,11 @@ def _paths(names: list[str]) -> list[Path]:
     return [path.absolute() for path in found]
 
 
-def _try_all(rows: Path, paths: list[Path], converter: str, *, again: bool) -> None:
+def _try_all(rows: Path, paths: list[Path], options: tuple[str, ...], *, again: bool) -> None:
     for path in paths:
         if not again and path.name in _read(rows):
             continue
-        row = tried(path, converter)
+        row = tried(path, *options)
         print(row, file=sys.stderr, flush=True)
         with rows.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
@@ -103,9 +106,9 @@ def _read(rows: Path) -> dict[str, dict]:
     return {row["file"]: row for row in map(json.loads, lines)}
 
 
-def tried(path: Path, converter: str) -> dict:
-    """The row of a file, by a process of its own."""
-    command = [sys.executable, "-m", "tests.zoo_matrix", "one", f"--converter={converter}", str(path)]
+def tried(path: Path, *options: str) -> dict:
+    """The row of a file, by a process of its own; the options are those of `one`."""
+    command = [sys.executable, "-m", "tests.zoo_matrix", "one", *options, str(path)]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -133,7 +136,7 @@ def _cells(row: dict) -> list[str]:
         *("-" if error is None else f"{error:.1e}" for error in (row["largest error"], row["error of the builder"])),
         ", ".join(row["missing"]) or "none",
         row["inverted"],
-        f"{agree} of {len(row['geometry'])}",
+        f"{agree} of {len(row['geometry'])}" if row["geometry"] else "-",
         f"{row['seconds']:.0f}",
         f"{row['GB']:.1f}",
     ]

@@ -41,8 +41,8 @@ NAMES = {
 }
 
 
-def row(path: Path, converter: str) -> dict[str, Any]:
-    """Converts and inverts the network of a file; returns what the table says of it."""
+def row(path: Path, converter: str, *, inverts: bool) -> dict[str, Any]:
+    """Converts the network of a file, and inverts three layers or none; returns what the table says of it."""
     import tfinvert
 
     weights = "random" if path.name.startswith("light_") else "auto"
@@ -52,17 +52,17 @@ def row(path: Path, converter: str) -> dict[str, Any]:
     missing = [name for name in wanted if not _is_there(network, name)]
     every = dict.fromkeys((*names, *(name for name in wanted if name not in missing)))
     network.prepare(every)
-    built = network if converter == "keras" else tfinvert.load(path, weights=weights, converter="keras")
+    built = network if converter == "keras" or not inverts else tfinvert.load(path, weights=weights, converter="keras")
     errors = _errors(network, every)
     converters = sorted({one.converter for one in getattr(network._source, "_converted", {}).values()})
-    if "onnx2tf" in converters:  # else the layers of Keras are at hand
+    if "onnx2tf" in converters and inverts:  # else the layers of Keras are at hand
         built_errors = _errors(built, every)
     else:
         built, built_errors = network, errors
     placed = [network.layer(name) for name in names if network.layers[name].stride is not None]
     chosen = list({layer.name: layer for layer in (placed[0], placed[len(placed) // 2], placed[-1])}.values())
     fell, geometry = 0, []
-    for layer in chosen:
+    for layer in chosen if inverts else ():
         result = tfinvert.invert("astronaut", built, layers=layer.name, steps=STEPS, save_every=STEPS // 2, progress=False)
         losses = [line["loss"] for line in result.history]
         fell += bool(np.isfinite(losses).all() and losses[-1] < losses[0])
@@ -73,7 +73,7 @@ def row(path: Path, converter: str) -> dict[str, Any]:
         "largest error": max(errors, default=None),
         "error of the builder": max(built_errors, default=None),
         "missing": missing,
-        "inverted": f"{fell} of {len(chosen)}",
+        "inverted": f"{fell} of {len(chosen)}" if inverts else "-",
         "geometry": geometry,
         **_used(),
     }

@@ -18,7 +18,7 @@ from tfinvert.system.errors import InputError
 POSITIVE = "TfinvertPositive"
 REDIRECTED = {name: f"TfinvertRedirected{name}" for name in ("Relu", "Relu6", "Maximum", "Minimum")}
 REACH = 1.1  # times the distance of what is nearest to its limit, that a redirected gradient reaches
-LARGE = 2**14  # bytes of a constant that is kept outside of a graph
+LARGE = 2**12  # bytes of a constant that is kept outside of a graph
 Features = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 log = logging.getLogger("tfinvert")
 
