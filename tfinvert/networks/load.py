@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,11 @@ def load(
     settings |= {"pool": pool, "precision": precision, "output": output, "converter": converter}
     if class_names is not None and class_names != NO_NAMES:
         read_names(class_names)  # what cannot be read is said now
-    if "torch" in sys.modules and (file := _of_torch(source, settings)) is not None:
-        return _described(file, class_names)
+    if "torch" in sys.modules:
+        from tfinvert.networks import torch_modules
+
+        if (file := torch_modules.exported(source, settings)) is not None:
+            return _described(file, class_names)
     path = Path(source).expanduser() if isinstance(source, str | Path) else None
     if isinstance(source, str) and source in zoo.MODELS:
         return Network(OnnxFile(source, {**settings, "model": source}), class_names)
@@ -111,20 +114,6 @@ def from_settings(settings: NetworkSettings) -> Network:
     if settings.onnx is not None:
         values["onnx"] = _onnx(Path(settings.onnx))
     return Network(OnnxFile(settings.network_name(), values), getattr(settings, "class_names", None))
-
-
-def _of_torch(source: Any, settings: Mapping[str, Any]) -> OnnxFile | None:
-    """The network of a PyTorch module or exported program; None for anything else."""
-    import torch
-
-    from tfinvert.networks import torch_modules
-
-    name = type(source).__name__
-    if isinstance(source, torch.nn.Module):
-        return torch_modules.TorchModule(source, name, settings)
-    if isinstance(source, torch.export.ExportedProgram):
-        return OnnxFile(name, {**settings, "onnx": str(torch_modules.export_program(source))})
-    return None
 
 
 def _onnx(path: Path) -> str:

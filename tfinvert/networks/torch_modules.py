@@ -47,6 +47,26 @@ class TorchModule(OnnxFile):
         return TorchModule(self._module, self.name, {**self._settings, "size": size})
 
 
+def exported(source: Any, settings: Mapping[str, Any]) -> OnnxFile | None:
+    """The network of a PyTorch module or exported program; None for anything else.
+
+    Args:
+      source: of a caller who has imported PyTorch.
+      settings: as for `OnnxFile`, without the file.
+
+    Raises:
+      InputError: it cannot be exported.
+    """
+    import torch
+
+    name = type(source).__name__
+    if isinstance(source, torch.nn.Module):
+        return TorchModule(source, name, settings)
+    if isinstance(source, torch.export.ExportedProgram):
+        return OnnxFile(name, {**settings, "onnx": str(export_program(source))})
+    return None
+
+
 def export(module: torch.nn.Module, size: tuple[int, int]) -> Path:
     """The .onnx file of a module in evaluation mode, in the cache under the checksum of its bytes; the module is not changed.
 
