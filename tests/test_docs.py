@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfinvert
+from tests import write_benchmark
 from tests.conftest import ROOT, run_program
 from tfinvert import experiments
 from tfinvert.networks import zoo
@@ -128,6 +129,11 @@ def test_the_keras_file_of_the_networks_page_is_written(small):
 def test_the_flags_page_has_the_tables_of_every_experiment(name):
     page = (ROOT / "docs" / "flags.md").read_text()
     assert f"## {name}\n\n{experiments.sentence(name)}\n\n{help_text.table(experiments.find(name).settings)}" in page
+
+
+def test_the_benchmark_page_has_the_tables_of_its_data():
+    text = write_benchmark.PAGE.read_text(encoding="utf-8")
+    assert write_benchmark.page(text) == text  # python -m tests.write_benchmark writes them
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "BUILD.md", *DOCS], ids=lambda path: path.name)

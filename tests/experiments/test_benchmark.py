@@ -2,33 +2,21 @@
 
 import json
 import math
+import re
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import run_program
+from tests.conftest import ROOT, run_program
 from tfinvert import cli, runner
 from tfinvert.experiments.benchmark import comparison, methods, photographs, summary, tables
 from tfinvert.experiments.benchmark.clock import Clock, TimeUpError
 from tfinvert.system.errors import InputError
 
-# A method as a user writes it, of two files: one in this process, one in that of a rival.
-HALFWAY = '''
-"""Goes half of the way to the target features by shrinking grey."""
-
-SOURCE = "a test"
-
-
-def run(task):
-    import numpy as np
-
-    for number in range(1, 5):
-        image = np.full((len(task.features), *task.network.size, 3), 1 / number)
-        task.clock.step(lambda: image)
-    task.clock.take(lambda: image)
-'''
+# A method as docs/benchmark.md shows it.
+MINE = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "benchmark.md").read_text(), re.DOTALL)[1]
 RIVAL = '''
 """Plain gradient descent in PyTorch."""
 
@@ -55,13 +43,13 @@ def run(task):
 def measured(small_file, tmp_path_factory):
     """A benchmark of a tiny network: its folder, its flags, and what the program printed."""
     folder = tmp_path_factory.mktemp("benchmark")
-    (folder / "halfway.py").write_text(HALFWAY)
+    (folder / "mine.py").write_text(MINE)
     flags = (
         "benchmark",
         f"--networks={small_file}",
         "--layers=conv1_1",
         "--image=astronaut,chelsea",
-        f"--methods=homework,{folder / 'halfway.py'}",
+        f"--methods=homework,{folder / 'mine.py'}",
         "--batch=2",
         f"--output_dir={folder / 'out'}",
     )
@@ -74,7 +62,7 @@ def test_a_benchmark_has_a_cell_for_each_image_and_method(measured):
     folder, flags, printed = measured
     data = json.loads((folder / "out" / "benchmark.json").read_text())
     found = {(cell["layer"], cell["image"], cell["method"]) for cell in data["cells"]}
-    names = ("homework", "halfway", "grey", "mean")
+    names = ("homework", "mine", "grey", "mean")
     assert found == {("conv1_1", image, name) for image in ("astronaut", "chelsea") for name in names}
     assert [method["name"] for method in data["methods"]] == list(names)
     homework = next(cell for cell in data["cells"] if cell["method"] == "homework")
@@ -84,7 +72,7 @@ def test_a_benchmark_has_a_cell_for_each_image_and_method(measured):
     assert "PSNR" in printed
     for name in ("benchmark.md", "benchmark.tex", "benchmark.html"):
         assert "homework" in (folder / "out" / name).read_text()
-    assert (folder / "out" / "cells" / "net" / "conv1_1" / "chelsea" / "halfway-at-equal-time.png").exists()
+    assert (folder / "out" / "cells" / "net" / "conv1_1" / "chelsea" / "mine-at-equal-time.png").exists()
     # What is there is not computed again.
     cells = {path: path.stat().st_mtime_ns for path in (folder / "out" / "cells").rglob("*.json")}
     assert run_program(*flags).returncode == 0
@@ -143,7 +131,7 @@ def test_two_benchmarks_are_compared(measured, tmp_path):
     before, after = (float(text) for text in row.split("|")[4:6])
     assert after - before == pytest.approx(1, abs=0.11)
     with pytest.raises(InputError, match=r"is no benchmark\.json"):
-        comparison.compare(first, folder / "halfway.py")
+        comparison.compare(first, folder / "mine.py")
 
 
 # ------------------------------------------------------------------------------------------------------------------ the clock
@@ -203,7 +191,7 @@ def test_rows_have_means_at_equal_time_and_at_the_end():
     auto, other = summary.rows(CELLS, ["auto", "other"])
     assert auto["own end"]["psnr"]["mean"] == 22.0
     assert (auto["own end"]["psnr"]["low"], auto["own end"]["psnr"]["high"]) == (20.0, 24.0)
-    # At auto's 2 s, a's first point that reaches them is that of 3 s; b has ended before auto's 4 s.
+    # Equal time is the median of auto's 2 and 4 s.
     assert other["equal time"]["psnr"]["mean"] == (18.0 + 26.0) / 2
     assert other["own end"]["psnr"]["mean"] == (30.0 + 26.0) / 2
 

@@ -31,7 +31,7 @@ class Depth:
 
 
 WHOLE = 64  # stands for the stride of a layer whose values have no place in the image
-# The key is the stride in pixels from which the values hold. They were chosen on photographs that docs/quality.md does not
+# The key is the stride in pixels from which the values hold. They were chosen on photographs that docs/benchmark.md does not
 # report on.
 AUTO = {
     1: Depth(400, "clip", 0, 0.1, held=False, tv_weight=0.0, alpha_weight=0.0),
@@ -52,7 +52,7 @@ def resolve(settings: InversionSettings, layers: Mapping[str, Layer], size: tupl
     """The settings with a value for everything that was not given; what the user gave stays.
 
     - auto takes parameterization, pyramid levels, number of steps, learning rate and schedule, total variation and alpha norm
-      from the stride of the shallowest layer (docs/quality.md), and turns backing off on in case that rate is too large.
+      from the stride of the shallowest layer (docs/benchmark.md), and turns backing off on in case that rate is too large.
       The regularizers fall over the run, unless one of them is given. A learning rate that the user gives, as the homework's
       flagfiles do, leaves the regularizers alone.
     - mv2015 multiplies total variation by 1, 10 or 100, by depth as in the paper's CaffeNet (table 1: up to conv2, up to conv4,

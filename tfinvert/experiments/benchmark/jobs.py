@@ -90,22 +90,26 @@ def run_all(plan: Plan, folder: Path, count: int, *, progress: bool) -> None:
     """Computes the cells that are missing, in up to `count` processes, each bound to a processor of its own."""
     missing = {cell for cell, key in plan.cells() if (cell.read(folder) or {}).get("key") != key}
     with tqdm(total=len(missing), desc="benchmark", unit="cell", disable=not (progress and is_watched())) as bar:
-        # Methods that change weights run in processes of their own: the others run faster where weights stay.
-        changing = {method.name for method in plan.methods if getattr(method.module, "WEIGHTS_CHANGE", False)}
-        for kind in (False, True):
-            names = [method.name for method in plan.methods if (method.name in changing) == kind or method is plan.methods[0]]
-            wanted = {cell for cell in missing if cell.method in names or not kind}
-            messages = [
-                message
-                for message in _messages(plan, folder, names)
-                if any((cell.network, cell.layer) == (message["network"], message["layer"]) for cell in wanted)
-                and (not kind or changing)
-            ]
-            for answer in _run(messages, count):
+        for names in _rounds(plan):
+            wanted = {(cell.network, cell.layer) for cell in missing if cell.method in names}
+            messages = _messages(plan, folder, names)
+            for answer in _run([one for one in messages if (one["network"], one["layer"]) in wanted], count):
                 if "cell" in answer:
                     bar.update()
                     with tqdm.external_write_mode():
                         print(describe(answer), flush=True)
+
+
+def _rounds(plan: Plan) -> list[list[str]]:
+    """The names of the methods that share processes, the first of all methods in front.
+
+    Methods that change weights have processes of their own, because the others run faster where weights stay.
+    """
+    first, *others = plan.methods
+    changing = [method.name for method in others if method.changes_weights]
+    staying = [method.name for method in others if method.name not in changing]
+    rounds = [[first.name, *staying, *methods.REFERENCES]]
+    return rounds + ([[first.name, *changing]] if changing else [])
 
 
 def describe(answer: dict[str, Any]) -> str:
@@ -133,7 +137,7 @@ def _messages(plan: Plan, folder: Path, names: Sequence[str]) -> list[dict[str, 
             "layer": layer,
             "images": plan.files,
             "keys": plan.keys[network],
-            "methods": [keys[name] for name in names],
+            "methods": [keys[name] for name in names if name in keys],
             "rivals": settings.rivals,
             "judges": judges,
             **{name: getattr(settings, name) for name in ("resize", "seed", "batch", "longest")},

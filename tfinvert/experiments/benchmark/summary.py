@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -67,7 +68,7 @@ def rows(cells: Cells, methods: Sequence[str]) -> list[dict[str, Any]]:
     result = []
     for network, layer in dict.fromkeys((cell["network"], cell["layer"]) for cell in cells):
         group = [cell for cell in cells if (cell["network"], cell["layer"]) == (network, layer)]
-        times = {cell["image"]: cell["curve"][-1]["seconds"] for cell in group if cell["method"] == methods[0]}
+        time = equal_times(cells, methods[0]).get((network, layer))
         for method in methods:
             own = [cell for cell in group if cell["method"] == method]
             if not own:
@@ -75,7 +76,7 @@ def rows(cells: Cells, methods: Sequence[str]) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"network": network, "layer": layer, "method": method, "images": len(own)}
             row["stopped"] = sum("stopped" in cell for cell in own)
             for name, points in (
-                (EQUAL, [at_time(cell, times.get(cell["image"], math.inf)) for cell in own]),
+                (EQUAL, [cell["curve"][-1] if method == methods[0] else at_time(cell, time) for cell in own]),
                 (END, [cell["curve"][-1] for cell in own]),
             ):
                 figures = {figure: _mean([point[figure] for point in points if figure in point]) for figure in FIGURES}
@@ -94,6 +95,7 @@ def pairs(cells: Cells, methods: Sequence[str]) -> list[dict[str, Any]]:
     logarithms for the feature error), because the layers of one image are not independent of each other.
     """
     first, *others = methods
+    times = equal_times(cells, first)
     by_method: dict[str, dict[tuple, Mapping[str, Any]]] = {}
     for cell in cells:
         place = cell["network"], cell["layer"], cell["image"]
@@ -108,7 +110,7 @@ def pairs(cells: Cells, methods: Sequence[str]) -> list[dict[str, Any]]:
                 for place in places:
                     ours = by_method[first][place]["curve"][-1]
                     theirs = by_method[other][place]
-                    point = at_time(theirs, ours["seconds"]) if name == EQUAL else theirs["curve"][-1]
+                    point = at_time(theirs, times[place[:2]]) if name == EQUAL else theirs["curve"][-1]
                     if figure in ours and figure in point:
                         a, b = ours[figure], point[figure]
                         if figure == "normalized_feature_error":
@@ -121,9 +123,23 @@ def pairs(cells: Cells, methods: Sequence[str]) -> list[dict[str, Any]]:
     return result
 
 
-def at_time(cell: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
-    """The point of a cell's curve at a time: the first that reaches it, else the last."""
-    return next((point for point in cell["curve"] if point["seconds"] >= seconds), cell["curve"][-1])
+def equal_times(cells: Cells, first: str) -> dict[tuple[str, str], float]:
+    """(network, layer) -> the time of the first method there, the median over the images."""
+    ends: dict[tuple[str, str], list[float]] = {}
+    for cell in cells:
+        if cell["method"] == first:
+            ends.setdefault((cell["network"], cell["layer"]), []).append(cell["curve"][-1]["seconds"])
+    return {place: statistics.median(seconds) for place, seconds in ends.items()}
+
+
+def at_time(cell: Mapping[str, Any], seconds: float | None) -> Mapping[str, Any]:
+    """The point of a cell's curve that is nearest to a time, by their ratio; without a time the last.
+
+    The curves have points at a sixteenth, an eighth, ... of the first method's time, so that there is one near it.
+    """
+    if not seconds:
+        return cell["curve"][-1]
+    return min(cell["curve"], key=lambda point: abs(math.log(max(point["seconds"], 1e-9) / seconds)))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def main() -> None:
     from tfinvert.system.tensorflow import import_tensorflow
 
     import_tensorflow()
-    if "deep_image_prior" not in message["methods"]:  # whose weights change
+    if not any(methods.find(name).changes_weights for name in message["methods"]):
         precision.pack_weights_once()
     try:
         Work(message, parent).run()

@@ -5,7 +5,7 @@ A method is a module with
 - a docstring, whose first line says what it is;
 - `SOURCE`: the paper or the code that it follows;
 - a function `run(task)`, which inverts the features of a `Task`, and calls `task.clock.step` after each of its steps;
-- `ALONE = True` where it takes one image at a time;
+- `ALONE = True` where it takes one image at a time, and `WEIGHTS_CHANGE = True` where it optimizes weights of convolutions;
 - `PACKAGES`, for a rival that runs by its own code: what `pip` installs into an environment of its own, in which the module is
   imported and `run` gets a `TorchTask` (`rivals`).
 
@@ -98,6 +98,11 @@ class Method:
     def alone(self) -> bool:
         """Whether it takes one image at a time."""
         return bool(self.packages) or bool(getattr(self.module, "ALONE", False))
+
+    @property
+    def changes_weights(self) -> bool:
+        """Whether it optimizes weights of convolutions."""
+        return bool(getattr(self.module, "WEIGHTS_CHANGE", False))
 
     def describe(self) -> dict[str, Any]:
         """What benchmark.json says about it."""

@@ -1,0 +1,84 @@
+"""Writes the measured parts of docs/benchmark.md from a benchmark: `python -m tests.write_benchmark FOLDER`.
+
+FOLDER is the output folder of `--experiment=benchmark`. Its benchmark.json is copied to docs/, and docs/benchmark.jpg shows its
+images. Without FOLDER, the tables are written again from docs/benchmark.json.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from tfinvert.experiments.benchmark import methods, photographs, summary, tables
+from tfinvert.experiments.benchmark.cells import Cell
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE, DATA, FIGURE = DOCS / "benchmark.md", DOCS / "benchmark.json", DOCS / "benchmark.jpg"
+SIDE, HEAD, MARGIN = 128, 16, 4  # pixels of an image, of a line of text, and between images
+ROWS = 6  # of the figure
+
+
+def parts() -> dict[str, str]:
+    """The generated parts of the page, by the name of their marks."""
+    data = summary.read(DATA)
+    files = [
+        f"| {one.name} | {name} | {one.package} | {one.license} |" for name, group in photographs.SETS.items() for one in group
+    ]
+    described = [methods.find(name).describe() for name in methods.names()]
+    listed = [f"| `{one['name']}` | {one['what']} | {one['source']} | {' '.join(one['packages'])} |" for one in described]
+    return {
+        "tables": tables.markdown(data).rstrip(),
+        "photographs": "\n".join(["| photograph | for | package | license |", "|---|---|---|---|", *files]),
+        "methods": "\n".join(["| method | what it is | source | packages |", "|---|---|---|---|", *listed]),
+    }
+
+
+def page(text: str) -> str:
+    """The page with its generated parts as they are now."""
+    for name, part in parts().items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        text = re.sub(f"{begin}.*?{end}", lambda _, new=f"{begin}\n{part}\n{end}": new, text, flags=re.DOTALL)
+    return text
+
+
+def draw(folder: Path) -> None:
+    """Writes the figure: a row for each layer, with the target and each method's image at equal time."""
+    data = summary.read(DATA)
+    named = [method["name"] for method in data["methods"] if method["name"] not in methods.REFERENCES]
+    images = list(dict.fromkeys(cell["image"] for cell in data["cells"]))
+    layers = list(dict.fromkeys((cell["network"], cell["layer"]) for cell in data["cells"]))
+    rows = [(*layer, images[number % len(images)]) for number, layer in enumerate(layers)][:ROWS]
+    first = named[0]
+    longest = [name for name in named if name != first and methods.find(name).packages]
+    columns = [
+        "target",
+        first,
+        *(f"{name}, at equal time" for name in named[1:]),
+        *(f"{name}, its own end" for name in longest),
+    ]
+    sheet = Image.new("RGB", ((SIDE + MARGIN) * len(columns), HEAD + (SIDE + HEAD) * len(rows)), "white")
+    writer = ImageDraw.Draw(sheet)
+    for number, title in enumerate(columns):
+        writer.text((number * (SIDE + MARGIN), 2), title, fill="black")
+    for number, (network, layer, image) in enumerate(rows):
+        cells = {name: Cell(network, layer, image, name) for name in named}
+        files = [cells[first].folder(folder) / "target.png", cells[first].end(folder)]
+        files += [cells[name].equal(folder) for name in named[1:]] + [cells[name].end(folder) for name in longest]
+        top = HEAD + number * (SIDE + HEAD)
+        for column, file in enumerate(files):
+            if file.is_file():
+                with Image.open(file) as shown:
+                    sheet.paste(
+                        shown.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS), (column * (SIDE + MARGIN), top)
+                    )
+        writer.text((0, top + SIDE), f"{network.partition('-')[0]} {layer}, {image}", fill="black")
+    sheet.save(FIGURE, quality=88)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        shutil.copy(Path(sys.argv[1]) / "benchmark.json", DATA)
+        draw(Path(sys.argv[1]))
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
