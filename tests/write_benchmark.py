@@ -22,14 +22,18 @@ ROWS = 6  # of the figure
 
 def parts() -> dict[str, str]:
     """The generated parts of the page, by the name of their marks."""
-    data = summary.read(DATA)
+    measured = "Nothing was measured with this version yet."
+    if DATA.exists():
+        measured = (
+            f"{tables.markdown(summary.read(DATA))}\n![Targets, and what each method makes of their features]({FIGURE.name})"
+        )
     files = [
         f"| {one.name} | {name} | {one.package} | {one.license} |" for name, group in photographs.SETS.items() for one in group
     ]
     described = [methods.find(name).describe() for name in methods.names()]
     listed = [f"| `{one['name']}` | {one['what']} | {one['source']} | {' '.join(one['packages'])} |" for one in described]
     return {
-        "tables": tables.markdown(data).rstrip(),
+        "tables": measured,
         "photographs": "\n".join(["| photograph | for | package | license |", "|---|---|---|---|", *files]),
         "methods": "\n".join(["| method | what it is | source | packages |", "|---|---|---|---|", *listed]),
     }
