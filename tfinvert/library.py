@@ -202,8 +202,7 @@ def optimize(
 ) -> OptimizationResult:
     """Finds the image that makes a sum of terms small, by gradient descent.
 
-    What is not given is chosen from the stride of the shallowest layer that the terms read, as for `invert`
-    (docs/benchmark.md).
+    What is not given is chosen from the stride of the shallowest layer that the terms read (docs/benchmark.md).
 
     Args:
       network: what `tfinvert.load` returned or takes.
