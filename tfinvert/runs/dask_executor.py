@@ -72,19 +72,21 @@ class Dask:
         ended = as_completed(futures, raise_errors=False)
         del futures
         try:
-            for future in ended:
-                with self._lock:
-                    number, _ = self._futures.pop(future.key)
-                answer = self._answer(tasks[number], future)
-                future.release()
-                if answer.interrupted or (answer.again and tries[number] < self._retries):
-                    tries[number] += not answer.interrupted
-                    again = self._client.submit(attempt, self._work, messages[number], **self._options)
+            for batch in ended.batches():
+                answers = self._answers(batch)
+                for future in batch:
                     with self._lock:
-                        self._futures[again.key] = number, again
-                    ended.add(again)
-                else:
-                    yield number, answer
+                        number, _ = self._futures.pop(future.key)
+                    answer = self._answer(tasks[number], future, answers.get(future.key))
+                    future.release()
+                    if answer.interrupted or (answer.again and tries[number] < self._retries):
+                        tries[number] += not answer.interrupted
+                        again = self._client.submit(attempt, self._work, messages[number], **self._options)
+                        with self._lock:
+                            self._futures[again.key] = number, again
+                        ended.add(again)
+                    else:
+                        yield number, answer
         except BaseException:
             with contextlib.suppress(Exception):  # whatever keeps workers from being asked, what ended this comes first
                 self.cancel()
@@ -132,17 +134,26 @@ class Dask:
                     number += 1
             self._client.set_metadata([SENT, checksum, "whole"], True)
 
-    def _answer(self, task: Task, future: Future) -> Answer:
+    def _answers(self, batch: Sequence[Future]) -> dict[Any, dict[str, Any]]:
+        """What workers have answered, by key: fetched at once, because each time takes as long as many answers."""
+        ended = [future for future in batch if future.status == "finished"]
+        with contextlib.suppress(Exception):  # a worker is gone; `_answer` looks at each of them then
+            return dict(zip((future.key for future in ended), self._client.gather(ended), strict=True))
+        return {}
+
+    def _answer(self, task: Task, future: Future, values: dict[str, Any] | None) -> Answer:
         """The answer of a task that has ended; results that were sent are written."""
-        if future.status in ("cancelled", "lost"):
-            self._is_gone = True
-            raise InputError("the scheduler is gone, and with it the list of tasks; the same command goes on with what is left")
-        if future.status == "finished":
-            values = future.result()
+        if values is None and future.status == "finished":
+            with contextlib.suppress(Exception):
+                values = future.result()
+        if values is not None:
             archive = values.pop("archive", None)
             if archive is not None:
                 archives.unpack(archive, remote.place(task.flags()))
             return Answer.of(values)
+        if future.status in ("cancelled", "lost"):
+            self._is_gone = True
+            raise InputError("the scheduler is gone, and with it the list of tasks; the same command goes on with what is left")
         error = future.exception()
         if isinstance(error, KilledWorker):
             return Answer.failed(task, f"the workers that did it ended, the last of them {error.last_worker.address}")
