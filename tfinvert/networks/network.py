@@ -234,7 +234,10 @@ class Network:
         return backpropagation.head(self.cut((layer, output)), layer, output)
 
     def connections(self, layers: str | Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Layer name -> those of these layers that it is computed from, none of them in between; empty for a Keras model."""
+        """Layer name -> those of these layers that it is computed from, none of them in between.
+
+        Names that are not in `layers`, such as those of tensors, have none. For a Keras model the dictionary is empty.
+        """
         return self._source.connections(_names(layers))
 
     def provenance(self) -> dict[str, Any]:

@@ -155,8 +155,8 @@ class OnnxFile:
         return self._converted.get(layers) or next(larger, None)
 
     def connections(self, layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-        names = {self.layers[name].tensor: name for name in layers}
-        found: dict[str, tuple[str, ...]] = {}
+        names = {self.layers[name].tensor: name for name in layers if name in self.layers}
+        found: dict[str, tuple[str, ...]] = dict.fromkeys(layers, ())
         for tensor, name in names.items():
             pending, seen = list(self.description.connections.get(tensor, ())), set()
             while pending:  # past the layers that are not among these
