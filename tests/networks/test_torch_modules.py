@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+from tfinvert import invert
 from tfinvert.networks.load import load
 from tfinvert.system.errors import InputError
 
@@ -130,12 +131,15 @@ class Attention(torch.nn.Module):
         return self.head(tokens.mean(1))
 
 
-def test_attention_with_frozen_weights():
+def test_attention_with_frozen_weights_and_the_inversion_of_its_tokens():
     module = Attention().eval()
     network = load(module, size=32, preprocessing="none", converter="keras")
+    network.prepare(["block0", "scores"])  # once for both
     assert network.layers["block0"].shape == (16, 8)
     expected = module(torch.tensor(IMAGE.transpose(0, 3, 1, 2)))
     np.testing.assert_allclose(network.features(IMAGE, "scores")["scores"], expected, rtol=1e-4, atol=1e-5)
+    losses = [line["loss"] for line in invert("astronaut", network, layers="block0", steps=30, progress=False).history]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_what_the_newer_exporter_alone_takes(module, monkeypatch):

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tfinvert.images import files
+
 STEPS = 30
 UNITS = 3  # images whose gradients a support is measured with
 
@@ -58,7 +60,7 @@ def row(path: Path, converter: str, *, inverts: bool) -> dict[str, Any]:
     if "onnx2tf" in converters and inverts:  # else the layers of Keras are at hand
         built_errors = _errors(built, every)
     else:
-        built, built_errors = network, errors
+        built, built_errors = network, errors or [_error_of_copies(network, every)]
     placed = [network.layer(name) for name in names if network.layers[name].stride is not None]
     chosen = list({layer.name: layer for layer in (placed[0], placed[len(placed) // 2], placed[-1])}.values())
     fell, geometry = 0, []
@@ -82,6 +84,13 @@ def row(path: Path, converter: str, *, inverts: bool) -> dict[str, Any]:
 def _errors(network: Any, names: Any) -> list[float]:
     network.prepare(names)
     return [float(error) for name in names if (error := network.layer(name).error) is not None]
+
+
+def _error_of_copies(network: Any, names: Any) -> float:
+    """The largest difference of copied Keras layers from the layers themselves, relative to the largest value of a layer."""
+    image = np.concatenate([files.load(name, network.size, "squash") for name in ("astronaut", "rocket")])
+    copies, wanted = network.plain(names)(image), network.features(image, names)
+    return max(float(np.abs(copies[name] - wanted[name]).max() / np.abs(wanted[name]).max()) for name in names)
 
 
 def _used() -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import weakref
@@ -19,6 +20,7 @@ from tfinvert.networks.conversion.request import Request
 from tfinvert.networks.conversion.request import request as build_request
 from tfinvert.networks.heads import Head, find_head
 from tfinvert.networks.layer import Layer
+from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     import keras
@@ -133,7 +135,7 @@ class OnnxFile:
 
     def prepare(self, layers: tuple[str, ...]) -> None:
         key = frozenset(layers)
-        if key in self._conversions or self._at_hand(key) is not None:
+        if self._under_way(key) is not None or self._at_hand(key) is not None:
             return
         if not self._settings["onnx"]:  # before it is downloaded; the process that converts a file checks it
             self.check(layers)
@@ -145,9 +147,19 @@ class OnnxFile:
         key = frozenset(layers)
         if (converted := self._at_hand(key)) is not None:
             return converted
+        larger = self._under_way(key)
+        if larger is not None and larger != key:
+            with contextlib.suppress(InputError):  # of another layer
+                self._converted[larger] = self._conversions.pop(larger).result()
+                return self._converted[larger]
         self.prepare(layers)
         self._converted[key] = self._conversions.pop(key).result()
         return self._converted[key]
+
+    def _under_way(self, layers: frozenset[str]) -> frozenset[str] | None:
+        """The layers of a conversion that has begun and will give these layers."""
+        is_cut = self._settings.get("converter") == "keras"
+        return next((key for key in self._conversions if layers == key or (is_cut and layers < key)), None)
 
     def _at_hand(self, layers: frozenset[str]) -> Converted | None:
         """A finished conversion to these layers, or one to more of them that can be cut, which layers of Keras can."""
