@@ -1,7 +1,10 @@
 """How far a converted layer is from onnxruntime's."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from onnx import helper
 
 from tests.conftest import tiny_graph
 from tfinvert.networks.conversion import verify
@@ -42,6 +45,30 @@ def test_a_layer_may_be_three_times_as_far_as_onnxruntime_is_from_double_precisi
     actual, expected, exact = away(5e-4, 1e-4, 0.0)
     with pytest.raises(InputError, match=r"by 4\.0e-04 .* at most 3e-04 \(onnxruntime itself is 1\.0e-04 away"):
         verify.relative_error("fc", actual, expected, exact)
+
+
+def test_a_layer_may_be_as_near_to_double_precision_where_onnxruntime_confirms_that():
+    actual, expected, exact = away(0.9e-4, -0.3e-4, 0.0)
+    assert verify.relative_error("fc", actual, expected, exact) == pytest.approx(1.2e-4)
+    actual, expected, exact = away(1.1e-4, -0.3e-4, 0.0)
+    with pytest.raises(InputError, match=r"by 1\.4e-04 .* at most 1e-04"):
+        verify.relative_error("fc", actual, expected, exact)
+
+
+def test_zeros_around_a_max_pool_are_values():
+    """onnxruntime's own rewriting makes them less than everything."""
+    nodes = [
+        helper.make_node("Neg", ["image"], ["negative"]),
+        helper.make_node("Pad", ["negative", "pads"], ["padded"]),
+        helper.make_node("MaxPool", ["padded"], ["pooled"], kernel_shape=[3, 3], strides=[2, 2]),
+    ]
+    weights = {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)}
+    graph = dataclasses.replace(
+        tiny_graph(), nodes=tuple(nodes), weights=weights, outputs=("pooled",), image="image", size=(8, 8), opset=17
+    )
+    pooled = verify.reference(graph, np.full((1, 3, 8, 8), 0.5, np.float32))["pooled"]
+    assert (pooled[0, 0, 0] == 0).all()
+    assert pooled[0, 0, 1, 1] == -0.5
 
 
 def test_a_difference_that_double_precision_shares_is_no_rounding():

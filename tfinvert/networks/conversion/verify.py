@@ -39,8 +39,11 @@ def reference(graph: Graph, inputs: np.ndarray) -> dict[str, np.ndarray]:
       InputError: onnxruntime cannot run the graph.
     """
     model = graph.proto(batch=1).SerializeToString()
+    options = onnxruntime.SessionOptions()
+    # As the file says: its rewritings round more, and one is wrong, of a padding with zeros before a max pool.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         values = session.run(list(graph.outputs), {graph.image: inputs})
     except Exception as error:  # its exceptions share no base class
         raise InputError(f"onnxruntime cannot run the network: {' '.join(str(error).split())[:300]}") from None
@@ -78,7 +81,8 @@ def relative_error(layer: str, actual: np.ndarray, expected: np.ndarray, exact: 
       expected: by onnxruntime, channels last.
       exact: in double precision, where it is known. If onnxruntime's own single precision is e away from it, the layer may be
         3 e away from onnxruntime, since its rounding is another. This does not hold where the layer is much nearer to the exact
-        value than onnxruntime is: there, the difference is no rounding.
+        value than onnxruntime is: there, the difference is no rounding. Where onnxruntime confirms the exact value to half of
+        the tolerance, it is enough that the layer is near to that.
 
     Raises:
       DifferenceError: the error is above what is tolerated.
@@ -92,12 +96,15 @@ def relative_error(layer: str, actual: np.ndarray, expected: np.ndarray, exact: 
         return float(np.abs(one - other).max()) / max(largest, 1e-12)
 
     error, tolerance, words = away(actual, expected), TOLERANCE, ""
+    nearest = error
     if exact is not None:
         rounding = away(expected, exact)
         words = f" (onnxruntime itself is {rounding:.1e} away from double precision, and the layer {away(actual, exact):.1e})"
         if rounding <= min(LARGEST_ROUNDING, MOST_NEARER * away(actual, exact)):
             tolerance = max(TOLERANCE, 3 * rounding)
-    if not error <= tolerance:  # NaN is refused too
+        if rounding <= TOLERANCE / 2:
+            nearest = min(error, away(actual, exact))
+    if not nearest <= tolerance:  # NaN is refused too
         raise DifferenceError(
             f"layer {layer!r} differs from onnxruntime by {error:.1e} of its largest value ({largest:.4g}); "
             f"expected at most {tolerance:.0e}{words}",
