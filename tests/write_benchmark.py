@@ -60,7 +60,7 @@ def draw(folder: Path) -> None:
         "target",
         first,
         *(f"{name}, at equal time" for name in named[1:]),
-        *(f"{name}, its own end" for name in longest),
+        *(f"{name}, its last step" for name in longest),
     ]
     sheet = Image.new("RGB", ((SIDE + MARGIN) * len(columns), HEAD + (SIDE + HEAD) * len(rows)), "white")
     writer = ImageDraw.Draw(sheet)

@@ -189,16 +189,16 @@ CELLS = [
 
 def test_rows_have_means_at_equal_time_and_at_the_end():
     auto, other = summary.rows(CELLS, ["auto", "other"])
-    assert auto["own end"]["psnr"]["mean"] == 22.0
-    assert (auto["own end"]["psnr"]["low"], auto["own end"]["psnr"]["high"]) == (20.0, 24.0)
+    assert auto["last step"]["psnr"]["mean"] == 22.0
+    assert (auto["last step"]["psnr"]["low"], auto["last step"]["psnr"]["high"]) == (20.0, 24.0)
     # Equal time is the median of auto's 2 and 4 s.
     assert other["equal time"]["psnr"]["mean"] == (18.0 + 26.0) / 2
-    assert other["own end"]["psnr"]["mean"] == (30.0 + 26.0) / 2
+    assert other["last step"]["psnr"]["mean"] == (30.0 + 26.0) / 2
 
 
 def test_pairs_have_the_share_of_cells_in_which_the_first_is_better():
     equal, end = summary.pairs(CELLS, ["auto", "other"])
-    assert (equal["cells"], equal["at"], end["at"]) == (2, "equal time", "own end")
+    assert (equal["cells"], equal["at"], end["at"]) == (2, "equal time", "last step")
     assert equal["figures"]["psnr"]["share"] == 0.5  # 20 beside 18, 24 beside 26
     assert equal["figures"]["normalized_feature_error"]["share"] == 0.5
     assert end["figures"]["psnr"]["share"] == 0.0
@@ -227,7 +227,7 @@ def test_the_best_mean_is_bold_in_markdown_and_latex():
         "pairs": summary.pairs(CELLS, ["auto", "other"]),
     }
     text = tables.markdown(data)
-    assert "| net res2 | other, to its own end | **0.055**" in text
+    assert "| net res2 | other, to its last step | **0.055**" in text
     assert r"50 \%" in tables.latex(data)
     assert r"\textbf{0.055}" in tables.latex(data)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tfinvert.experiments.benchmark.jobs import Plan
 
 FORMAT = "tfinvert benchmark 1"
-EQUAL, END = "equal time", "own end"
+EQUAL, END = "equal time", "last step"
 # Name -> (title, whether larger is better, format).
 FIGURES: dict[str, tuple[str, bool, str]] = {
     "normalized_feature_error": ("feature error", False, ".2g"),

@@ -73,7 +73,7 @@ def _is_same(row: Mapping[str, Any]) -> bool:
 
 
 def _when(name: str) -> str:
-    return "its own end" if name == END else name
+    return "its last step" if name == END else name
 
 
 def _best(group: Sequence[Mapping[str, Any]], when: str, figure: str) -> float | None:

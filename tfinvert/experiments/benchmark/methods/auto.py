@@ -3,7 +3,7 @@
 from tfinvert.experiments.benchmark import inversions
 from tfinvert.experiments.benchmark.methods import Task
 
-SOURCE = "docs/how-it-works.md"
+SOURCE = "docs/benchmark.md"
 
 
 def run(task: Task) -> None:
