@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all lint bench soak flags-page docs walk venv clean
+.PHONY: quickstart test test-all lint bench bench-gpu soak flags-page docs walk venv clean
 
 quickstart: venv
 	$(BIN)/python run_experiments.py --flagfile=flags/quickstart.flags
@@ -25,6 +25,10 @@ lint: venv
 
 bench: venv
 	$(BIN)/python -m tests.bench
+
+# The table of a machine with a GPU; without one it says so.
+bench-gpu: venv
+	$(BIN)/python -m tests.bench gpu
 
 soak: venv
 	$(BIN)/python -m tests.soak

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tests.bench.orders import HOMEWORK
 from tests.bench.workers import Worker, measure_in_turn
 
 CASES = [("vgg16-bn", "conv3_1", "avg"), ("vgg16-bn", "pool5", "avg"), ("resnet18", "res2", "max")]
@@ -22,7 +23,8 @@ def measure() -> list[dict[str, Any]]:
     rows = []
     for model, layer, pool in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            case = {"model": model, "layer": layer, "pool": pool, "precision": "float32", "threads": 1}
+            case: dict[str, Any] = {"model": model, "pool": pool, "threads": 1}
+            case["settings"] = {**HOMEWORK, "layers": (layer,), "precision": "float32"}
             workers = {
                 name: Worker(**case, **side, cache=f"{folder}/{number}") for number, (name, side) in enumerate(SIDES.items())
             }

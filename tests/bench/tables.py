@@ -1,16 +1,25 @@
 """The figures as text and as a chart."""
 
+import re
 from pathlib import Path
 from typing import Any
+
+from tests.bench import ROOT
+
+PAGE = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- written by python -m tests.bench quick -->", "<!-- the end of what is written -->"
 
 
 def show(figures: dict[str, Any]) -> None:
     """Prints plain figures, then a table for each part."""
     plain = {name: value for name, value in figures.items() if not isinstance(value, (dict, list))}
-    width = max(map(len, plain))
+    width = max(map(len, plain), default=0)
     for name, value in plain.items():
         print(f"{name:{width}}  {value if isinstance(value, str) else f'{value:.3g}'}")
     for name, value in figures.items():
+        if isinstance(value, dict) and all(isinstance(cells, dict) and "steps/s" not in cells for cells in value.values()):
+            show({f"{name}: {case}": cells for case, cells in value.items()})
+            continue
         if isinstance(value, dict):
             value = [{"": row, **cells} for row, cells in value.items()]
         if isinstance(value, list):
@@ -23,6 +32,47 @@ def to_markdown(rows: list[dict[str, Any]]) -> str:
     lines = [names, ["---"] * len(names)]
     lines += [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in (row.get(n, "") for n in names)] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_page(figures: dict[str, Any], page: Path = PAGE) -> None:
+    """Writes the tables of `steps.quick` into the page, between the two comments that say so."""
+    text = page.read_text(encoding="utf-8")
+    written = f"{BEGIN}\n{_described(figures)}\n{END}"
+    new, count = re.subn(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: written, text, flags=re.DOTALL)
+    if not count:
+        raise ValueError(f"{page} does not have the comments {BEGIN} and {END}")
+    page.write_text(new, encoding="utf-8")
+
+
+def _described(figures: dict[str, Any]) -> str:
+    """A sentence about the machine, and a table of steps per second for each precision."""
+    quick = figures["quick"]
+    lines = [f"{figures['machine']}; the load was {figures['load']:.2f} when the measurement began."]
+    cases = {name: sides for name, sides in quick.items() if name != "arithmetic"}
+    for precision in ("float32", "bfloat16"):
+        rows = [row for name, sides in cases.items() if (row := _row(name, sides, precision, quick["arithmetic"]))]
+        if rows:
+            lines += [f"Steps per second, {precision}:", to_markdown(rows)]
+    return "\n\n".join(lines)
+
+
+def _row(name: str, sides: dict[str, dict[str, float]], precision: str, arithmetic: dict[str, dict[str, float]]) -> Any:
+    """The row of a case: the rate of each side, how many times the best rival's ours is, and its share of a matrix product."""
+    own = {side.rsplit(" ", 1)[0]: row for side, row in sides.items() if side.endswith(f" {precision}")}
+    if "TensorFlow" not in own or len(own) < 2:
+        return None
+    row: dict[str, Any] = {"": name, **{side: _short(values["steps/s"]) for side, values in own.items()}}
+    row["beside the best PyTorch"] = (
+        f"{min(v['TensorFlow is faster by'] for s, v in own.items() if s.startswith('PyTorch')):.2f}"
+    )
+    whole = arithmetic.get(f"matrix product {precision}")
+    if whole and own["TensorFlow"]["GFLOP/s"]:
+        row["of a matrix product"] = f"{own['TensorFlow']['GFLOP/s'] / whole['GFLOP/s']:.0%}".replace("%", " %")
+    return row
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
 
 
 def draw_scale(rows: list[dict[str, Any]], path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -14,35 +15,45 @@ from tests.bench import ROOT, orders
 
 REPEATS = 7
 SECONDS = 1.0  # that each side runs in each repeat, roughly
+QUICK = 0.3  # the same, where a table is to be there soon
 
 
 class Worker:
     """One side of a comparison, in a process of its own.
 
     Args:
+      seconds: that it computes in each call of `rate`, roughly.
       order: what it does, as `orders.steps` takes it.
 
     Attributes:
-      first: seconds from its start to the end of its first step.
+      first: seconds from its start to the end of its first step, known after `wait`.
       first_processor: seconds of processor time that this took, with the processes that it waited for.
       processor: seconds of processor time that a step took, for each call of `rate`.
     """
 
-    def __init__(self, **order: Any):
+    def __init__(self, seconds: float = SECONDS, **order: Any):
         command = [sys.executable, "-m", "tests.bench.workers", json.dumps(order)]
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
-        started = time.perf_counter()
-        self.first_processor = self._answer()["processor"]
-        self.first = time.perf_counter() - started
+        self._started, self._seconds, self._steps = time.perf_counter(), seconds, 0
+        self.first = self.first_processor = 0.0
         self.processor: list[float] = []
+
+    def wait(self) -> None:
+        """Waits for its first step, and finds out how many it makes in a repeat. Raises RuntimeError where it fails."""
+        if self._steps:
+            return
+        self.first_processor = self._answer()["processor"]
+        self.first = time.perf_counter() - self._started
         self._steps = 1
-        self._steps = max(round(SECONDS * min(self.rate() for _ in range(2))), 1)
+        self._steps = max(round(self._seconds * min(self.rate() for _ in range(2))), 1)
         self.processor.clear()
 
     def rate(self) -> float:
         """Steps per second, over about a second."""
+        self.wait()
         self._tell(self._steps)
         answer = self._answer()
         self.processor.append(answer["processor"] / self._steps)
@@ -55,6 +66,11 @@ class Worker:
         self._process.wait()
         return memory
 
+    def kill(self) -> None:
+        """Ends the process, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+
     def _tell(self, steps: int) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{steps}\n")
@@ -65,7 +81,10 @@ class Worker:
         for line in self._process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise RuntimeError(f"a worker ended with {self._process.wait()}: {self._process.args}")
+        code = self._process.wait()
+        self._log.seek(0)
+        said = self._log.read().decode(errors="replace").strip().splitlines()
+        raise RuntimeError(f"a worker ended with {code}: {said[-1] if said else 'it said nothing'}")
 
 
 def measure_in_turn(workers: dict[str, Worker]) -> dict[str, list[float]]:
