@@ -23,7 +23,7 @@ def import_tensorflow(*, drawing: bool = True) -> None:
     before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        with standard_error.hold_back(), contextlib.nullcontext() if drawing else _without(DRAWING):
+        with standard_error.hold_back(), contextlib.nullcontext() if drawing else without(DRAWING):
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # says most of it
@@ -33,8 +33,8 @@ def import_tensorflow(*, drawing: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def _without(packages: tuple[str, ...]) -> Iterator[None]:
-    """Within it, packages that are not imported yet cannot be imported."""
+def without(packages: tuple[str, ...]) -> Iterator[None]:
+    """Within it, packages that are not imported yet cannot be imported, so that others do without what they would use."""
     missing = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(missing))  # type: ignore[arg-type]  # None says that there is no such module
     try:
