@@ -35,9 +35,7 @@ def module(name: str) -> nn.Module:
     torch.manual_seed(0)
     whole = torchvision.models.get_model(name, weights=None).eval()
     part = Transformer(whole, DEEP[name]) if name.startswith("vit") else whole.features[: DEEP[name]]
-    for parameter in part.parameters():
-        parameter.requires_grad_(False)
-    return part
+    return part.requires_grad_(requires_grad=False)
 
 
 def write(name: str, folder: Path) -> Path:
@@ -56,9 +54,9 @@ class ModuleNetwork:
         from torch.fx.experimental.optimization import fuse
 
         part = module(name)
-        self.part: Callable[..., torch.Tensor] = part if name.startswith("vit") else fuse(part)  # batch norms folded
+        part = part if name.startswith("vit") else fuse(part).requires_grad_(requires_grad=False)  # batch norms folded
         self.layer, self.format = layer, torch.channels_last if channels_last else torch.contiguous_format
-        self.part.to(memory_format=self.format)  # type: ignore[attr-defined]
+        self.part: Callable[..., torch.Tensor] = part.to(memory_format=self.format)
         prepare: Preprocessing = parse("torch")
         self.scale, self.shift = torch.tensor(prepare.scale), torch.tensor(prepare.shift)
 

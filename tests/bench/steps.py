@@ -123,17 +123,13 @@ def _arithmetic(precisions: Iterable[str], threads: int) -> dict[str, dict[str, 
 
 
 def measured(workers: dict[str, Worker], watch: Watch, case: Case | None) -> Figures:
-    """The figures of sides that take turns. A rival that fails is left out, and said."""
+    """The figures of sides that take turns. One that fails is left out, and said."""
     ready = {}
     for name, worker in workers.items():
         try:
             worker.wait()
             ready[name] = worker
         except RuntimeError as error:
-            if name.startswith(OURS):
-                for each in workers.values():
-                    each.kill()
-                raise
             print(f"not measured: {name} ({error})", flush=True)
     with watch():
         rates = measure_in_turn(ready)

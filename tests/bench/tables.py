@@ -62,9 +62,8 @@ def _row(name: str, sides: dict[str, dict[str, float]], precision: str, arithmet
     if "TensorFlow" not in own or len(own) < 2:
         return None
     row: dict[str, Any] = {"": name, **{side: _short(values["steps/s"]) for side, values in own.items()}}
-    row["beside the best PyTorch"] = (
-        f"{min(v['TensorFlow is faster by'] for s, v in own.items() if s.startswith('PyTorch')):.2f}"
-    )
+    ratios = [values["TensorFlow is faster by"] for side, values in own.items() if side.startswith("PyTorch")]
+    row["beside the best PyTorch"] = f"{min(ratios):.2f}" if ratios else ""
     whole = arithmetic.get(f"matrix product {precision}")
     if whole and own["TensorFlow"]["GFLOP/s"]:
         row["of a matrix product"] = f"{own['TensorFlow']['GFLOP/s'] / whole['GFLOP/s']:.0%}".replace("%", " %")

@@ -66,11 +66,6 @@ class Worker:
         self._process.wait()
         return memory
 
-    def kill(self) -> None:
-        """Ends the process, whatever it does."""
-        self._process.kill()
-        self._process.wait()
-
     def _tell(self, steps: int) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{steps}\n")
