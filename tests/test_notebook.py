@@ -46,7 +46,12 @@ def test_a_notebook_installs_itself_and_asks_questions(name):
     code = cells(name, "code")
     assert "pip" in "".join(code[0]["source"])
     assert is_parameters(code[1])
-    questions = [line for cell in cells(name, "markdown") for line in cell["source"] if line.startswith("*Question ")]
+    questions = [
+        line
+        for cell in cells(name, "markdown")
+        for line in "".join(cell["source"]).splitlines()
+        if line.startswith("*Question ")
+    ]
     assert [line.split()[1].rstrip(".") for line in questions] == [str(n + 1) for n in range(len(questions))]
     assert len(questions) >= 5
 
