@@ -70,7 +70,7 @@ class Processes:
     def kill_worker(self, number: int, *, parent: bool) -> None:
         """Kills a worker; or its parent, whose worker then ends by itself, and starts another."""
         process = self.workers[number]
-        if parent:
+        if parent or process.poll() is not None:  # one whose worker is killed before it is there ends by itself
             process.kill()
             process.wait()
             del self.workers[number]

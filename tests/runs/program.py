@@ -32,6 +32,23 @@ def sleep(message: dict[str, Any]) -> dict[str, Any]:
     return {"results": [{"line": "done"}]}
 
 
+def count(message: dict[str, Any]) -> dict[str, Any]:
+    """A run of as many lines as its --steps say, which goes on after a kill with the line that comes next."""
+    flags = dict(argument.partition("=")[::2] for argument in message["flags"])
+    directory = RunDirectory(Path(flags["--output_dir"]))
+    text = "".join(f"{name}={value}\n" for name, value in flags.items() if name not in PLACEMENT)
+    with directory.locked():
+        if "result" not in directory.read_info():
+            directory.create(text, {}, resume=directory.flags.exists())
+            directory.checkpoints.mkdir(exist_ok=True)
+            directory.rewind(len(directory.read_metrics()))
+            for step in range(len(directory.read_metrics()), int(flags["--steps"])):
+                time.sleep(0.02)
+                directory.append_metrics({"step": step, "loss": step**0.5})
+            directory.write_info({"result": {"psnr": 30.0}})
+    return {"results": [{"line": "done"}]}
+
+
 def run(path: Path, image: str, flags: dict[str, str]) -> dict[str, str]:
     """One run; returns the attributes of `executors.RunResult`."""
     text = "".join(f"{name}={value}\n" for name, value in {**flags, "--image": image}.items() if name not in PLACEMENT)
