@@ -13,9 +13,9 @@ from tfinvert.experiments.benchmark.methods import Task
 from tfinvert.images.files import COLOR_CORRELATION, SAMPLES
 
 SOURCE = (
-    "Fel et al. 2023, arXiv 2306.06805, and https://github.com/serre-lab/Horama: NAdam at a rate of 1. The amplitudes are the "
-    "mean of scikit-image's sample photographs, because ImageNet's are a download; without random crops, because the target "
-    "has a place"
+    "Fel et al. 2023, arXiv 2306.06805, and https://github.com/serre-lab/Horama, with Adam in place of NAdam at a rate of 1. "
+    "The amplitudes are the mean of scikit-image's sample photographs, because ImageNet's are a download; without random "
+    "crops, because the target has a place"
 )
 STEPS = 2000
 
@@ -76,6 +76,6 @@ def _build(task: Task) -> Any:
         size = task.network.size
         terms = tuple(inversion.build_terms(resolved, targets, size))
         model = task.network.cut((task.layer,))
-        return Problem(model, terms, phases(size, task.seed), lambda: keras.optimizers.Nadam(1.0))
+        return Problem(model, terms, phases(size, task.seed), lambda: keras.optimizers.Adam(1.0))
 
     return build
