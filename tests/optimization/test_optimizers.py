@@ -97,6 +97,7 @@ def test_what_is_no_keras_object_is_refused(objects, message):
 
 ANY = [
     keras.optimizers.Lion(0.01),
+    keras.optimizers.Nadam(0.05),
     keras.optimizers.AdamW(0.05, weight_decay=0.1),
     keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.5, 10), clipnorm=0.1),
     keras.optimizers.Adam(0.05, gradient_accumulation_steps=2),

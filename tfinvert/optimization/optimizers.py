@@ -15,6 +15,8 @@ from tfinvert.settings.inversion import Resolved
 from tfinvert.system.errors import InputError
 
 GRAY_LEVEL = 1 / 255
+# Methods of Keras' `apply` that an optimizer may have of its own, as Nadam has.
+STEPS = ("apply", "_backend_apply_gradients", "_backend_update_step")
 # What Keras' `apply` does beside the update rule.
 EXTRAS = (
     "weight_decay",
@@ -192,7 +194,8 @@ def apply_gradients(
       variables: what is updated.
       rate: the optimizer's learning rate in this step.
     """
-    if type(optimizer).apply is keras.optimizers.Optimizer.apply and not any(getattr(optimizer, name) for name in EXTRAS):
+    own = any(getattr(type(optimizer), name) is not getattr(keras.optimizers.Optimizer, name) for name in STEPS)
+    if not own and not any(getattr(optimizer, name) for name in EXTRAS):
         for gradient, variable in zip(gradients, variables, strict=True):
             optimizer.update_step(gradient, variable, rate)
         optimizer.iterations.assign_add(1)
