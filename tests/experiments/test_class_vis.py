@@ -134,6 +134,7 @@ def test_the_course_s_constants():
     assert parsed("class_vis", "--recipe=fourier").rate() == 0.05
 
 
+@pytest.mark.slow
 def test_the_real_network_knows_a_gorilla(shared):
     result = tfinvert.class_vis("gorilla", shared / "models" / "squeezenet1_1-torchvision.onnx", steps=40)
     assert result.targets[0]["probability"] > 0.99

@@ -157,7 +157,7 @@ def test_of_several_restarts_the_one_with_the_smallest_error_is_kept(tmp_path):
     assert re.search(r"best of 3 restarts; mean [\d.]+ dB, 95 % interval \+-[\d.]+", done.stdout)
 
 
-@pytest.mark.parametrize("preset", ["auto", "mv2015", "mv2016"])
+@pytest.mark.parametrize("preset", ["auto", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mv2015", "mv2016"))])
 def test_presets_run_and_say_what_they_chose(tmp_path, preset):
     path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
     flags = [f"--onnx={path}", "--preprocessing=none", "--layers=pool1", f"--preset={preset}"]

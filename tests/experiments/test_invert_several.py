@@ -54,6 +54,7 @@ def test_several_images_are_inverted_together_each_as_if_alone(path, tmp_path):
     assert "together_with" not in json.loads((tmp_path / "together" / "coffee" / "conv2_1" / "run.json").read_text())
 
 
+@pytest.mark.slow
 def test_of_several_images_those_whose_loss_is_not_finite_are_named(path, black, tmp_path):
     flags = ("--optimizer=sgd", "--schedule=constant", "--parameterization=free", "--tv_weight=0", "--learning_rate=1e30")
     images = f"--image=astronaut,{black},chelsea"

@@ -176,6 +176,7 @@ def test_the_course_s_constants(name):
     assert settings.learning_rate * settings.decay_factors[0] == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_the_course_s_third_set_on_the_real_network(shared):
     result = tfinvert.style(
         shared / "images" / "tubingen.jpg",

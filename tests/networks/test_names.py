@@ -154,7 +154,7 @@ def test_layers_are_described_by_tensor_shape_stride_and_receptive_field():
     ]
 
 
-@pytest.mark.parametrize(("model", "pool"), [("resnet18", "max"), ("squeezenet1.1", "avg")])
+@pytest.mark.parametrize(("model", "pool"), [("resnet18", "max"), pytest.param("squeezenet1.1", "avg", marks=pytest.mark.slow)])
 def test_layers_are_described_as_the_converting_process_reports_them(model, pool):
     graph = resized(tidy(zoo.model(model).topology()), (64, 64))
     layers = describe(graph, pool=pool)

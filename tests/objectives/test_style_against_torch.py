@@ -64,7 +64,7 @@ def course_tv(value):
     return (down**2).sum() + (right**2).sum()
 
 
-@pytest.mark.parametrize("side", [192, 224])
+@pytest.mark.parametrize("side", [pytest.param(192, marks=pytest.mark.slow), 224])
 def test_all_functions_agree(side, shared):
     file = shared / "models" / "squeezenet1_1-torchvision.onnx"
     content, style = shared / "images" / "tubingen.jpg", shared / "images" / "starry_night.jpg"

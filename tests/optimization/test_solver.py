@@ -41,7 +41,7 @@ def test_a_snapshot_is_the_state_before_its_update():
         assert snapshot.learning_rate == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("pixels", ["clip", "sigmoid_pyramid", "deep_prior"])
+@pytest.mark.parametrize("pixels", ["clip", "sigmoid_pyramid", pytest.param("deep_prior", marks=pytest.mark.slow)])
 def test_problems_that_step_together_are_what_they_are_alone(pixels):
     starts, rates, targets = (START, np.concatenate([OTHER, START])), (0.05, 0.02), (TARGET, 1 - TARGET)
     if pixels == "deep_prior":

@@ -164,7 +164,9 @@ def test_clip_stays_in_range_and_free_does_not():
     assert images["free"].min() < 0
 
 
-@pytest.mark.parametrize("pixels", ["clip", "pyramid", "sigmoid_pyramid"])
+@pytest.mark.parametrize(
+    "pixels", ["clip", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pyramid", "sigmoid_pyramid"))]
+)
 def test_many_optimizations_in_one_process_leave_no_graphs_behind(pixels):
     """Keras' Optimizer.apply and TensorFlow's custom gradients both keep the graph that they are traced in."""
 
