@@ -9,6 +9,7 @@ import pytest
 from onnx import helper
 
 from tests.bench import orders
+from tests.bench.cases import Case
 from tests.conftest import ROOT, run_program, tiny_graph, write_onnx
 from tfinvert import cli
 from tfinvert.comparison import process, sides
@@ -241,8 +242,8 @@ def test_what_the_benchmark_measures_runs(side, tmp_path):
     graph, preparation = folded(request, with_weights(request, part))
     graphs.write(graph, tmp_path / "port.onnx")
     port = {"graph": str(tmp_path / "port.onnx"), "preparation": vars(preparation), "layers": tensors, "variant": "eager"}
-    case = {"model": "resnet18", "layer": "conv1", "pool": "max", "size": 64, "precision": "float32"}
-    steps = orders.steps({"side": side, **case, **port})
+    settings = Case("resnet18", "conv1").order(network, "float32")
+    steps = orders.steps({"side": side, "model": "resnet18", "pool": "max", "size": 64, "settings": settings, **port})
     for _ in range(3):
         next(steps)
     steps.close()

@@ -12,6 +12,7 @@ import tfinvert
 from tests.conftest import messages, run_program
 from tfinvert import cli
 from tfinvert.experiments.saliency import METHODS, Settings
+from tfinvert.reports import sheet
 from tfinvert.system.errors import InputError
 
 
@@ -30,8 +31,8 @@ def test_a_run_writes_maps_overlays_and_a_figure(tiny_file, tmp_path, monkeypatc
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert max(info["result"]["completeness_error"]) <= 0.01
     assert len(list((tmp_path / "run" / "images").glob("*.png"))) == 2 * (1 + 2 * 6)
-    with Image.open(tmp_path / "run" / "sheet.png") as sheet:
-        assert sheet.size[1] > 4 * 16
+    with Image.open(tmp_path / "run" / "sheet.png") as made:
+        assert made.size[1] > 4 * 16
     flags = [f"--flagfile={tmp_path / 'run' / 'run.flags'}", f"--output_dir={tmp_path / 'again'}"]
     written, write = [], sheet.write_side_by_side
     monkeypatch.setattr(
