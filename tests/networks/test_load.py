@@ -40,7 +40,10 @@ def test_a_size_is_one_number_or_two(size, expected, tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (3, "a value of type int; expected one of: vgg16-bn, resnet18, .*, a keras.Model, a torch.nn.Module$"),
+        (
+            3,
+            "a value of type int; expected one of: vgg16-bn, resnet18, .*, a torch.nn.Module, a program of torch.export$",
+        ),
         (["resnet18"], "a value of type list; expected one of"),
         (None, "a value of type NoneType"),
         (keras.layers.ReLU, "a value of type type"),
