@@ -115,7 +115,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(task["seed"])
     port = TorchNetwork(graphs.read(folder / "graph.onnx"), task["layers"], Preprocessing(**task["preparation"]))
-    image = torch.tensor(np.load(folder / "image.npy")).permute(0, 3, 1, 2).contiguous()
+    image = torch.tensor(np.load(folder / "image.npy", allow_pickle=False)).permute(0, 3, 1, 2).contiguous()
     clock = Clock(task["times"], task["limit"])
     with contextlib.suppress(TimeUpError):
         methods.find(task["method"]).run(methods.TorchTask(_module(port), image, task["seed"], clock))
