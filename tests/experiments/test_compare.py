@@ -104,6 +104,7 @@ def test_both_sides_run_the_same_thing(settings, tmp_path):
     assert result.tensorflow["loss"][-1] < result.tensorflow["loss"][0]
 
 
+@pytest.mark.slow
 def test_bfloat16_on_both_sides(tmp_path):
     result = compared(tmp_path, precision="bfloat16")
     assert 1e-6 < result.loss_gap < 0.1

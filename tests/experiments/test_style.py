@@ -71,6 +71,7 @@ def test_a_run_lowers_the_loss_and_goes_on_after_being_stopped(tiny_file, tmp_pa
     assert (again / "metrics.jsonl").read_text() == (run / "metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_style_images_count_by_their_weights(tiny_file):
     def paint(**settings):
         return tfinvert.style("chelsea", network=tiny_file, **{**TINY, "steps": 15, **settings}).image

@@ -51,6 +51,7 @@ def test_a_suite_runs_reports_and_skips_what_is_finished(tmp_path):
     assert "holds a run with other settings (--seed=3, was 12345)" in other.stderr
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_suite_and_the_run_under_way_with_a_checkpoint(tmp_path):
     flags = (*SMALL, "--questions=q4", "--steps=2000", f"--output_dir={tmp_path}")
     process = start_program(*flags)
@@ -77,6 +78,7 @@ def test_a_question_that_fails_is_reported_and_the_others_run(tmp_path):
     assert "the loss is" in (tmp_path / "suite" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_report_of_any_runs(tmp_path):
     path = write_onnx(tiny_graph(size=32), tmp_path / "net.onnx")
     for name in ("one", "two"):

@@ -38,6 +38,7 @@ def three(tmp_path):
     return ("sweep", *network, f"--image={tmp_path / 'images'}")
 
 
+@pytest.mark.slow
 def test_a_sweep_over_images_gives_means_and_intervals(three, tmp_path):
     done = run_program(*three, "--steps=5", f"--output_dir={tmp_path / 'sweep'}")
     assert done.returncode == 0, done.stderr
@@ -92,6 +93,7 @@ def test_a_sweep_that_was_killed_goes_on_with_its_images_together(three, tmp_pat
         assert run_contents(tmp_path / "whole" / name / "conv2_1") == run_contents(tmp_path / "killed" / name / "conv2_1")
 
 
+@pytest.mark.slow
 def test_a_sweep_says_which_image_of_a_batch_failed(three, tmp_path):
     """The features of a black image are small, and its loss divided by them is too steep for a rate that suits the others."""
     Image.new("RGB", (32, 32)).save(tmp_path / "images" / "b.jpg")

@@ -266,6 +266,7 @@ def test_alexnet_s_conv2_is_decoded(shared, tmp_path, capfd):
     assert json.loads((tmp_path / "run.json").read_text())["result"]["psnr_gain"] > 1
 
 
+@pytest.mark.slow
 def test_a_decoder_is_trained_for_each_of_several_layers(data, tmp_path, capfd):
     both = flags(data, tmp_path / "both", "--layers=conv1,conv2", "--epochs=2")
     assert call(capfd, *both) == (0, "")

@@ -16,5 +16,6 @@ def test_a_killed_run_goes_on_to_the_same_bytes(runs, monkeypatch):
     assert harness.resumed == 1
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_run_with_a_checkpoint(runs):
     Harness(runs).stop(runs.cases[PLAIN], signal.SIGINT)
