@@ -75,9 +75,9 @@ class Settings(WorkerSettings, CompareSettings):
 
 def prepare(settings: Settings, network: Network) -> None:
     """Checks what can be checked, and starts the conversion."""
+    check_writable(settings.run_folder())
     if importlib.util.find_spec("torch") is None:
         raise InputError("--experiment=compare needs PyTorch: pip install torch, or pip install -e '.[torch]' in a checkout")
-    check_writable(settings.run_folder())
     if settings.questions:
         settings.each_question()
     else:
