@@ -74,22 +74,21 @@ def _docstring(experiment: experiments.Experiment, names: list[str], fields: Map
         "on_step": "A function of each Snapshot that carries an image; the run ends early where it returns True.",
     }
     lines = []
-    takes = inspect.signature(experiment.module.run).parameters
+    run = inspect.signature(experiment.module.run)
     for name in names:
         text = described.get(name) or spec(fields[name]).doc
         if name == "image":
             text = "An image file, a sample photograph, a Pillow image, an array or a tensor; or several of them."
-        if name == "init" and "initial" in takes:
+        if name == "init" and "initial" in run.parameters:
             text += " Here also a Pillow image, an array or a tensor; or one for each restart."
         default = flag_text(fields[name].default, size=spec(fields[name]).size) if name in fields else ""
         lines.append(f"  {name}: {text}" + (f" (default: {default})" if default else ""))
     sentence, _, rest = inspect.cleandoc(experiment.module.__doc__ or "").partition("\n")
-    result = inspect.signature(experiment.module.run).return_annotation
     raises = "Raises:\n  InputError: a setting, an image or the network cannot be used."
     parts = [
         sentence,
         "Args:\n" + "\n".join(lines),
-        f"Returns:\n  {str(result).removeprefix('list[').removesuffix(']')}.",
+        f"Returns:\n  {str(run.return_annotation).removeprefix('list[').removesuffix(']')}.",
         raises,
         rest.strip(),
     ]

@@ -66,7 +66,7 @@ class Executor(Protocol):
 
         Args:
           tasks: what is to be done.
-          finished: the numbers of tasks that are finished already, of which only the description is wanted.
+          finished: the numbers of tasks that are finished already. They are not done again; their answer says what is there.
 
         Raises:
           Interrupted: a signal asked to end.

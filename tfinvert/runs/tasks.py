@@ -52,7 +52,7 @@ class Task:
         place = Path(first.run_folder()).absolute()
         lines = [line for line in flagfiles.text(first).splitlines() if line.startswith("--")]
         if len(self.runs) > 1:
-            images = tuple(_absolute(image) for settings in self.runs.values() for image in settings.image)
+            images = tuple(flagfiles.absolute(image) for settings in self.runs.values() for image in settings.image)
             lines.append(f"--image={flag_text(images)}")
             place = place.parents[1]
         return [*lines, f"--output_dir={place}", *(["--overwrite"] if first.overwrite else [])]
@@ -147,7 +147,3 @@ def run_with_report(
 def _is_finished(settings: Any) -> bool:
     run = RunDirectory(settings.run_folder())
     return not settings.overwrite and run.flags.exists() and run.is_finished(flagfiles.text(settings))
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).absolute()) if Path(path).expanduser().exists() else path

@@ -20,13 +20,13 @@ HEADER = "# tfinvert 0.2: every setting of a run that was given; --flagfile=FILE
 
 def text(settings: Settings) -> str:
     """The complete flagfile of a run: every setting that has a value, one flag a line, but not where the run goes."""
-    lines = [f"--experiment={_absolute(settings.experiment)}"]
+    lines = [f"--experiment={absolute(settings.experiment)}"]
     for field in dataclasses.fields(settings):
         value, about = getattr(settings, field.name), spec(field)
         if about.placement or value is None:
             continue
         if about.file:  # the run can be repeated from any folder
-            value = tuple(map(_absolute, value)) if isinstance(value, tuple) else _absolute(value)
+            value = tuple(map(absolute, value)) if isinstance(value, tuple) else absolute(value)
         lines.append(f"--{field.name}={flag_text(value, size=about.size)}")
     return HEADER + "\n".join(lines) + "\n"
 
@@ -105,7 +105,7 @@ def decoded(data: bytes) -> str:
     return data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
     """The absolute path of a file that is there, also in file.py:function; any other text as it is, such as a sample's name."""
     file, py, _ = path.partition(".py:")
     file += ".py" if py else ""
