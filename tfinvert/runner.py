@@ -19,7 +19,7 @@ import numpy as np
 from tfinvert import images
 from tfinvert.experiments import Experiment, names
 from tfinvert.runs import places, workers
-from tfinvert.runs.directory import RunDirectory
+from tfinvert.runs.directory import RunDirectory, check_writable
 from tfinvert.runs.summary import describe_figures, where
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import Settings
@@ -119,6 +119,9 @@ def execute(
             run.directory = places.find(run.settings, numbered=numbered, finished=own_process)
     elif numbered and isinstance(settings, FolderSettings) and not settings.has_folder:
         settings = dataclasses.replace(settings, output_dir=str(places.choose(settings)))
+    if settings.has_folder:
+        assert isinstance(settings, FolderSettings)
+        check_writable(places.choose(settings) if numbered else settings.run_folder())
     left = []
     for run in runs:
         if own_process and run.directory is not None and places.is_finished(run.directory, run.settings):
@@ -180,7 +183,7 @@ def execute(
             results = _call(experiment.module.run, available)
         for run, run.result in zip(left, results if isinstance(results, list) else [results], strict=True):
             if run.directory is not None and run.result is not None:
-                _write(run.directory, run.result)
+                _write(run.directory, run.result, page=settings.has_page)
     return runs
 
 
@@ -250,10 +253,15 @@ def _open(directory: RunDirectory, settings: Any, network: Network | None, loade
     directory.create(flagfiles.text(settings), info, resume=getattr(settings, "resume", False))
 
 
-def _write(directory: RunDirectory, result: Any) -> None:
-    """Writes a result. Its figures come last, since they say that the run is finished."""
+def _write(directory: RunDirectory, result: Any, *, page: bool) -> None:
+    """Writes a result, and its page where it has one. Its figures come last, since they say that the run is finished."""
     info = {**directory.read_info(), "result": result.figures()}
     result.write(directory, info)
+    if page:
+        from tfinvert.reports import page as pages  # imports Matplotlib
+
+        directory.flush()
+        pages.write_alone(directory, info)
     figures = info.pop("result")
     directory.write_info({**info, "result": figures})
 

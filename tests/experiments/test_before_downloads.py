@@ -1,6 +1,7 @@
 """What can be checked is checked before anything is downloaded or converted, for every experiment alike."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -79,18 +80,24 @@ def test_style_names_its_own_flags_for_sizes(folder):
     assert "--size" not in said
 
 
+# Root may write into /proc, and nothing can be written there.
+UNWRITABLE = ("file", "file/below", f"{'x' * 300}/below", *(["/proc/x"] if sys.platform.startswith("linux") else []))
+
+
 @pytest.mark.parametrize("name", [n for n in experiments.names() if issubclass(experiments.find(n).settings, FolderSettings)])
-def test_a_folder_that_cannot_be_written(name, folder):
-    if name in (
-        "decode",
-        "compare_decoders",
-        "diff",
-        "diagnose",
-    ):  # which need a decoder or a reference first, or write nothing
+@pytest.mark.parametrize("place", UNWRITABLE, ids=lambda place: place[:12])
+def test_a_folder_that_cannot_be_written(name, place, folder):
+    if name in ("decode", "compare_decoders", "diff", "diagnose"):  # need a decoder or a reference first, or write nothing
         return
+    before = sorted(folder.rglob("*"))
     more = [f"--runs={folder}"] if name == "report" else []
-    said = refused(name, *more, "--output_dir=file/below", folder=folder)
-    assert "file" in said
+    assert place[:20] in refused(name, *more, f"--output_dir={place}", folder=folder)
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("place", UNWRITABLE[1:], ids=lambda place: place[:12])
+def test_a_file_that_cannot_be_written(place, folder):
+    assert place[:20] in refused("convert", "--model=vgg16-bn", "--layers=conv1_1", f"--file={place}/x.keras", folder=folder)
 
 
 @pytest.mark.parametrize("name", [n for n in experiments.names() if issubclass(experiments.find(n).settings, ImageSettings)])

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.system.errors import DiskError, InputError
+from tfinvert.system.errors import InputError
 
 
 def test_a_network_is_written_as_a_keras_file_of_real_layers(tiny_file, tmp_path):
-    result = tfinvert.convert(network=tiny_file, file=str(tmp_path / "tiny.keras"), preprocessing="none")
+    result = tfinvert.convert(network=tiny_file, file=str(tmp_path / "new" / "tiny.keras"), preprocessing="none")
     assert result.layers == ("conv1_1", "pool1", "conv2_1", "fc2")
     assert "tiny.keras: 4 layers" in result.summary()
     model = keras.models.load_model(result.path, compile=False)
@@ -26,9 +26,10 @@ def test_a_network_is_written_as_a_keras_file_of_real_layers(tiny_file, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("file", "error", "words"),
-    [("tiny.h5", InputError, "a name that ends with .keras"), ("no/such/tiny.keras", DiskError, "cannot write")],
+    ("file", "words"),
+    [("tiny.h5", "a name that ends with .keras"), ("file/tiny.keras", "cannot write to .*; choose another --file")],
 )
-def test_a_file_that_cannot_be_written_is_named(file, error, words, tiny_file, tmp_path):
-    with pytest.raises(error, match=words):
+def test_a_file_that_cannot_be_written_is_named(file, words, tiny_file, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=words):
         tfinvert.convert(network=tiny_file, file=str(tmp_path / file), preprocessing="none")

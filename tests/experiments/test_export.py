@@ -69,7 +69,7 @@ def test_a_long_film_is_thinned(tmp_path):
 
 def test_without_its_package_a_video_is_refused_in_one_line(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(InputError, match=r"--format=mp4 needs PyAV: pip install 'tfinvert\[video\]'"):
+    with pytest.raises(InputError, match=r"--format=mp4 needs PyAV: pip install av"):
         export(run.path, "mp4")
 
 

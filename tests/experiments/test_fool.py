@@ -34,6 +34,9 @@ def test_a_run_writes_images_that_still_fool(tiny_file, others, tmp_path):
     assert len(list((tmp_path / "run" / "images").glob("*.png"))) == 6
     cli.run_arguments(["report", f"--runs={tmp_path / 'run'}", f"--output_dir={tmp_path / 'report'}"])
     assert (tmp_path / "run" / "sheet.png").exists()
+    alone = (tmp_path / "run" / "report.html").read_text()
+    assert alone.count("<img ") == 8  # two rows of the photograph, the fooling image, the difference, and that enlarged
+    assert f"class {others[0]}" in alone
     assert "fooled" in (tmp_path / "report" / "report.html").read_text()
 
 

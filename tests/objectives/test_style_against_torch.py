@@ -12,7 +12,7 @@ from tfinvert import images
 from tfinvert.objectives import style as objective
 from tfinvert.objectives.regularizers import total_variation
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'tfinvert[torch]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install torch")
 
 LAYERS = (1, 3, 4, 6, 7)  # of torchvision's `features`
 STYLE = ((1, 300000.0), (4, 1000.0), (6, 15.0), (7, 3.0))

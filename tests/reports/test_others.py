@@ -67,9 +67,60 @@ def test_the_last_step_is_not_shown_beside_the_result(tmp_path):
     for step in (0, 10, 20):
         write_image(run.image_path(step))
     shown = read_run(Entry(tmp_path, "style"))
-    assert [caption for _, caption in others.images(shown)] == ["step 0", "step 10", "step 20"]
+    assert [[caption for _, caption in row] for row in others.images(shown)] == [["step 0", "step 10", "step 20"]]
     write_image(run.final)
-    assert [caption for _, caption in others.images(shown)] == ["step 0", "step 10", "result"]
+    assert [[caption for _, caption in row] for row in others.images(shown)] == [["step 0", "step 10", "result"]]
+
+
+SEEN = {"name": "tabby", "probability": 0.42}
+ATTACKS = [{"target": name, "probability_after": 0.5, "steps": 3, "largest_change": 2} for name in ("gorilla", "oboe")]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "stem", "more", "expected"),
+    [
+        ("saliency", "01-image", {"image": "a.png, b/chelsea.png", "result": {"classes": [SEEN, SEEN]}}, "chelsea: tabby 42 %"),
+        ("saliency", "00-grad_cam-overlay", {}, "grad cam overlay"),
+        ("fool", "01-fooled", {"result": {"targets": ATTACKS}}, "oboe 50 %, 3 steps, largest change 2/255"),
+        ("fool", "01-fooled", {"result": {"targets": ["damaged"]}}, "fooled"),
+        ("fool", "01-fooled", {"result": {"targets": ATTACKS[:1]}}, "fooled"),
+        ("fool", "00-difference", {}, "difference"),
+        ("fool", "00-difference-x10", {}, "difference x 10"),
+        ("compare", "difference", {}, "TensorFlow - PyTorch"),
+        (
+            "class_vis",
+            "class-00",
+            {"result": {"targets": [{"target": "conv5, channel 3", "score": 2.5}]}},
+            "conv5, channel 3: score 2.5",
+        ),
+        ("style", "style-1", {"style_images": {"a.jpg": "", "b/starry_night.jpg": ""}}, "style: starry_night"),
+        ("style", "style-7", {"style_images": {}}, "style 7"),
+    ],
+)
+def test_images_are_named_by_what_they_show(experiment, stem, more, expected):
+    assert captions.caption(stem, {"experiment": experiment, **more}) == expected
+
+
+def test_what_belongs_together_is_in_one_row_behind_the_target(tmp_path):
+    run = run_of("fool", tmp_path, targets=ATTACKS)
+    write_image(run.target)
+    for number in range(2):
+        for name in ("fooled", "difference"):
+            write_image(run.images / f"{number:02d}-{name}.png")
+    rows = others.images(read_run(Entry(tmp_path, "fool")))
+    assert [[path.stem for path, _ in row] for row in rows] == [
+        ["target", "00-fooled", "00-difference"],
+        ["target", "01-fooled", "01-difference"],
+    ]
+
+
+def test_a_score_that_is_made_large_has_its_curve(tmp_path):
+    run = run_of("class_vis", tmp_path)
+    for step, loss in enumerate((-1.0, -20.0)):
+        run.append_metrics({"step": step, "loss": loss})
+    (drawn,) = page._draw(read_run(Entry(tmp_path, "class_vis")))
+    assert "10^" not in drawn[1]
+    assert "−20" in drawn[1]
 
 
 @pytest.mark.parametrize(

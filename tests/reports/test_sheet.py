@@ -95,9 +95,27 @@ def test_captions_are_wrapped_and_never_cut(tmp_path):
         assert all(draw.textlength(line, font) <= width for line in lines)
 
 
-def test_long_titles_are_cut(tmp_path):
+def test_a_column_is_a_little_wider_where_its_words_then_fit_into_a_line(tmp_path):
+    images.save(tmp_path / "a.png", np.zeros((224, 224, 3)))
+    sizes = []
+    for caption in ("decoder: 18.2 dB", "from the decoder, 60 steps: 19.1 dB", "words " * 20):
+        sheet.write_side_by_side(tmp_path / "sheet.png", ["A title"], [(tmp_path / "a.png", caption)] * 4)
+        with Image.open(tmp_path / "sheet.png") as opened:
+            sizes.append(opened.size)
+    (narrow, one_line), (wider, as_high), (wrapped, higher) = sizes
+    assert narrow == wrapped == 16 + 4 * (224 + 16)
+    assert narrow < wider < 16 + 4 * (247 + 16)
+    assert one_line == as_high < higher
+
+
+def test_long_titles_are_wrapped(tmp_path):
     images.save(tmp_path / "a.png", np.zeros((32, 32, 3)))
-    sheet.write_side_by_side(tmp_path / "sheet.png", ["two\nlines " * 1000], [(tmp_path / "a.png", "caption " * 1000)])
-    with Image.open(tmp_path / "sheet.png") as opened:
-        assert opened.size[0] == 720
-        assert opened.getpixel((719, 20)) == (255, 255, 255)
+    heights = []
+    for title in ("two\nlines ", "two\nlines " * 20, "two\nlines " * 1000):
+        sheet.write_side_by_side(tmp_path / "sheet.png", ["A title", title], [(tmp_path / "a.png", "caption")])
+        with Image.open(tmp_path / "sheet.png") as opened:
+            assert opened.size[0] == 720
+            assert all(opened.getpixel((719, row)) == (255, 255, 255) for row in range(opened.size[1]))
+            heights.append(opened.size[1])
+    short, long, endless = heights
+    assert short < long < endless < 1000

@@ -171,7 +171,7 @@ def test_settings_that_do_not_go_together(settings, message):
 def test_dask_is_needed_for_several_workers_alone(monkeypatch, tmp_path):
     monkeypatch.setattr(workers.importlib.util, "find_spec", lambda name: None)
     assert outcomes(task(tmp_path / "a", "works")) == [("works", None)]
-    with pytest.raises(InputError, match="--workers=2 needs Dask: pip install 'tfinvert\\[cluster\\]'"):
+    with pytest.raises(InputError, match="--workers=2 needs Dask: pip install dask distributed"):
         outcomes(task(tmp_path / "b", "works"), connect=local(workers=2))
 
 

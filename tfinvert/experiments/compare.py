@@ -19,7 +19,6 @@ from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.experiments.suite import SuiteResult
 from tfinvert.experiments.suite.questions import as_flags, flagfiles_of
 from tfinvert.networks import onnx as graphs
-from tfinvert.runs.directory import check_writable
 from tfinvert.runs.flags import same_flags
 from tfinvert.runs.places import SHARED_FLAGS
 from tfinvert.settings import flagfiles, flags
@@ -75,7 +74,6 @@ class Settings(WorkerSettings, CompareSettings):
 
 def prepare(settings: Settings, network: Network) -> None:
     """Checks what can be checked, and starts the conversion."""
-    check_writable(settings.run_folder())
     if importlib.util.find_spec("torch") is None:
         raise InputError("--experiment=compare needs PyTorch: pip install torch, or pip install -e '.[torch]' in a checkout")
     if settings.questions:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tfinvert.experiments.invert import Settings as InvertSettings
+from tfinvert.runs.directory import check_writable
 from tfinvert.settings.fields import Settings as AnySettings
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import NetworkSettings
@@ -62,7 +63,8 @@ class ConvertResult:
 
 
 def prepare(settings: Settings, network: Network) -> None:
-    """Starts nothing: the model is converted as it is written."""
+    """Checks the folder of the file. Starts nothing: the model is converted as it is written."""
+    check_writable(settings.path().parent, "--file")
 
 
 def run(settings: Settings, network: Network) -> ConvertResult:
@@ -70,6 +72,7 @@ def run(settings: Settings, network: Network) -> ConvertResult:
     names = settings.layers or tuple(network.layers)
     model = network.plain(names)
     try:
+        settings.path().parent.mkdir(parents=True, exist_ok=True)
         model.save(settings.path())
     except OSError as error:
         raise DiskError(f"cannot write {settings.path()}: {error.strerror or error}") from None

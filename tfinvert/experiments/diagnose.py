@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfinvert.runs.directory import check_writable
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import FolderSettings
 from tfinvert.system.errors import InputError
@@ -192,7 +191,6 @@ def run(settings: Settings) -> DiagnosisResult:
 
     assert settings.reference is not None
     assert settings.port is not None
-    check_writable(settings.run_folder())
     reference = Path(settings.reference)
     ours, about = bundle.read_reference(reference), bundle.read_description(reference)
     theirs = _port(settings.port, ours, about)

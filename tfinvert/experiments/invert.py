@@ -34,6 +34,7 @@ class Settings(InversionSettings, ResumableSettings, ImageSettings, HomeworkNetw
     """The inversion"""
 
     positional: ClassVar[tuple[str, ...]] = ("image", "network", "layers")
+    has_page: ClassVar[bool] = False  # `report`, `sweep` and `suite` make one of several
     tensorboard: bool = setting(default=False, doc="Also write scalars and images for TensorBoard.")
 
     def check(self) -> None:

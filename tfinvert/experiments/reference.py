@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tfinvert.experiments.invert import Settings as InvertSettings
-from tfinvert.runs.directory import check_writable
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import Settings as AnySettings
 from tfinvert.settings.fields import define, setting
@@ -71,8 +70,7 @@ class ReferenceResult:
 
 
 def prepare(settings: Settings, network: Network) -> None:
-    """Checks the folder, and starts the conversion."""
-    check_writable(settings.run_folder())
+    """Starts the conversion."""
     network.prepare(settings.layers)
 
 

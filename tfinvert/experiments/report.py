@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tfinvert.runs import reading
-from tfinvert.runs.directory import RunDirectory, check_writable
+from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings.fields import define, setting
 from tfinvert.settings.groups import FolderSettings
 from tfinvert.system.errors import InputError
@@ -44,7 +44,6 @@ class ReportResult:
 
 def check(settings: Settings) -> None:
     """Refuses folders that hold no inversion."""
-    check_writable(settings.run_folder())
     for path in settings.runs:
         directory = RunDirectory(Path(path))
         if not (directory.info.is_file() or any((directory.path / name).is_file() for name in reading.OUTCOMES)):

@@ -203,7 +203,7 @@ def _train(settings: Settings, network: Network) -> TrainedDecoder:
     from tfinvert.decoders.session import fit_and_record, measure_best
     from tfinvert.decoders.training import Training
     from tfinvert.optimization import precision
-    from tfinvert.reports import charts, sheet
+    from tfinvert.reports import charts, page, sheet
     from tfinvert.runs import provenance
 
     directory = RunDirectory(settings.run_folder())
@@ -259,6 +259,7 @@ def _train(settings: Settings, network: Network) -> TrainedDecoder:
             info |= {**({"stopped": outcome.stopped} if outcome.stopped else {}), "result": figures}
             sheet.write(directory, info)
             charts.write_curves(directory)
+            page.write_alone(directory, info)
             directory.write_info(info)  # comes last: it says that the training is finished
         outcome.raise_if_any()
     return TrainedDecoder(directory.decoder, tuple(directory.read_metrics()), figures, network.weights)

@@ -151,6 +151,6 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """The first words of an error; PyTorch's newer exporter keeps the cause of its own behind it."""
     if isinstance(error, ImportError):
-        return f"{error}; install it with: pip install 'tfinvert[torch]'"
+        return f"{error}; install it with: pip install torch onnxscript"
     cause = error.__cause__ or error
     return " ".join(str(cause).split())[:200]

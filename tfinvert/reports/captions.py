@@ -1,12 +1,25 @@
-"""What stands below the images of a run that are no steps, from the names of their files."""
+"""What stands below the images of a run that are no steps, from the names of their files and from its figures."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-NAMES = {"tensorflow": "TensorFlow", "pytorch": "PyTorch", "difference": "TensorFlow - PyTorch", "losses": "losses of both"}
+from tfinvert.runs.summary import describe_class
+
+NAMES = {
+    "compare": {
+        "tensorflow": "TensorFlow",
+        "pytorch": "PyTorch",
+        "difference": "TensorFlow - PyTorch",
+        "losses": "losses of both",
+    },
+    "diagnose": {"losses": "losses of both"},
+    "fool": {"difference x10": "difference x 10"},
+}
+LONGEST = 200  # characters
 
 
 def caption(stem: str, info: Mapping[str, Any]) -> str:
@@ -19,12 +32,62 @@ def caption(stem: str, info: Mapping[str, Any]) -> str:
     Example:
       >>> caption("00-grad_cam-overlay", {})
       'grad cam overlay'
+      >>> targets = [{"target": "gorilla", "probability": 0.99}]
+      >>> caption("class-00", {"experiment": "class_vis", "result": {"targets": targets}})
+      'gorilla 99 %'
     """
-    rows = info.get("result", {}).get("rows")
-    if info.get("experiment") == "compare_decoders" and isinstance(rows, list):
-        return _of_decoders(stem, [row for row in rows if isinstance(row, dict)])
+    experiment, result = info.get("experiment"), info.get("result", {})
+    if experiment == "compare_decoders" and (rows := _items(result, "rows")):
+        return _of_decoders(stem, rows)
+    if found := _class_of(stem, info):
+        return found[:LONGEST]
     words = stem.lstrip("0123456789-").replace("-", " ").replace("_", " ") or stem
-    return NAMES.get(words, words)
+    return NAMES.get(str(experiment), {}).get(words, words)
+
+
+def row(stem: str, info: Mapping[str, Any]) -> str:
+    """What is the same for images that belong together and are shown in one row; empty for an image that belongs to none.
+
+    Example:
+      >>> row("01-gradient", {}), row("conv2-1-0", {"experiment": "compare_decoders"}), row("style-0", {})
+      ('01', '1', '')
+    """
+    pattern = r"(?:target|.+?)-(\d{1,4})(?:-\d{1,4})?" if info.get("experiment") == "compare_decoders" else r"(\d{2,4})-.+"
+    found = re.fullmatch(pattern, stem)
+    return found[1] if found else ""
+
+
+def is_map(stem: str, info: Mapping[str, Any]) -> bool:
+    """Whether an image is a map of numbers in the colors of heat."""
+    name = stem.lstrip("0123456789-")
+    return info.get("experiment") == "saliency" and name != "image" and not name.endswith("-overlay")
+
+
+def _class_of(stem: str, info: Mapping[str, Any]) -> str:
+    """What an image shows that has figures of its own; empty for another one."""
+    kind = {
+        "saliency": (r"(\d+)-image", "classes"),
+        "fool": (r"(\d+)-fooled", "targets"),
+        "class_vis": (r"class-(\d+)", "targets"),
+    }.get(str(info.get("experiment")))
+    if info.get("experiment") == "style" and (found := re.fullmatch(r"style-(\d{1,4})", stem)):
+        names = list(info["style_images"]) if isinstance(info.get("style_images"), dict) else []
+        return f"style: {Path(names[int(found[1])]).stem}" if int(found[1]) < len(names) else ""
+    if kind is None or (found := re.fullmatch(kind[0], stem)) is None:
+        return ""
+    number, items = int(found[1][:9]), _items(info.get("result", {}), kind[1])
+    if number >= len(items):
+        return ""
+    words = describe_class(items[number]).removeprefix("→ ")
+    images = [name for name in str(info.get("image", "")).split(", ") if name]
+    several = info.get("experiment") == "saliency" and len(images) == len(items)
+    return f"{Path(images[number]).stem}: {words}" if several else words
+
+
+def _items(result: Any, name: str) -> list[dict[str, Any]]:
+    """The dictionaries of a list in a result; empty where there is no such list, or something else is in it."""
+    items = result.get(name) if isinstance(result, dict) else None
+    return items if isinstance(items, list) and all(isinstance(item, dict) for item in items) else []
 
 
 def _of_decoders(stem: str, rows: list[dict[str, Any]]) -> str:
@@ -38,9 +101,3 @@ def _of_decoders(stem: str, rows: list[dict[str, Any]]) -> str:
     if way is None:
         return f"{name}, {layer}"
     return f"{name}, {layer}, {ways[int(way)] if int(way) < len(ways) else way}"
-
-
-def is_map(stem: str, info: Mapping[str, Any]) -> bool:
-    """Whether an image is a map of numbers in the colors of heat."""
-    name = stem.lstrip("0123456789-")
-    return info.get("experiment") == "saliency" and name != "image" and not name.endswith("-overlay")

@@ -98,7 +98,7 @@ def _write_video(path: Path, frames: Sequence[Image.Image], seconds: float) -> N
     try:
         import av
     except ImportError:
-        raise InputError("--format=mp4 needs PyAV: pip install 'tfinvert[video]', or give --format=gif or webp") from None
+        raise InputError("--format=mp4 needs PyAV: pip install av, or give --format=gif or webp") from None
     held = [frames[-1]] * round(LAST_SECONDS / seconds)
     with av.open(str(path), "w", format="mp4") as video:
         stream = video.add_stream("libx264", rate=round(1 / seconds), options={"crf": "16", "threads": "1"})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfinvert.reports.captions import caption
+from tfinvert.reports.captions import caption, row
 from tfinvert.reports.entries import Run
 from tfinvert.reports.sheet import spread
 from tfinvert.runs.reading import is_number
@@ -16,12 +16,12 @@ MOST_ROWS, MOST_COLUMNS, LONGEST = 60, 14, 200  # of a table; characters of a ce
 BESIDE = ("compare", "diagnose")  # whose images are beside their figures
 SENTENCES = {
     "saliency": "Which pixels a class score depends on.",
-    "fool": "An image that the network takes for something else.",
-    "class_vis": "An image whose class score is as high as it can be made.",
+    "fool": "The photograph, changed until the network takes it for something else.",
+    "class_vis": "Images that make a class score, a channel or a neuron as large as they can.",
     "style": "The content of one image in the style of others.",
     "decode": "What a trained decoder makes of the features of an image.",
     "train_decoder": "A decoder that is trained to invert features in one pass.",
-    "compare_decoders": "One inversion in three ways.",
+    "compare_decoders": "The same features, inverted in three ways.",
     "compare": "The same inversion in TensorFlow and in PyTorch.",
     "diagnose": "A port beside the reference, and the mistakes that give its numbers.",
 }
@@ -49,8 +49,12 @@ def sentence(run: Run) -> str:
     return SENTENCES.get(run.experiment, "")
 
 
-def images(run: Run) -> list[tuple[Path, str]]:
-    """The images of a run with their captions: target, a few steps, everything else in the order in which it was written."""
+def images(run: Run) -> list[list[tuple[Path, str]]]:
+    """The images of a run with their captions, in rows of what belongs together.
+
+    The target, a few steps, and the result are in one row with all that belongs to no other, in the order in which it was
+    written. Where there are other rows, each begins with the target.
+    """
     directory = run.directory
     steps = directory.step_images()
     shown = [(directory.target, "target")] if directory.target.is_file() else []
@@ -59,10 +63,15 @@ def images(run: Run) -> list[tuple[Path, str]]:
     places = [*directory.images.glob("*.png"), *(directory.path.glob("*.png") if run.experiment in BESIDE else ())]
     known = {*steps.values(), directory.target, directory.final}
     others = sorted((p for p in places if p.is_file() and p not in known and p.name not in SHEETS), key=_written)
-    shown += [(path, caption(path.stem, run.info)) for path in others]
+    rows: dict[str, list[tuple[Path, str]]] = {}
+    for path in others[:MOST_IMAGES]:
+        rows.setdefault(row(path.stem, run.info), []).append((path, caption(path.stem, run.info)))
+    shown += rows.pop("", [])
     if directory.final.is_file():
         shown.append((directory.final, "result"))
-    return shown[:MOST_IMAGES]
+    if [path for path, _ in shown] == [directory.target] and rows:
+        return [[*shown, *images] for images in rows.values()]
+    return [images for images in (shown, *rows.values()) if images]
 
 
 def figures(run: Run) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import base64
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from tfinvert.reports.captions import is_map
 from tfinvert.reports.entries import FIGURES, Entry, Run, read_run
 from tfinvert.reports.sections import Section, build_depth_section, build_sections, list_figures
 from tfinvert.reports.sheet import spread
+from tfinvert.runs import reading
+from tfinvert.runs.directory import RunDirectory
 from tfinvert.system.errors import InputError
 from tfinvert.system.files import write_text
 from tfinvert.system.progress import progress_bar
@@ -48,9 +50,26 @@ def write(folder: Path, title: str, entries: Sequence[Entry], *, by_depth: bool 
     return folder / "report.html"
 
 
+def write_alone(directory: RunDirectory, info: Mapping[str, Any]) -> None:
+    """Writes the report.html of a single run from the files in its directory.
+
+    Args:
+      directory: where they are.
+      info: what run.json holds, or is going to hold.
+    """
+    entry = Entry(directory.path, directory.path.name)
+    content = json.loads(json.dumps(info))  # lists for tuples, as they will be read
+    run = Run(entry, content, reading.read_flags(directory.flags), directory.read_metrics())
+    html, _ = _render(run.name, [run])
+    write_text(directory.page, html)
+
+
 def render(title: str, entries: Sequence[Entry], *, by_depth: bool = False) -> tuple[str, dict[str, Any]]:
     """The page as one HTML file that needs no other, and the figures on it; the arguments are those of `write`."""
-    runs = [read_run(entry) for entry in entries]
+    return _render(title, [read_run(entry) for entry in entries], by_depth=by_depth)
+
+
+def _render(title: str, runs: Sequence[Run], *, by_depth: bool = False) -> tuple[str, dict[str, Any]]:
     sections = build_depth_section(runs) if by_depth else build_sections(runs)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tfinvert.reports", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -105,6 +124,7 @@ def _view_run(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
         "sentence": run.entry.sentence,
         "diff": run.entry.diff,
         "error": run.entry.error or run.info.get("stopped"),
+        "kind": "inversion",
         "label": run.label(),
         "weights": run.info.get("weights", "?"),
         "pool": run.info.get("pool", "?"),
@@ -127,15 +147,19 @@ def _view_other(run: Run) -> dict[str, Any]:
         "sentence": run.entry.sentence or others.sentence(run),
         "error": run.entry.error or run.info.get("stopped"),
         "answer": run.info.get("answer", ""),
-        "label": f"{run.experiment.replace('_', ' ')}; {run.info.get('network', '')}",
+        "kind": run.experiment,
+        "label": f"{run.experiment}; {run.info.get('network', '')}",
         "weights": run.info.get("weights", "?"),
         "pool": run.info.get("pool", ""),
-        "shown": [
-            {"caption": caption, "image": data, "map": is_map(path.stem, run.info), "chart": path.name in others.CHARTS}
-            for path, caption in others.images(run)
-            if (data := _embed_copy(path))
+        "rows": [
+            [
+                {"caption": caption, "image": data, "map": is_map(path.stem, run.info), "chart": path.name in others.CHARTS}
+                for path, caption in row
+                if (data := _embed_copy(path))
+            ]
+            for row in others.images(run)
         ],
-        "charts": _draw(run) if run.metrics else [],
+        "charts": _draw(run) if len(run.metrics) > 1 else [],
         "figures": others.figures(run),
         "tables": others.tables(run),
         "flags": run.flags,
@@ -165,7 +189,8 @@ def _draw(run: Run) -> list[tuple[str, str]]:
     if len(terms) > charts.MOST_CURVES:
         caption += f" ({charts.MOST_CURVES - 1} of {len(terms) - 1})"
     # The loss comes first in a line of metrics, and stays where there are many terms.
-    (loss,) = charts.lines(dict(terms[: charts.MOST_CURVES]), "loss", log=True)
+    is_log = all(value > 0 for value in run.values("loss"))  # which a score that is made large is not
+    (loss,) = charts.lines(dict(terms[: charts.MOST_CURVES]), "loss", log=is_log)
     if run.experiment != "invert":
         return [(caption, loss)]
     (psnr,) = charts.lines({"PSNR": (run.steps(), run.values("psnr"))}, "PSNR (dB)")

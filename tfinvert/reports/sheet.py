@@ -26,6 +26,7 @@ MARGIN = 16
 LINE, BAR = 18, 20  # pixels of a line of a caption, and of the bar of a difference
 HEADER = 30
 NARROWEST = 200  # pixels that the words below an image have at least, if they need them
+WIDER = 1.1  # how much wider than its image a column may be, where all of its words then fit into a line
 MOST_LINES = 30  # of a caption; it is wrapped, and cut only where it is a page of text
 LONGEST_TEXT = 4000  # characters
 BACKGROUND, INK, FAINT = "white", "#1a1a1a", "#6a6a6a"
@@ -169,21 +170,26 @@ def _compose(lines: Sequence[str], cells: Sequence[Cell], columns: int) -> np.nd
     small = ImageFont.load_default(14)
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     longest = max(ruler.textlength(_one_line(cell.caption), small) for cell in cells)
-    width = max(max(cell.image.width for cell in cells), min(math.ceil(longest) + 1, NARROWEST))
+    width = max(cell.image.width for cell in cells)
+    width = max(width, min(math.ceil(longest) + 1, NARROWEST if longest >= WIDER * width else round(WIDER * width)))
     height = max(cell.image.height for cell in cells)
     columns = min(columns, len(cells))
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
     captions = [[_wrap(ruler, cell.caption, small, width) for cell in row] for row in rows]
     bars = [BAR * any(cell.bar is not None for cell in row) for row in rows]
     below = [max(map(len, texts)) * LINE + bar for texts, bar in zip(captions, bars, strict=True)]
-    top = MARGIN + HEADER * len(lines)
-    size = (max(MARGIN + columns * (width + MARGIN), 720), top + sum(height + each + MARGIN + 8 for each in below))
-    sheet = Image.new("RGB", size, BACKGROUND)
+    wide = max(MARGIN + columns * (width + MARGIN), 720)
+    fonts = [ImageFont.load_default(19), *[small] * (len(lines) - 1)]
+    header = [_wrap(ruler, line, font, wide - 2 * MARGIN) for line, font in zip(lines, fonts, strict=True)]
+    leading = [round(font.size) + 4 for font in fonts]
+    top = MARGIN + sum(HEADER + pixels * (len(texts) - 1) for texts, pixels in zip(header, leading, strict=True))
+    sheet = Image.new("RGB", (wide, top + sum(height + each + MARGIN + 8 for each in below)), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    for number, line in enumerate(lines):
-        font = ImageFont.load_default(19 if number == 0 else 14)
-        shown = _shorten(draw, line, font, sheet.width - 2 * MARGIN)
-        draw.text((MARGIN, MARGIN + number * HEADER - 4), shown, INK if number == 0 else FAINT, font)
+    place = MARGIN - 4
+    for texts, font, pixels in zip(header, fonts, leading, strict=True):
+        for number, words in enumerate(texts):
+            draw.text((MARGIN, place + number * pixels), words, INK if font is fonts[0] else FAINT, font)
+        place += HEADER + pixels * (len(texts) - 1)
     for row, texts, space in zip(rows, captions, below, strict=True):
         for place, (cell, text) in enumerate(zip(row, texts, strict=True)):
             left = MARGIN + place * (width + MARGIN)
@@ -242,12 +248,3 @@ def _wrap(draw: ImageDraw.ImageDraw, text: str, font, width: float) -> list[str]
         lines.append(rest[:fitting].strip())
         rest = rest[fitting:].strip()
     return lines or [""]
-
-
-def _shorten(draw: ImageDraw.ImageDraw, text: str, font, width: float) -> str:
-    """The text in one line, or as much of its beginning as fits into `width` pixels."""
-    text = _one_line(text)
-    if draw.textlength(text, font) <= width:
-        return text
-    fitting = bisect.bisect(range(len(text)), width, key=lambda count: draw.textlength(f"{text[:count]}...", font))
-    return f"{text[: max(fitting - 1, 0)]}..."

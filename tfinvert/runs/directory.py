@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,25 @@ from tfinvert.system.errors import DiskError, InputError
 from tfinvert.system.files import read_text, replacing, write_text
 
 
-def check_writable(folder: Path) -> None:
-    """Raises InputError where a folder, which need not exist yet, cannot be written."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output_dir {str(folder)!r} is a file; expected a folder")
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write to {existing}; choose another --output_dir")
+def check_writable(folder: Path, flag: str = "--output_dir") -> None:
+    """Raises InputError where a folder, which need not exist yet, cannot be written.
+
+    Nothing but trying says so for every file system: /proc allows root to write, and takes no files. What is made for the trial
+    is removed again.
+
+    Args:
+      folder: the folder.
+      flag: the setting that names it.
+    """
+    if os.path.isfile(folder):
+        raise InputError(f"{flag} {str(folder)!r} is a file; expected a folder")
+    # os.path.lexists() takes a name that is too long for one that does not exist, where Path.exists() raises an error.
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    try:
+        with tempfile.TemporaryDirectory(prefix=".tfinvert-", dir=there) as trial:
+            Path(trial, folder.absolute().relative_to(there)).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}; choose another {flag}") from None
 
 
 class RunDirectory:
@@ -34,7 +47,7 @@ class RunDirectory:
 
     Attributes:
       path: the folder.
-      flags, info, metrics, target, final, sheet, curves, maps, table, decoder, decoder_onnx: paths of files in it.
+      flags, info, metrics, target, final, sheet, curves, maps, table, page, decoder, decoder_onnx: paths of files in it.
       images, checkpoints, tensorboard: paths of folders in it.
     """
 
@@ -50,6 +63,7 @@ class RunDirectory:
         self.maps = path / "maps.npz"
         self.images = path / "images"
         self.table = path / "table.md"
+        self.page = path / "report.html"
         self.decoder = path / "decoder.keras"
         self.decoder_onnx = path / "decoder.onnx"
         self.checkpoints = path / "checkpoints"
@@ -133,7 +147,7 @@ class RunDirectory:
 
     def _files(self) -> tuple[Path, ...]:
         images = (self.target, self.final, self.sheet, self.curves)
-        return (self.flags, self.info, self.metrics, *images, self.maps, self.table, self.decoder, self.decoder_onnx)
+        return (self.flags, self.info, self.metrics, *images, self.maps, self.table, self.page, self.decoder, self.decoder_onnx)
 
     def _folders(self) -> tuple[Path, ...]:
         return (self.images, self.checkpoints, self.tensorboard)

@@ -12,7 +12,7 @@ from tfinvert.runs import reading
 
 # Figures that run.json keeps, and that nobody needs at the end of a run.
 KEPT = ("seconds", "steps_per_second", "peak_memory_mb", "completeness_error", "integration_parts", "fooled", "original")
-SHOWN_FILES = ("final.png", "sheet.png", "curves.png", "table.md", "images", "decoder.keras")
+SHOWN_FILES = ("final.png", "sheet.png", "curves.png", "report.html", "table.md", "images", "decoder.keras")
 
 
 def describe_inversion(info: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ def connect(settings: Any, work: Work | None, *, own_process: bool = True) -> It
         return
     if importlib.util.find_spec("distributed") is None:
         flag = f"--workers={settings.workers}" if settings.scheduler == LOCAL else f"--scheduler={settings.scheduler}"
-        raise InputError(f"{flag} needs Dask: pip install 'tfinvert[cluster]', or pip install -e '.[cluster]' in a checkout")
+        raise InputError(f"{flag} needs Dask: pip install dask distributed")
     from tfinvert.runs import dask_cluster
 
     with dask_cluster.connected(settings, work) as executor:

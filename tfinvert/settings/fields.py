@@ -104,6 +104,7 @@ class Settings:
     ignores: ClassVar[tuple[type[Settings], ...]] = ()  # whose flags have no effect here, so that their flagfiles can be given
     positional: ClassVar[tuple[str, ...]] = ()  # arguments of its function that need no name; default: image, network
     has_run_directory: ClassVar[bool] = False  # whether the runner makes a run directory for it
+    has_page: ClassVar[bool] = True  # whether its run directory gets a report.html
     has_folder: ClassVar[bool] = False  # whether it writes into a folder by itself, which the runner chooses and locks
     passes_on: ClassVar[type[Settings] | None] = None  # settings that are only handed on to runs, and not shown in its help
     is_continued: ClassVar[bool] = True  # whether it goes on in a folder that was made with the same settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -15,7 +16,7 @@ RESIZES = ("crop", "squash", "keep")
 FIXED_SIZE = RESIZES[:2]  # for what takes images of one size
 UNNAMED_LAYERS = ("all", "last")  # values of --layers that say nothing in the name of a folder
 LOCAL = "local"  # the value of --scheduler for this machine
-LONGEST_FOLDER = 100  # characters
+LONGEST_FOLDER, LONGEST_NAME = 100, 255  # characters of a default folder; bytes of a name in a file system
 
 
 @define
@@ -159,6 +160,14 @@ class FolderSettings(Settings):
         placement=True,
     )
     overwrite: bool = setting(default=False, doc="Replace the run that is in the folder.", placement=True)
+
+    def check(self) -> None:
+        super().check()
+        longest = max(Path(self.output_dir or "").parts, default="", key=len)
+        if len(os.fsencode(longest)) > LONGEST_NAME:
+            raise InputError(
+                f"--output_dir has the part {longest[:60]!r}..., of {len(longest)} characters; expected at most {LONGEST_NAME}"
+            )
 
     def run_folder(self) -> Path:
         """The folder that the results are written to, by default out/<experiment>/<network>-<layers>-<image>."""

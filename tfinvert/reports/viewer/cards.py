@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfinvert.reports.captions import caption, is_map
+from tfinvert.reports.captions import caption, is_map, row
 from tfinvert.reports.viewer.plain import plain, short
 from tfinvert.runs import reading
 from tfinvert.runs.directory import RunDirectory
@@ -82,8 +82,9 @@ def read_all(path: Path) -> dict[str, Any]:
         "final": "final.png" if "final.png" in shown else "",
         "stepImages": [{"step": step, "path": f"images/{file}", "stamp": stamp} for step, (file, stamp) in steps.items()],
         "panels": [
-            {**panel, "caption": short(caption(Path(panel["path"]).stem, info)), "map": is_map(Path(panel["path"]).stem, info)}
+            {**panel, "caption": short(caption(stem, info)), "map": is_map(stem, info), "row": row(stem, info)}
             for panel in _panels(files, {f"images/{file}" for file, _ in steps.values()}, "final.png" in shown or bool(steps))
+            for stem in [Path(panel["path"]).stem]
         ],
         "metrics": _thinned(reading.read_metrics(directory.metrics, PAGE_METRICS)),
         "answer": short(info.get("answer", ""), 2000),

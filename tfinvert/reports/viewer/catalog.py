@@ -97,7 +97,7 @@ class Catalog:
 
     def _find(self) -> Iterator[tuple[str, Stamp]]:
         """The names and stamps of the run directories."""
-        pending, visited = [(ROOT, self.folder, 0)], 0
+        pending, visited = [(ROOT, str(self.folder), 0)], 0
         while pending and visited < MOST_FOLDERS:
             name, path, depth = pending.pop()
             visited += 1
@@ -112,7 +112,7 @@ class Catalog:
                 elif depth < DEEPEST:
                     folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False) and _is_name(entry.name)]
                     above = "" if name == ROOT else f"{name}/"
-                    pending += [(f"{above}{entry.name}", Path(entry), depth + 1) for entry in folders]
+                    pending += [(f"{above}{entry.name}", entry.path, depth + 1) for entry in folders]
 
 
 def _is_name(name: str) -> bool:
@@ -123,12 +123,15 @@ def _is_name(name: str) -> bool:
         return False
 
 
-def _stamp(path: Path) -> Stamp:
-    """When the files of a run directory changed (nanoseconds) and their sizes; empty where it is none."""
+def _stamp(path: str) -> Stamp:
+    """When the files of a run directory changed (nanoseconds) and their sizes; empty where it is none.
+
+    A look at 2,000 runs asks for 20,000 files, so that paths are texts here.
+    """
     times, sizes, marked = [], [], False
     for name in WATCHED:
         try:
-            found = os.lstat(path / name)
+            found = os.lstat(f"{path}{os.sep}{name}")
         except OSError:
             times.append(0)
             continue

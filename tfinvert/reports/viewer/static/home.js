@@ -43,7 +43,7 @@ export function showHome(main) {
     more.hidden = found.total <= found.runs.length;
     empty.hidden = found.total > 0;
     empty.replaceChildren(h("p", {}, query ? `No run has “${query}” in its network, layers, image or settings.` : `There is no run in ${found.folder} yet. A run appears here when it begins:`),
-      query ? "" : h("pre", { tabindex: 0 }, "tfinvert --flagfile=flags/quickstart.flags"));
+      query ? "" : h("pre", { tabindex: 0 }, "tfinvert demo"));
     refreshSweeps();
   });
   // Sweeps are found by reading every run, which the first cards do not wait for.

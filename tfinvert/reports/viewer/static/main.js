@@ -1,12 +1,9 @@
-// Chooses the page by its address.
-
-import { showHome } from "./home.js";
-import { showRun } from "./run.js";
-import { showLayers } from "./layers.js";
-import { showComparison } from "./compare.js";
+// Chooses the page by its address, and fetches the files of that page alone.
 
 const main = document.getElementById("main");
 const path = location.pathname;
-const show = path.startsWith("/run/") ? showRun : path.startsWith("/layers/") ? showLayers : path === "/compare" ? showComparison : showHome;
 for (const link of document.querySelectorAll("nav a")) if (link.getAttribute("href") === path) link.setAttribute("aria-current", "page");
-show(main);
+if (path.startsWith("/run/")) (await import("./run.js")).showRun(main);
+else if (path.startsWith("/layers/")) (await import("./layers.js")).showLayers(main);
+else if (path === "/compare") (await import("./compare.js")).showComparison(main);
+else (await import("./home.js")).showHome(main);

@@ -141,13 +141,16 @@ function makeGallery() {
   return {
     element: h("div", {}, tools, images),
     update(run) {
+      let row = "";
       for (const file of run.panels) {
         if (!panels.has(file.path)) {
           panels.set(file.path, panel(file.caption, zoom));
           images.append(panels.get(file.path).element);
+          panels.get(file.path).element.classList.toggle("first", file.row !== row);
           // A map of numbers has the colors of heat, each on a scale of its own.
           if (file.map) panels.get(file.path).element.append(h("div", { class: "heat", "aria-hidden": "true" }), h("div", { class: "ends" }, h("span", {}, "0"), h("span", {}, "largest of this map")));
         }
+        row = file.row;
         panels.get(file.path).show(fileAddress(run.name, file), file.caption);
       }
     },
