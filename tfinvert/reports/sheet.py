@@ -25,6 +25,7 @@ SNAPSHOTS = 6
 MARGIN = 16
 LINE, BAR = 18, 20  # pixels of a line of a caption, and of the bar of a difference
 HEADER = 30
+TITLE, WORDS = 19, 14  # pixels of letters
 NARROWEST = 200  # pixels that the words below an image have at least, if they need them
 WIDER = 1.1  # how much wider than its image a column may be, where all of its words then fit into a line
 MOST_LINES = 30  # of a caption; it is wrapped, and cut only where it is a page of text
@@ -167,7 +168,7 @@ def _columns(count: int, most: int) -> int:
 
 def _compose(lines: Sequence[str], cells: Sequence[Cell], columns: int) -> np.ndarray:
     """A sheet of images with captions under a title, [height, width, 3] in [0, 1]."""
-    small = ImageFont.load_default(14)
+    small = ImageFont.load_default(WORDS)
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     longest = max(ruler.textlength(_one_line(cell.caption), small) for cell in cells)
     width = max(cell.image.width for cell in cells)
@@ -179,17 +180,18 @@ def _compose(lines: Sequence[str], cells: Sequence[Cell], columns: int) -> np.nd
     bars = [BAR * any(cell.bar is not None for cell in row) for row in rows]
     below = [max(map(len, texts)) * LINE + bar for texts, bar in zip(captions, bars, strict=True)]
     wide = max(MARGIN + columns * (width + MARGIN), 720)
-    fonts = [ImageFont.load_default(19), *[small] * (len(lines) - 1)]
+    sizes = [TITLE, *[WORDS] * (len(lines) - 1)]
+    fonts = [ImageFont.load_default(size) for size in sizes]
     header = [_wrap(ruler, line, font, wide - 2 * MARGIN) for line, font in zip(lines, fonts, strict=True)]
-    leading = [round(font.size) + 4 for font in fonts]
+    leading = [size + 4 for size in sizes]
     top = MARGIN + sum(HEADER + pixels * (len(texts) - 1) for texts, pixels in zip(header, leading, strict=True))
     sheet = Image.new("RGB", (wide, top + sum(height + each + MARGIN + 8 for each in below)), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     place = MARGIN - 4
-    for texts, font, pixels in zip(header, fonts, leading, strict=True):
-        for number, words in enumerate(texts):
+    for parts, font, pixels in zip(header, fonts, leading, strict=True):
+        for number, words in enumerate(parts):
             draw.text((MARGIN, place + number * pixels), words, INK if font is fonts[0] else FAINT, font)
-        place += HEADER + pixels * (len(texts) - 1)
+        place += HEADER + pixels * (len(parts) - 1)
     for row, texts, space in zip(rows, captions, below, strict=True):
         for place, (cell, text) in enumerate(zip(row, texts, strict=True)):
             left = MARGIN + place * (width + MARGIN)
