@@ -36,7 +36,6 @@ OWN_SHORT = {
     "style": {"side": "32", "style_side": "32", "size": None},
     "compare": {"torch_variants": "eager"},
 }
-GROUPS = {"TF_ENABLE_ONEDNN_OPTS": "1"}  # for the gradients of the zoo's AlexNet, whose convolutions have groups
 BEFORE = {  # page -> commands for what it takes to be there
     "viewer.md": [
         "--model=resnet18 --layers=res1 --output_dir=out/mine",
@@ -134,7 +133,7 @@ def run_page(page, folder):
             continue
         for words in filter(can_run, command_lines(part)):
             at_once = words[-1:] == ["--help"] or words[:1] in (["examples"], ["completion"])
-            done = run_program(*(words if at_once else shortened(words)), cwd=folder, **GROUPS)
+            done = run_program(*(words if at_once else shortened(words)), cwd=folder)
             assert done.returncode in ((0, 3) if words[:1] == ["diagnose"] else (0,)), (words, done.stderr)
             finals = {path: path.read_bytes() for path in folder.glob("out/**/final.png")}
             assert {path: finals[path] for path in kept} == kept, words  # nothing that was there has changed

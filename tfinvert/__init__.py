@@ -13,9 +13,15 @@ Every experiment of the command line is a function here, with the same settings:
 from __future__ import annotations
 
 import importlib
+import os
+import platform
 from typing import Any
 
 __version__ = "0.2.0"
+# TensorFlow reads it when it is imported, and leaves oneDNN off on processors without AVX-512 VNNI or AMX. There, too, it takes
+# half the time (docs/performance.md), and without it TensorFlow cannot differentiate convolutions in groups.
+if platform.machine().lower() in ("x86_64", "amd64"):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Public name -> where it is. Nothing is imported before it is used, so that `import tfinvert` takes no time.
 _PLACES = {
     "InputError": "tfinvert.system.errors:InputError",

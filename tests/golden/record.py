@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import tfinvert  # noqa: F401 - it says to TensorFlow whether to use oneDNN
 from tests.golden.cases import CASES, Case
 
 SECONDS = 600  # for one case
@@ -59,8 +60,8 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model[1] if model else platform.processor(),
         "cpus": os.cpu_count(),
-        **{name: name in known for name in ("avx2", "avx512f", "avx512_vnni")},  # with the last TensorFlow takes to oneDNN
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "by the processor"),
+        **{name: name in known for name in ("avx2", "avx512f", "avx512_vnni")},
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "by the processor"),  # the package sets it before TensorFlow is imported
         "python": platform.python_version(),
         **{name: version(name) for name in ("tensorflow", "numpy", "pillow")},
     }

@@ -1,8 +1,10 @@
 """What is made of TensorFlow's errors."""
 
+import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -23,6 +25,23 @@ def test_missing_gradients_of_grouped_convolutions_are_explained():
 def test_other_errors_stay_as_they_are():
     with pytest.raises(tf.errors.InvalidArgumentError, match="another"), explain_errors():
         fail_with("another error")
+
+
+@pytest.mark.skipif(os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "1", reason="oneDNN is off here")
+def test_convolutions_in_groups_have_gradients_on_every_processor():
+    image, kernel = tf.ones([1, 4, 4, 4]), tf.ones([1, 1, 2, 4])
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        loss = tf.reduce_sum(tf.function(lambda value: tf.nn.conv2d(value, kernel, 1, "SAME"))(image))
+    np.testing.assert_array_equal(tape.gradient(loss, image), np.full((1, 4, 4, 4), 2))
+
+
+@pytest.mark.parametrize("own", ["0", "1"])
+def test_what_the_user_says_about_onednn_holds(own):
+    code = "import os, tfinvert; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": own}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == own
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -151,10 +150,6 @@ def sigmoid_pyramid(size: tuple[int, int], levels: int) -> Parameterization:
 
 def _pyramid(size: tuple[int, int], levels: int, *, soft: bool) -> Parameterization:
     sizes = [(-(-size[0] // 2**level), -(-size[1] // 2**level)) for level in range(levels + 1) if 2**level < 2 * max(size)]
-    enlarge = [
-        tuple(pixels.linear_interpolation(full, part) for full, part in zip(large, small, strict=True))
-        for large, small in itertools.pairwise(sizes)
-    ]
     weights = 2 ** (PYRAMID_RISE * np.arange(len(sizes)))
     weights = (2 * weights / weights.sum()).tolist()
     correlation = np.array(COLOR_CORRELATION, np.float32)
@@ -167,11 +162,10 @@ def _pyramid(size: tuple[int, int], levels: int, *, soft: bool) -> Parameterizat
 
     def image(variables: Sequence[tf.Tensor]) -> tf.Tensor:
         total = tf.convert_to_tensor(variables[-1])
-        for number in reversed(range(len(enlarge))):
-            down, across = enlarge[number]
-            # In units of w_l: a small matrix takes the factor instead of the large image.
-            total = tf.einsum("hi,bijc->bhjc", down * (weights[number + 1] / weights[number]), total)
-            total = tf.einsum("wj,bhjc->bhwc", across, total) + tf.convert_to_tensor(variables[number])
+        for number in reversed(range(len(sizes) - 1)):
+            # In units of w_l: the small image takes the factor instead of the large one.
+            large = tf.image.resize(total * (weights[number + 1] / weights[number]), sizes[number])
+            total = large + tf.convert_to_tensor(variables[number])
         around = total @ (weights[0] * correlation.T)
         return tf.sigmoid(4 * around) if soft else pixels.clip_softly(0.5 + around)
 

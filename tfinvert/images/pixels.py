@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 from tfinvert.images.files import MEAN_COLOR
@@ -36,13 +35,3 @@ def clip_softly(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.T
         return tf.where(outwards, 0.0, upstream)
 
     return tf.clip_by_value(image, 0.0, 1.0), gradient
-
-
-def linear_interpolation(full: int, part: int) -> np.ndarray:
-    """The matrix [full, part] that enlarges a row of `part` pixels to `full` linearly; the border is repeated."""
-    places = (np.arange(full) + 0.5) * part / full - 0.5
-    before = np.floor(places).astype(int)
-    matrix = np.zeros((full, part), np.float32)
-    for offset, share in ((0, 1 - (places - before)), (1, places - before)):
-        np.add.at(matrix, (np.arange(full), np.clip(before + offset, 0, part - 1)), share)
-    return matrix

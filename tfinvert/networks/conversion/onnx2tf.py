@@ -6,6 +6,7 @@ CUDA_VISIBLE_DEVICES and TF_USE_LEGACY_KERAS, and silences warnings. So it runs 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from typing import Any
 
@@ -13,7 +14,9 @@ from tfinvert.networks import onnx as graphs
 from tfinvert.networks.onnx import Graph
 from tfinvert.networks.preprocessing import Preprocessing
 from tfinvert.system.errors import InputError
+from tfinvert.system.tensorflow import without
 
+UNUSED = ("scipy", "pandas")  # what tf_keras imports, where it is installed, for functions that no conversion calls
 LARGE_MATRIX = 2**22  # elements from which a matrix is kept out of the converter
 AXIS_OPERATORS = frozenset("Flatten Concat ReduceMean Softmax Pad Reshape SpaceToDepth Squeeze Transpose Unsqueeze".split())
 
@@ -68,6 +71,9 @@ def export(graph: Graph, preprocessing: Preprocessing, layers: dict[str, str]) -
 
 def _convert(graph: Graph, weightless: frozenset[str]) -> Any:
     """The graph as a tf_keras model, NHWC; the weights in `weightless` become inputs."""
+    with without(UNUSED), contextlib.suppress(ImportError):
+        import tf_keras  # noqa: F401 - onnx2tf uses it, and its import would bring a second's worth of packages
+
     import onnx2tf
 
     shapes: dict[str, tuple[int, ...]] = {}
