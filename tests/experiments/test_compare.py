@@ -39,12 +39,7 @@ def compared(folder, measure=sides.measure, **values):
     pytest.importorskip("torch", reason="needs the extra 'torch'")
     values = {**FAST, **HOMEWORK, "torch_variants": ("channels_last",), **values, "output_dir": str(folder)}
     settings = compare.Settings(**values)
-    try:
-        return compare.compare(settings, from_settings(settings), measure)
-    except InputError as error:
-        if "TF_ENABLE_ONEDNN_OPTS" in str(error):
-            pytest.skip(str(error))
-        raise
+    return compare.compare(settings, from_settings(settings), measure)
 
 
 # Run by `make test-all` only: each takes several seconds.

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-import tfinvert  # noqa: F401 - it says to TensorFlow whether to use oneDNN
 from tests.golden.cases import CASES, Case
 
 SECONDS = 600  # for one case
@@ -37,6 +36,8 @@ RENAMED = {"keep_colour": "keep_color"}
 RENAMED_FILE = ("-picture.png", "-image.png")
 WITHOUT_IMAGE = ("class_vis", "train_decoder")
 PATHS = ("onnx", "image", "pictures", "images", "init", "style_images", "data", "decoder", "decoders")
+# The record was made with TensorFlow's own kernels, without oneDNN, which the program now uses on every x86 processor.
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 # Runs several command lines in one process, each as if it were the only one; gives their exit codes.
 TOGETHER = """
 import json, runpy, sys
@@ -61,7 +62,6 @@ def machine() -> dict[str, Any]:
         "cpu": model[1] if model else platform.processor(),
         "cpus": os.cpu_count(),
         **{name: name in known for name in ("avx2", "avx512f", "avx512_vnni")},
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "by the processor"),  # the package sets it before TensorFlow is imported
         "python": platform.python_version(),
         **{name: version(name) for name in ("tensorflow", "numpy", "pillow")},
     }
@@ -89,7 +89,7 @@ def make(root: Path, scratch: Path, only: Sequence[str] = (), jobs: int = 1) -> 
         done = subprocess.run(
             [sys.executable, "run_experiments.py", *arguments(case, places, scratch)],
             cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(root)},
             capture_output=True,
             text=True,
             timeout=SECONDS,

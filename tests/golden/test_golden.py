@@ -37,7 +37,7 @@ def scratch(tmp_path_factory, cache):
     done = subprocess.run(
         [sys.executable, "-c", record.TOGETHER, json.dumps(commands)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUTF8": "1"},
+        env={**os.environ, **record.ENVIRONMENT, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
         capture_output=True,
         text=True,
         timeout=300,

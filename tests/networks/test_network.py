@@ -45,6 +45,7 @@ def test_the_layers_are_known_before_anything_is_converted(tmp_path, monkeypatch
 
 
 def test_a_layer_is_described_as_the_conversion_finds_it(network):
+    network.prepare(("pool1", "fc2", *LAYERS, "conv1"))  # all in one conversion
     for name in ("pool1", "fc2"):
         described, measured = network.layers[name], network.layer(name)
         assert (measured.tensor, measured.shape, measured.stride) == (described.tensor, described.shape, described.stride)
@@ -69,7 +70,7 @@ def test_features_are_those_of_the_conversion(file, network):
     for features in (network.features(IMAGE, ["pool1", "fc2"]), Network.of(converted, "tiny").model(tf.constant(IMAGE))):
         assert set(features) == {"pool1", "fc2"}
         for name, value in features.items():
-            np.testing.assert_array_equal(value, expected[name])
+            np.testing.assert_allclose(value, expected[name], rtol=1e-3, atol=1e-5)  # oneDNN's digits depend on the graph
     np.testing.assert_array_equal(network.features(IMAGE[0], "fc2")["fc2"].shape, (1, 6))
 
 

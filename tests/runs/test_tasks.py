@@ -121,14 +121,14 @@ def test_a_signal_ends_the_run_under_way_and_the_report_is_written(tmp_path):
     assert RunDirectory(tmp_path / "b").read_info()["stopped"] == "at step 5"
     assert not (tmp_path / "c").exists()
     # It goes on with what is left.
-    assert tasks.run_with_report(todo, local(), write_report) == (tmp_path / "report.html", {})
+    assert tasks.run_with_report(todo, local(), write_report) == tasks.TasksResult(tmp_path / "report.html", {})
     assert RunDirectory(tmp_path / "b").is_finished(flagfiles.text(todo[1].first))
 
 
 def test_a_failure_is_returned_with_the_report(tmp_path):
     todo = [task(tmp_path / "a", "fails"), task(tmp_path / "b", "works")]
-    path, failed = tasks.run_with_report(todo, local(), lambda outcomes: tmp_path / "report.html")
-    assert (path, failed) == (tmp_path / "report.html", {"fails": "the loss is nan"})
+    result = tasks.run_with_report(todo, local(), lambda outcomes: tmp_path / "report.html")
+    assert (result.path, result.failed, result.exit_code) == (tmp_path / "report.html", {"fails": "the loss is nan"}, 1)
 
 
 def test_workers_of_dask_do_the_same(tmp_path, two):

@@ -16,7 +16,6 @@ from tfinvert.comparison.result import FIGURES, CompareResult, compare_sides
 from tfinvert.comparison.settings import CompareSettings
 from tfinvert.comparison.sides import Side, Task
 from tfinvert.experiments.invert import Settings as InvertSettings
-from tfinvert.experiments.suite import SuiteResult
 from tfinvert.experiments.suite.questions import as_flags, flagfiles_of
 from tfinvert.networks import onnx as graphs
 from tfinvert.runs.flags import same_flags
@@ -31,7 +30,7 @@ from tfinvert.system.files import read_text, write_text
 if TYPE_CHECKING:
     from tfinvert.networks.network import Network
     from tfinvert.runs.executors import Connect
-    from tfinvert.runs.tasks import Outcome
+    from tfinvert.runs.tasks import Outcome, TasksResult
 
 SPEED_STEPS = 30  # that a variant of PyTorch makes that only shows its speed
 
@@ -82,7 +81,7 @@ def prepare(settings: Settings, network: Network) -> None:
         network.prepare(settings.layers)
 
 
-def run(settings: Settings, network: Network, executor: Connect) -> CompareResult | SuiteResult:
+def run(settings: Settings, network: Network, executor: Connect) -> CompareResult | TasksResult:
     """Runs both sides from the same file and the same bytes; writes compare.json, compare.png and curves.png.
 
     With `questions`, it does so for each of these flagfiles, and writes all of their figures into comparisons.json.
@@ -92,7 +91,7 @@ def run(settings: Settings, network: Network, executor: Connect) -> CompareResul
     return compare(settings, network, process.measure)
 
 
-def _compare_each(settings: Settings, executor: Connect) -> SuiteResult:
+def _compare_each(settings: Settings, executor: Connect) -> TasksResult:
     from tfinvert.runs import tasks
 
     each = settings.each_question()
@@ -105,7 +104,7 @@ def _compare_each(settings: Settings, executor: Connect) -> SuiteResult:
         write_text(path, json.dumps(figures, indent=2) + "\n")
         return path
 
-    return SuiteResult(*tasks.run_with_report(todo, executor, write_figures))
+    return tasks.run_with_report(todo, executor, write_figures)
 
 
 def _is_finished(settings: Settings) -> bool:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from tfinvert import images, metrics
 from tfinvert.experiments.invert import Settings as InvertSettings
-from tfinvert.experiments.suite import SuiteResult
 from tfinvert.images.references import EVEN_GREY, MEAN_IMAGE
 from tfinvert.settings.fields import changed, define, setting
 from tfinvert.settings.groups import WorkerSettings
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from tfinvert.networks.network import Network
     from tfinvert.runs.directory import RunDirectory
     from tfinvert.runs.executors import Connect
+    from tfinvert.runs.tasks import TasksResult
 
 ALL = ("all",)
 FIGURES = ("psnr", "ssim", "normalized_feature_error", "seconds")
@@ -64,7 +64,7 @@ def prepare(settings: Settings, network: Network) -> None:
         network.check(settings.layers)
 
 
-def run(settings: Settings, network: Network, executor: Connect) -> SuiteResult:
+def run(settings: Settings, network: Network, executor: Connect) -> TasksResult:
     """Runs one inversion for each layer and image.
 
     The layers are those of the settings, or every layer that has a name of its own. Each is converted by itself, cut to what it
@@ -107,7 +107,7 @@ def run(settings: Settings, network: Network, executor: Connect) -> SuiteResult:
         return page.write(folder, title, entries, by_depth=True)
 
     write_text(folder / "graph.json", json.dumps(network.connections(layers), indent=1) + "\n")
-    return SuiteResult(*tasks.run_with_report(todo, executor, write_page))
+    return tasks.run_with_report(todo, executor, write_page)
 
 
 def _title(image: str, layer: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tfinvert.decoders.training import Recipe
     from tfinvert.networks.network import Network
     from tfinvert.runs.executors import Connect
+    from tfinvert.runs.tasks import TasksResult
 
 SHORTEST_EPOCH = 512  # images, where fewer are there and --epoch_pictures is not given
 
@@ -119,23 +120,6 @@ class Settings(WorkerSettings, ResumeSettings, NetworkSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedDecoders:
-    """What the training of several decoders leaves: their folder, and the layers whose training failed, with their errors."""
-
-    folder: Path
-    failed: dict[str, str]
-
-    @property
-    def exit_code(self) -> int:
-        """1 where a training failed, else 0."""
-        return 1 if self.failed else 0
-
-    def summary(self) -> str:
-        """Where the decoders are, and what failed."""
-        return f"decoders: {self.folder}" + (f"; failed: {', '.join(self.failed)}" if self.failed else "")
-
-
-@dataclasses.dataclass(frozen=True)
 class TrainedDecoder:
     """What a training leaves.
 
@@ -173,7 +157,7 @@ def prepare(settings: Settings, network: Network) -> None:
         network.check(settings.layers)
 
 
-def run(settings: Settings, network: Network, executor: Connect) -> TrainedDecoder | TrainedDecoders:
+def run(settings: Settings, network: Network, executor: Connect) -> TrainedDecoder | TasksResult:
     """Trains a decoder, or resumes its training, and leaves decoder.keras, decoder.onnx and their figures.
 
     With several layers, it trains a decoder for each, in a run directory of its own.
@@ -183,12 +167,12 @@ def run(settings: Settings, network: Network, executor: Connect) -> TrainedDecod
     return _train(settings, network) if len(settings.layers) == 1 else _train_each(settings, executor)
 
 
-def _train_each(settings: Settings, executor: Connect) -> TrainedDecoders:
+def _train_each(settings: Settings, executor: Connect) -> TasksResult:
     from tfinvert.runs import tasks
 
     todo = [tasks.Task({layer: settings.of_layer(layer)}) for layer in settings.layers]
     tasks.check(todo)
-    return TrainedDecoders(*tasks.run_with_report(todo, executor, lambda outcomes: settings.run_folder()))
+    return tasks.run_with_report(todo, executor, lambda outcomes: settings.run_folder())
 
 
 def _train(settings: Settings, network: Network) -> TrainedDecoder:

@@ -4,7 +4,7 @@ Example, in an experiment whose `run` takes `executor`:
 
     todo = [tasks.Task({"relu1": settings_1}), tasks.Task({"relu2": settings_2})]
     tasks.check(todo)
-    path, failed = tasks.run_with_report(todo, executor, write_report)
+    return tasks.run_with_report(todo, executor, write_report)
 """
 
 from __future__ import annotations
@@ -77,6 +77,29 @@ class Outcome:
     error: str | None
 
 
+@dataclasses.dataclass(frozen=True)
+class TasksResult:
+    """What many runs leave.
+
+    Attributes:
+      path: the page or the file that reports them, or their folder.
+      failed: the error of each run that failed.
+    """
+
+    path: Path
+    failed: dict[str, str]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a run failed, else 0."""
+        return 1 if self.failed else 0
+
+    def summary(self) -> str:
+        """Where the report is, and what failed."""
+        what = "folder" if self.path.is_dir() else "report"
+        return f"{what}: {self.path}" + (f"; failed: {', '.join(self.failed)}" if self.failed else "")
+
+
 def check(tasks: Sequence[Task]) -> None:
     """Refuses run directories that hold other runs, before any work; raises InputError."""
     for settings in (settings for task in tasks for settings in task.runs.values()):
@@ -121,9 +144,7 @@ def run_all(tasks: Sequence[Task], connect: Connect) -> Iterator[Outcome]:
                 yield outcome
 
 
-def run_with_report(
-    tasks: Sequence[Task], connect: Connect, write_report: Callable[[dict[str, Outcome]], Path]
-) -> tuple[Path, dict[str, str]]:
+def run_with_report(tasks: Sequence[Task], connect: Connect, write_report: Callable[[dict[str, Outcome]], Path]) -> TasksResult:
     """Does everything as `run_all` does, then writes the report of what there is, also after an interruption.
 
     Args:
@@ -131,8 +152,6 @@ def run_with_report(
       connect: as in `run_all`.
       write_report: takes the outcomes by name, in the order of the tasks, writes their report and returns its path.
 
-    Returns:
-      The path of the report, and the error of each run that failed.
     """
     outcomes: dict[str, Outcome] = {}
     try:
@@ -141,7 +160,7 @@ def run_with_report(
     finally:
         names = [name for task in tasks for name in task.runs if name in outcomes]
         path = write_report({name: outcomes[name] for name in names})
-    return path, {name: outcomes[name].error or "" for name in names if outcomes[name].error is not None}
+    return TasksResult(path, {name: outcomes[name].error or "" for name in names if outcomes[name].error is not None})
 
 
 def _is_finished(settings: Any) -> bool:

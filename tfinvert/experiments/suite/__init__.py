@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +14,7 @@ from tfinvert.system.errors import InputError
 
 if TYPE_CHECKING:
     from tfinvert.runs.executors import Connect
+    from tfinvert.runs.tasks import TasksResult
 
 
 @define
@@ -52,24 +52,7 @@ class Settings(WorkerSettings, InvertSettings):
         return homework.find(self.questions, self.changes, self.run_folder(), overwrite=self.overwrite)
 
 
-@dataclasses.dataclass(frozen=True)
-class SuiteResult:
-    """A suite or a sweep: its page, and the runs that failed with their errors."""
-
-    path: Path
-    failed: dict[str, str]
-
-    @property
-    def exit_code(self) -> int:
-        """1 where a run failed, else 0."""
-        return 1 if self.failed else 0
-
-    def summary(self) -> str:
-        """Where the page is, and what failed."""
-        return f"report: {self.path}" + (f"; failed: {', '.join(self.failed)}" if self.failed else "")
-
-
-def run(settings: Settings, executor: Connect) -> SuiteResult:
+def run(settings: Settings, executor: Connect) -> TasksResult:
     """Runs what is not finished yet, and then writes report.html and report.json."""
     from tfinvert.reports import page
     from tfinvert.runs import tasks
@@ -92,4 +75,4 @@ def run(settings: Settings, executor: Connect) -> SuiteResult:
 
     for name, text in diffs.items():
         write_text(folder / f"{name}.diff", text)
-    return SuiteResult(*tasks.run_with_report(todo, executor, write_page))
+    return tasks.run_with_report(todo, executor, write_page)
