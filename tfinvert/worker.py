@@ -69,7 +69,7 @@ class _Process:
             return None
         from tfinvert.networks.load import from_settings
 
-        file = located(Path(settings.onnx).expanduser()) if settings.onnx else None
+        file = located(Path(settings.onnx)) if settings.onnx else None
         about = file.stat() if file is not None and file.is_file() else None
         key = (
             *(getattr(settings, name, None) for name in NAMES),

@@ -36,6 +36,16 @@ def test_paths_of_files_are_absolute(tmp_path, monkeypatch):
     assert f"--image={tmp_path}/photo.png,chelsea\n" in flagfiles.text(Settings(image=("photo.png", "chelsea")))
 
 
+def test_a_tilde_stands_for_the_user_s_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("photo.png", "mine.py"):
+        (tmp_path / name).touch()
+    settings = Settings(image=("~/photo.png", "chelsea"), output_dir="~/out", term=("~/mine.py:calm",))
+    assert settings.image == (f"{tmp_path}/photo.png", "chelsea")
+    assert (str(settings.run_folder()), settings.term) == (f"{tmp_path}/out", (f"{tmp_path}/mine.py:calm",))
+    assert f"--image={tmp_path}/photo.png,chelsea\n" in flagfiles.text(settings)
+
+
 def test_an_included_file_is_found_beside_the_including_one(tmp_path, monkeypatch):
     (tmp_path / "flags").mkdir()
     (tmp_path / "flags" / "a.flags").write_text("# One\n--steps=3\n")

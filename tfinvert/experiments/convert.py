@@ -28,7 +28,9 @@ class Settings(NetworkSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("network", "file")
     ignores: ClassVar[tuple[type[AnySettings], ...]] = (InvertSettings,)
-    file: str | None = setting(default=None, doc="The file to write, which ends with .keras. Default: the network's name.")
+    file: str | None = setting(
+        default=None, doc="The file to write, which ends with .keras. Default: the network's name.", file=True
+    )
     layers: tuple[str, ...] = setting(
         default=(), doc="The layers that the model returns, separated by commas. Default: all that have a name."
     )

@@ -39,7 +39,7 @@ class Settings(AnySettings):
             raise InputError(
                 "--run is empty; expected a run directory or the folder of a sweep, as in tfinvert export out/invert"
             )
-        if not Path(self.run).expanduser().is_dir():
+        if not Path(self.run).is_dir():
             raise InputError(f"there is no folder {self.run!r}; expected a run directory or the folder of a sweep")
 
 
@@ -56,9 +56,9 @@ class ExportResult:
 
 def run(settings: Settings) -> ExportResult:
     """Writes the files. The same run gives the same bytes."""
-    folder = Path(settings.run).expanduser()
+    folder = Path(settings.run)
     name = folder.absolute().name
-    output = Path(settings.output_dir).expanduser()
+    output = Path(settings.output_dir)
     directory = RunDirectory(folder)
     is_run = directory.info.is_file() or directory.flags.is_file()
     layers = [] if is_run else _sweep(folder)

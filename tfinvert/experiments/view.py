@@ -27,7 +27,7 @@ class Settings(AnySettings):
 
     def check(self) -> None:
         super().check()
-        if not Path(self.folder).expanduser().is_dir():
+        if not Path(self.folder).is_dir():
             raise InputError(f"there is no folder {self.folder!r}; expected one with run directories in it, such as out")
 
 
@@ -48,7 +48,7 @@ def run(settings: Settings) -> ViewResult:
 
     from tfinvert.reports.viewer import server
 
-    folder = Path(settings.folder).expanduser()
+    folder = Path(settings.folder)
     with server.serving(folder, settings.port) as address:
         print(f"{address} shows the runs in {folder}; Ctrl-C ends it", flush=True)
         if settings.open_browser and server.can_open_browser():

@@ -90,7 +90,7 @@ def _gpus() -> list[str]:
 def _client(scheduler: str) -> Client:
     is_file = scheduler.endswith(".json")
     try:
-        where = {"scheduler_file": os.path.expanduser(scheduler)} if is_file else {"address": scheduler}
+        where = {"scheduler_file": scheduler} if is_file else {"address": scheduler}
         client = Client(**where, timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         why = " ".join(str(error).split())[:200]

@@ -61,7 +61,8 @@ def setting(
       doc: one or two sentences for `--help` and the docs.
       choices: the texts that are allowed; none for any.
       at_least, at_most, above, below: bounds of a number, or of each number of a list.
-      file: the value may be a path, or file.py:function beside `choices`; a run directory's flagfile has it absolute.
+      file: the value may be a path, also with ~ for the user's folder, or file.py:function beside `choices`; a run directory's
+        flagfile has it absolute.
       size: the value is (height, width), written 224 or 224x320.
       placement: the value says where a run goes or how it is carried out, not what it is.
       aliases: other names of the flag, which `--help` does not show.
@@ -118,6 +119,8 @@ class Settings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = converted(type(self), field, getattr(self, field.name))
+            if spec(field).file:  # a shell leaves the tilde of --image=~/a.png as it is
+                value = tuple(map(_expanduser, value)) if isinstance(value, tuple) else _expanduser(value)
             object.__setattr__(self, field.name, value)  # the one change of a frozen value: to its own type
             for item in value if isinstance(value, tuple) else (value,):
                 _check(field, item)
@@ -194,6 +197,10 @@ def _element(name: str, value: Any, element: type) -> Any:
     if element is str and isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return str(int(value))  # a class by its index
     raise InputError(f"--{name} is {_shown(value)}; expected {KINDS[element]}")
+
+
+def _expanduser(value: Any) -> Any:
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def _shown(value: object) -> str:

@@ -109,4 +109,4 @@ def absolute(path: str) -> str:
     """The absolute path of a file that is there, also in file.py:function; any other text as it is, such as a sample's name."""
     file, py, _ = path.partition(".py:")
     file += ".py" if py else ""
-    return str(Path(file).absolute()) + path[len(file) :] if Path(file).expanduser().exists() else path
+    return str(Path(file).absolute()) + path[len(file) :] if Path(file).exists() else path

@@ -157,6 +157,7 @@ class FolderSettings(Settings):
         default=None,
         doc="The folder that the results are written to. Default: a folder in out/<experiment> that is named after network, "
         "layers and image, and numbered where a run with other settings has it.",
+        file=True,
         placement=True,
     )
     overwrite: bool = setting(default=False, doc="Replace the run that is in the folder.", placement=True)
@@ -226,6 +227,7 @@ class WorkerSettings(Settings):
         default=LOCAL,
         doc="Who hands the runs out: local for this machine; or a scheduler of Dask, as tcp://HOST:PORT, tls://HOST:PORT or "
         "the .json file that it wrote for its clients. docs/cluster.md shows how to start one.",
+        file=True,
         placement=True,
     )
     workers: int = setting(
@@ -272,7 +274,7 @@ class WorkerSettings(Settings):
             raise InputError("--gather is for workers on other machines; give --scheduler, or leave it out")
 
     def _is_file(self) -> bool:
-        return self.scheduler.endswith(".json") and Path(self.scheduler).expanduser().is_file()
+        return self.scheduler.endswith(".json") and Path(self.scheduler).is_file()
 
 
 def folder_name(text: str) -> str:

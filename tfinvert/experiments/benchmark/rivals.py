@@ -36,7 +36,7 @@ def interpreter(environments: str | None, method: methods.Method) -> Path:
     name, packages = method.name, " ".join(method.packages)
     if environments is None:
         raise InputError(f"the method {name} needs --rivals, a folder with a Python environment that has {packages}")
-    folder = Path(environments).expanduser()
+    folder = Path(environments)
     for place in (folder / name, folder):
         for python in (place / "bin" / "python", place / "Scripts" / "python.exe"):
             if python.exists():
