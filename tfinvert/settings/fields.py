@@ -119,8 +119,6 @@ class Settings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = converted(type(self), field, getattr(self, field.name))
-            if spec(field).file:  # a shell leaves the tilde of --image=~/a.png as it is
-                value = tuple(map(_expanduser, value)) if isinstance(value, tuple) else _expanduser(value)
             object.__setattr__(self, field.name, value)  # the one change of a frozen value: to its own type
             for item in value if isinstance(value, tuple) else (value,):
                 _check(field, item)
@@ -175,15 +173,15 @@ def converted(kind: type, field: dataclasses.Field, value: Any) -> Any:
     if spec(field).size:
         return as_size(field.name, value)
     if not several:
-        return _element(field.name, value, element)
+        return _element(field, value, element)
     if isinstance(value, (str, os.PathLike, numbers.Number)):
         value = (value,)
     if not isinstance(value, Iterable) or isinstance(value, Mapping):
         raise InputError(f"--{field.name} is {_shown(value)}; expected {KINDS[element]}, or several of them")
-    return tuple(_element(field.name, item, element) for item in value)
+    return tuple(_element(field, item, element) for item in value)
 
 
-def _element(name: str, value: Any, element: type) -> Any:
+def _element(field: dataclasses.Field, value: Any, element: type) -> Any:
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         value = value.item()  # a number of NumPy, or an array of none but one
     if element is bool and isinstance(value, bool):
@@ -193,14 +191,11 @@ def _element(name: str, value: Any, element: type) -> Any:
     if element is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
         return float(value)
     if element is str and isinstance(value, (str, os.PathLike)):
-        return os.fspath(value)
+        # A shell leaves the tilde of --image=~/a.png as it is.
+        return os.path.expanduser(value) if spec(field).file else os.fspath(value)
     if element is str and isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return str(int(value))  # a class by its index
-    raise InputError(f"--{name} is {_shown(value)}; expected {KINDS[element]}")
-
-
-def _expanduser(value: Any) -> Any:
-    return os.path.expanduser(value) if isinstance(value, str) else value
+    raise InputError(f"--{field.name} is {_shown(value)}; expected {KINDS[element]}")
 
 
 def _shown(value: object) -> str:
