@@ -38,6 +38,12 @@ NAMES = {
     "rows": "each layer, image and way",
     "sides": "each side",
     "loss_gap_first_50_steps": "loss gap, first 50 steps",
+    "l2_change": "change (L2)",
+    "psnr_mean_image": "PSNR of the mean image (dB)",
+    "psnr_gain": "PSNR above the mean image (dB)",
+    "onnx_difference": "difference of decoder.onnx",
+    "steps_to_psnr": "steps to the PSNR of optimization",
+    "steps_to_feature_loss": "steps to its feature loss",
 }
 CHARTS = ("curves.png", "losses.png")
 SHEETS = ("compare.png", "sheet.png")  # which show the other images again

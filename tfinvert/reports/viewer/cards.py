@@ -6,7 +6,7 @@ import contextlib
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +81,11 @@ def read_all(path: Path) -> dict[str, Any]:
         "target": "target.png" if "target.png" in shown else "",
         "final": "final.png" if "final.png" in shown else "",
         "stepImages": [{"step": step, "path": f"images/{file}", "stamp": stamp} for step, (file, stamp) in steps.items()],
-        "panels": [
+        "panels": _in_rows(
             {**panel, "caption": short(caption(stem, info)), "map": is_map(stem, info), "row": row(stem, info)}
             for panel in _panels(files, {f"images/{file}" for file, _ in steps.values()}, "final.png" in shown or bool(steps))
             for stem in [Path(panel["path"]).stem]
-        ],
+        ),
         "metrics": _thinned(reading.read_metrics(directory.metrics, PAGE_METRICS)),
         "answer": short(info.get("answer", ""), 2000),
         "result": plain(info.get("result", {})),
@@ -208,6 +208,14 @@ def _panels(files: list[dict[str, Any]], steps: set[str], staged: bool) -> list[
     known = {"final.png", "sheet.png", "compare.png", "curves.png", *steps, *(("target.png",) if staged else ())}
     panels = [file for file in files if _is_image(file["path"]) and file["path"] not in known]
     return sorted(panels, key=lambda file: (file["stamp"], file["path"]))[:200]
+
+
+def _in_rows(panels: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The images of a row beside each other, the row with the first image first."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for panel in panels:
+        rows.setdefault(panel["row"], []).append(panel)
+    return [panel for row in rows.values() for panel in row]
 
 
 def _thinned(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

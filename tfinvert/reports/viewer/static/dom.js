@@ -74,10 +74,11 @@ export const FIGURES = {
 export function figureName(name) {
   const words = { seconds: "Time (s)", steps_per_second: "Steps per second", peak_memory_mb: "Peak memory (MB)", mv2015_error: "Error of M & V 2015", mv2016_error: "Error of M & V 2016", l2_change: "Change (L2)",
     findings: "Mistakes that give the port's numbers", differences: "The port beside the reference", rows: "Each layer, image and way", sides: "Each side",
-    gflop_per_step: "GFLOP per step", psnr_between: "PSNR between the two (dB)", seconds_to_first_step: "Time to the first step (s)", loss_gap_first_50_steps: "Loss gap, first 50 steps" };
+    gflop_per_step: "GFLOP per step", psnr_between: "PSNR between the two (dB)", seconds_to_first_step: "Time to the first step (s)", loss_gap_first_50_steps: "Loss gap, first 50 steps",
+    psnr_mean_image: "PSNR of the mean image (dB)", psnr_gain: "PSNR above the mean image (dB)", onnx_difference: "Difference of decoder.onnx", steps_to_psnr: "Steps to the PSNR of optimization", steps_to_feature_loss: "Steps to its feature loss" };
   if (FIGURES[name]) return FIGURES[name].name;
   const text = words[name] ?? name.replaceAll("_", " ");
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  return /\d/.test(name) && !words[name] ? name : text.charAt(0).toUpperCase() + text.slice(1); // a layer keeps its name
 }
 
 export function bytes(size) {
