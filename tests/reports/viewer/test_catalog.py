@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.reports.viewer import writing
+from tfinvert.images import files as images
 from tfinvert.reports.viewer.catalog import Catalog
 
 
@@ -68,6 +69,23 @@ def test_a_run_is_shown_as_it_stands(viewer, monkeypatch):
     time.sleep(0.5)
     assert viewer.run("run")["state"] == "stopped"
     assert viewer.run("run")["stopped"] == "at step 10"
+
+
+def test_images_that_belong_together_are_in_one_row(viewer):
+    run = writing.begin(viewer.folder / "run", experiment="saliency")
+    run.target.unlink()
+    for place, name in enumerate(("00-image", "01-image", "00-gradient", "01-gradient", "01-gradient-overlay")):
+        path = run.images / f"{name}.png"
+        images.save(path, writing.TARGET)
+        os.utime(path, ns=(place, place))
+    panels = viewer.run("run")["panels"]
+    assert [(panel["row"], panel["caption"], panel["map"]) for panel in panels] == [
+        ("00", "image", False),
+        ("00", "gradient", True),
+        ("01", "image", False),
+        ("01", "gradient", True),
+        ("01", "gradient overlay", False),
+    ]
 
 
 def test_changes_are_told_by_the_file_system(tmp_path):

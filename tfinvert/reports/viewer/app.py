@@ -36,8 +36,8 @@ def create(folder: Path, closing: threading.Event) -> Guard:
       closing: ends the streams of events when it is set.
     """
     catalog = Catalog(folder)
-    # The first look takes longest. It begins before the browser asks; whoever asks meanwhile waits for it.
-    threading.Thread(target=catalog.names, name="first look", daemon=True).start()
+    # The first look takes longest, and begins before the browser asks.
+    threading.Thread(target=catalog.prepare, name="first look", daemon=True).start()
 
     def page(request: Request) -> Response:
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})

@@ -51,6 +51,12 @@ class Catalog:
         self._version = 0
         self._next_scan = 0.0
 
+    def prepare(self) -> None:
+        """Looks for the runs, so that the look of whoever asks first, which is still made, is a short one."""
+        with self._lock:
+            self._scan()
+            self._next_scan = 0.0
+
     def changes(self, since: int) -> tuple[int, list[str]]:
         """The current version, and the runs that have appeared, changed or gone after version `since`."""
         with self._lock:
