@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tests.conftest import tiny_graph, write_onnx
 from tests.runs import program
 from tfinvert import worker
 from tfinvert.experiments.invert import Settings
@@ -96,19 +95,3 @@ def _simulation(seconds: list[float]) -> dict[str, dict[str, float]]:
 def _row(measured: float, times: np.ndarray, workers: int) -> dict[str, float]:
     """The measured time beside that of the model."""
     return {"tasks": len(times), "measured (s)": measured, "model (s)": math.ceil(len(times) / workers) * times.mean()}
-
-
-def memory(count: int = 200) -> list[float]:
-    """MB of this process after each of `count` tasks of a tiny network, whose layer, loss and number of steps change."""
-    sizes = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        onnx = write_onnx(tiny_graph(size=32), folder / "net.onnx")
-        for number in range(count):
-            layer = ("conv1_1", "pool1", "conv2_1", "fc2")[number % 4]
-            flags = [f"--onnx={onnx}", "--preprocessing=none", f"--layers={layer}", f"--steps={5 + number % 3}"]
-            flags += [f"--seed={number}", f"--tv_weight={0.1 * (number % 5)}", f"--output_dir={folder / str(number)}"]
-            answer = worker.work({"flags": flags, "own_process": True})
-            assert not answer["results"][0].get("error"), answer
-            sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20)
-    return sizes

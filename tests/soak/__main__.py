@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.soak import Row
 
 PARTS = (
-    *("kill", "cluster", "disk", "locks", "memory", "hermetic", "downloads"),
+    *("kill", "cluster", "worker_memory", "disk", "locks", "memory", "hermetic", "downloads"),
     *("onnx_files", "image_files", "flag_files", "run_directories", "checkpoints"),
 )
 KEPT = ROOT / "docs" / "reliability.json"
