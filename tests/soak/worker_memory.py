@@ -25,6 +25,8 @@ def memory(count: int = TASKS) -> list[float]:
             answer = worker.work({"flags": flags, "own_process": True})
             assert not answer["results"][0].get("error"), answer
             sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20)
+            if (number + 1) % WARM == 0:
+                print(f"{number + 1} tasks, {sizes[-1]:.0f} MB", flush=True)
     return sizes
 
 

@@ -1,7 +1,7 @@
 """Ports with one or two planted mistakes, and the cause that the diagnosis must name.
 
 `python -m tests.comparison.diagnosis.planted` tries all of them, with all of their arrays; `... planted losses` gives the
-diagnosis their losses alone.
+diagnosis their losses alone. Names of ports, such as `... planted losses float16`, leave out the others.
 
 Each line: name -> (what the reference is run with, what the port does, words of each cause).
 """
@@ -23,6 +23,7 @@ from tests.comparison.diagnosis.ports import Port, Student, network
 from tests.conftest import write_onnx
 from tfinvert import images
 from tfinvert.comparison.diagnosis.bundle import kind
+from tfinvert.comparison.diagnosis.differences import ROUNDING
 from tfinvert.comparison.diagnosis.search import Diagnosis
 from tfinvert.experiments.diagnose import DiagnosisResult
 
@@ -208,8 +209,14 @@ def named(diagnosis: Diagnosis, words: tuple[str, ...]) -> bool:
     return len(causes) <= len(words) and all(any(word in cause for cause in causes) for word in words)
 
 
-def main(only: tuple[str, ...]) -> None:
+def main(arguments: list[str]) -> None:
     """Tries every port, with all of its arrays or with those of some kinds alone; prints what was named."""
+    only = tuple(argument for argument in arguments if argument in ROUNDING)
+    chosen = [argument for argument in arguments if argument not in ROUNDING]
+
+    def pick(cases: dict[str, Any]) -> dict[str, Any]:
+        return {name: case for name, case in cases.items() if not chosen or name in chosen}
+
     with tempfile.TemporaryDirectory() as folder:
         bench, seconds = Bench(Path(folder)), []
 
@@ -223,19 +230,21 @@ def main(only: tuple[str, ...]) -> None:
 
         for title, cases in (("one mistake", ONE), ("two mistakes", TWO_MISTAKES)):
             hits = 0
-            for number, (name, (reference, changes, words)) in enumerate(cases.items(), 1):
+            for number, (name, (reference, changes, words)) in enumerate(pick(cases).items(), 1):
                 found = diagnose(reference, changes)
                 hits += named(found, words)
                 missed = "" if named(found, words) else f", not {[finding.cause for finding in found.findings]}"
                 print(f"{title}: {hits} of {number}, {name}{missed}, {seconds[-1]:.1f} s", flush=True)
-        print(f"median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s, of processors", flush=True)
-        alarms = [name for name, (values, changes) in RIGHT.items() if not diagnose(values, changes).agrees]
-        for name, (reference, changes, words, start) in SAID.items():
+        if seconds:
+            print(f"median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s, of processors", flush=True)
+        right, said = pick(RIGHT), pick(SAID)
+        alarms = [name for name, (values, changes) in right.items() if not diagnose(values, changes).agrees]
+        for name, (reference, changes, words, start) in said.items():
             found = diagnose(reference, changes, start)
             if not named(found, words) or found.left is not None:
                 alarms.append(f"{name}: {[finding.cause for finding in found.findings]}")
-        print(f"false alarms {len(alarms)} of {len(RIGHT) + len(SAID)} {alarms}", flush=True)
+        print(f"false alarms {len(alarms)} of {len(right) + len(said)} {alarms}", flush=True)
 
 
 if __name__ == "__main__":
-    main(tuple(sys.argv[1:]))
+    main(sys.argv[1:])

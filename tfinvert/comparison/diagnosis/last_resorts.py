@@ -19,8 +19,11 @@ from tfinvert.images.starts import STARTS
 
 LIKE = 4.0  # a difference is like that of rounding if it is at most so many times as large, or as small
 ROUNDINGS = 4.0  # times the effect of a number type: two programs that round at other places differ by about once
-OTHER_NOISE = "The port starts from other noise: its losses are among those that our run has with other seeds."
-SEEDS, UPDATES = 4, 6  # that are compared for that
+OTHER_NOISE = (
+    "The port starts from other noise: its losses are among those that our run has with other seeds. Two mistakes at once "
+    "could look like that, too; more of its arrays would tell."
+)
+SEEDS, UPDATES = 6, 6  # that are compared for that
 
 
 def rounded(recipe: Recipe, trial: Callable[[Recipe], Trial]) -> tuple[Recipe, str, float] | None:
@@ -57,7 +60,9 @@ def with_rounding(
 
 
 def has_other_noise(recipe: Recipe, theirs: np.ndarray, ours: np.ndarray, memory: Memory) -> bool:
-    """Whether a port's first losses lie among those of our run from other noise, or as near to them as these to each other."""
+    """Whether a port's first losses, and how fast they fall, are as of our run from other noise, or as near to these as they
+    are to each other.
+    """
     settings, size = recipe.settings, recipe.start.shape[1:3]
     if settings.init not in STARTS:
         return False
@@ -67,6 +72,12 @@ def has_other_noise(recipe: Recipe, theirs: np.ndarray, ours: np.ndarray, memory
         start = images.initial_image(settings.init, (int(size[0]), int(size[1])), seed, settings.resize)
         steps = itertools.islice(Simulation(recipe.change(start=start), memory).run(), count)
         runs.append(np.array([loss for loss, _ in steps]))
-    lowest, highest = np.min(runs, axis=0), np.max(runs, axis=0)
+    losses, own = np.array(runs), np.asarray(theirs[:count])
+    return _is_among(own, losses) and _is_among(own / max(own[0], 1e-30), losses / losses[:, :1])
+
+
+def _is_among(one: np.ndarray, others: np.ndarray) -> bool:
+    """Whether each value lies among those of the others [n, values], or as near to them as these are to each other."""
+    lowest, highest = others.min(axis=0), others.max(axis=0)
     around = highest - lowest
-    return bool(np.all((theirs[:count] >= lowest - around) & (theirs[:count] <= highest + around)))
+    return bool(np.all((one >= lowest - around) & (one <= highest + around)))
