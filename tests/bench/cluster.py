@@ -28,12 +28,12 @@ def measure() -> dict[str, Any]:
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        figures: dict[str, Any] = {"task of Dask that does nothing (ms)": _overhead(folder)}
+        print(figures, flush=True)
         seconds = _task_seconds(folder)
-        return {
-            "task of Dask that does nothing (ms)": _overhead(folder),
-            "task of SqueezeNet, 50 steps (s)": sum(seconds) / len(seconds),
-            "workers": _simulation(seconds),
-        }
+        figures |= {"task of SqueezeNet, 50 steps (s)": sum(seconds) / len(seconds)}
+        print(figures, flush=True)
+        return figures | {"workers": _simulation(seconds)}
 
 
 def _overhead(folder: Path) -> float:
@@ -81,6 +81,7 @@ def _simulation(seconds: list[float]) -> dict[str, dict[str, float]]:
             for _ in executor.submit(todo):
                 pass
             rows[f"{count} workers"] = _row(time.perf_counter() - started, some, count)
+            print(rows, flush=True)
     with (
         LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster) as client,
