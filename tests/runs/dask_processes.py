@@ -40,7 +40,17 @@ class Processes:
         place = ("--host", "127.0.0.1", "--local-directory", str(self.folder), "--no-dashboard")
         self.workers.append(
             self._start(
-                "worker", "--scheduler-file", str(self.file), "--nthreads", "1", "--memory-limit", "0", *place, *preload
+                "worker",
+                "--scheduler-file",
+                str(self.file),
+                "--nthreads",
+                "1",
+                "--memory-limit",
+                "0",
+                "--death-timeout",
+                "20",
+                *place,
+                *preload,
             )
         )
 

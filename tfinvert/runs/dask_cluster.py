@@ -104,7 +104,7 @@ def _client(scheduler: str) -> Client:
         wait = f"{WORKER_SECONDS:.0f} s"
         raise InputError(
             f"the scheduler at {scheduler} has no worker after {wait}; start one: "
-            f"dask worker {scheduler} --nthreads 1 --memory-limit 0"
+            f"dask worker {scheduler} --nthreads 1 --memory-limit 0 --death-timeout 60"
         ) from None
     return client
 
