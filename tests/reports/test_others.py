@@ -80,7 +80,7 @@ ATTACKS = [{"target": name, "probability_after": 0.5, "steps": 3, "largest_chang
     ("experiment", "stem", "more", "expected"),
     [
         ("saliency", "01-image", {"image": "a.png, b/chelsea.png", "result": {"classes": [SEEN, SEEN]}}, "chelsea: tabby 42 %"),
-        ("saliency", "00-grad_cam-overlay", {}, "grad cam overlay"),
+        ("saliency", "00-grad_cam-overlay", {}, "Grad-CAM, overlay"),
         ("fool", "01-fooled", {"result": {"targets": ATTACKS}}, "oboe 50 %, 3 steps, largest change 2/255"),
         ("fool", "01-fooled", {"result": {"targets": ["damaged"]}}, "fooled"),
         ("fool", "01-fooled", {"result": {"targets": ATTACKS[:1]}}, "fooled"),

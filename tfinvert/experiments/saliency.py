@@ -110,7 +110,7 @@ class SaliencyResult(Result):
 
     def write(self, directory: RunDirectory, info: dict[str, Any]) -> None:
         """Writes images, maps and overlays; maps.npz with the numbers; sheet.png with all of them."""
-        from tfinvert.reports import sheet
+        from tfinvert.reports import captions, sheet
 
         cells: list[tuple[Path, str, sheet.Bar | None]] = []
         for number, image in enumerate(self.images):
@@ -120,10 +120,10 @@ class SaliencyResult(Result):
             }
             for method, values in self.maps.items():
                 scale = sheet.heat_bar(image_files.heat_limit(values[number]))
-                shown[method] = (image_files.heat(values[number]), method.replace("_", " "), scale)
+                shown[method] = (image_files.heat(values[number]), captions.METHODS[method], scale)
             for method, values in self.maps.items():
                 overlay = image_files.overlay(image, values[number])
-                shown[f"{method}-overlay"] = (overlay, f"{method.replace('_', ' ')}, overlay", None)
+                shown[f"{method}-overlay"] = (overlay, f"{captions.METHODS[method]}, overlay", None)
             paths = {name: directory.images / f"{number:02d}-{name}.png" for name in shown}
             for name, (content, caption, bar) in shown.items():
                 image_files.save(paths[name], content)

@@ -19,6 +19,14 @@ NAMES = {
     "diagnose": {"losses": "losses of both"},
     "fool": {"difference x10": "difference x 10"},
 }
+METHODS = {  # of saliency
+    "gradient": "gradient",
+    "smoothgrad": "SmoothGrad",
+    "integrated": "integrated gradients",
+    "guided": "guided backpropagation",
+    "grad_cam": "Grad-CAM",
+    "guided_grad_cam": "guided Grad-CAM",
+}
 LONGEST = 200  # characters
 
 
@@ -39,8 +47,10 @@ def caption(stem: str, info: Mapping[str, Any]) -> str:
     experiment, result = info.get("experiment"), info.get("result", {})
     if experiment == "compare_decoders" and (rows := _items(result, "rows")):
         return _of_decoders(stem, rows)
-    if found := _class_of(stem, info):
-        return found[:LONGEST]
+    if figures := _class_of(stem, info):
+        return figures[:LONGEST]
+    if experiment == "saliency" and (found := re.fullmatch(r"\d+-(\w+)(-overlay)?", stem)) and found[1] in METHODS:
+        return METHODS[found[1]] + (", overlay" if found[2] else "")
     words = stem.lstrip("0123456789-").replace("-", " ").replace("_", " ") or stem
     return NAMES.get(str(experiment), {}).get(words, words)
 

@@ -84,7 +84,7 @@ def test_images_that_belong_together_are_in_one_row(viewer):
         ("00", "gradient", True),
         ("01", "image", False),
         ("01", "gradient", True),
-        ("01", "gradient overlay", False),
+        ("01", "gradient, overlay", False),
     ]
 
 
