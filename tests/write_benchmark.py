@@ -16,7 +16,7 @@ from tfinvert.experiments.benchmark.cells import Cell
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, DATA, FIGURE = DOCS / "benchmark.md", DOCS / "benchmark.json", DOCS / "benchmark.jpg"
-SIDE, HEAD, MARGIN = 128, 16, 4  # pixels of an image, of a line of text, and between images
+SIDE, LINE, MARGIN = 128, 14, 8  # pixels of an image, of a line of text, and between images and around text
 ROWS = 6  # of the figure
 
 
@@ -59,25 +59,25 @@ def draw(folder: Path) -> None:
     columns = [
         "target",
         first,
-        *(f"{name}, at equal time" for name in named[1:]),
-        *(f"{name}, its last step" for name in longest),
+        *(f"{name},\nat equal time" for name in named[1:]),
+        *(f"{name},\nits last step" for name in longest),
     ]
-    sheet = Image.new("RGB", ((SIDE + MARGIN) * len(columns), HEAD + (SIDE + HEAD) * len(rows)), "white")
+    head, row_height = 2 * LINE + 2 * MARGIN, SIDE + LINE + 2 * MARGIN
+    sheet = Image.new("RGB", (MARGIN + (SIDE + MARGIN) * len(columns), head + row_height * len(rows)), "white")
     writer = ImageDraw.Draw(sheet)
     for number, title in enumerate(columns):
-        writer.text((number * (SIDE + MARGIN), 2), title, fill="black")
+        writer.multiline_text((MARGIN + number * (SIDE + MARGIN), MARGIN), title, fill="black")
     for number, (network, layer, image) in enumerate(rows):
         cells = {name: Cell(network, layer, image, name) for name in named}
         files = [cells[first].folder(folder) / "target.png", cells[first].end(folder)]
         files += [cells[name].equal(folder) for name in named[1:]] + [cells[name].end(folder) for name in longest]
-        top = HEAD + number * (SIDE + HEAD)
+        top = head + number * row_height
         for column, file in enumerate(files):
             if file.is_file():
                 with Image.open(file) as shown:
-                    sheet.paste(
-                        shown.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS), (column * (SIDE + MARGIN), top)
-                    )
-        writer.text((0, top + SIDE), f"{network.partition('-')[0]} {layer}, {image}", fill="black")
+                    fitted = shown.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+                    sheet.paste(fitted, (MARGIN + column * (SIDE + MARGIN), top))
+        writer.text((MARGIN, top + SIDE + MARGIN // 2), f"{network.partition('-')[0]} {layer}, {image}", fill="black")
     sheet.save(FIGURE, quality=88)
 
 

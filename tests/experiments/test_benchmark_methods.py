@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfinvert.experiments.benchmark import inversions
 from tfinvert.experiments.benchmark.clock import Clock
-from tfinvert.experiments.benchmark.methods import Task, crowsonkb, deep_image_prior, direct_ascent, find, gatys, maco
+from tfinvert.experiments.benchmark.methods import (
+    Task,
+    auto_long,
+    auto_short,
+    crowsonkb,
+    deep_image_prior,
+    direct_ascent,
+    find,
+    gatys,
+    maco,
+)
 from tfinvert.images.files import COLOR_CORRELATION
 from tfinvert.networks.load import load
 
@@ -40,6 +51,14 @@ def test_a_method_lowers_the_feature_error(module, network, monkeypatch):
     first, last = (error_of(network, task, task.clock.snapshots[at].images) for at in (0, -1))
     assert last < first
     assert task.clock.snapshots[-1].images.shape == (1, *SIZE, 3)
+
+
+def test_a_short_and_a_long_run_differ_in_their_steps_alone(network, monkeypatch):
+    made = []
+    monkeypatch.setattr(inversions, "run", lambda task, **settings: made.append(settings))
+    for module in (auto_short, auto_long):
+        module.run(task_of(network))
+    assert made == [{"steps": 100}, {"steps": 1600}]
 
 
 def test_gatys_starts_from_white_noise_and_stays_in_its_bounds(network, monkeypatch):

@@ -19,7 +19,8 @@ from tfinvert.networks.conversion.request_graph import cut_graph, folded, with_w
 from tfinvert.networks.load import from_settings, load
 from tfinvert.objectives.terms import Term
 from tfinvert.optimization import inversion
-from tfinvert.settings.inversion import PRESETS, InversionSettings
+from tfinvert.settings.inversion import InversionSettings
+from tfinvert.settings.presets import PRESETS
 from tfinvert.system.errors import InputError, NonFiniteLossError
 
 FAST = {"model": "resnet18", "weights": "random", "layers": ("res1",), "size": (64, 64), "steps": 40}

@@ -65,11 +65,11 @@ def test_the_rule_of_the_journal_paper_in_its_own_units():
         np.testing.assert_allclose(found[number] * 255, x, rtol=1e-4)
 
 
-@pytest.mark.parametrize("epsilon", [1e-8, 1e-2])
-def test_adam_is_keras_adam_in_one_operation(epsilon):
+@pytest.mark.parametrize(("epsilon", "beta_2"), [(1e-8, 0.999), (1e-2, 0.9)])
+def test_adam_is_keras_adam_in_one_operation(epsilon, beta_2):
     options = {"learning_rate": 0.3, "schedule": "exponential", "decay_rate": 0.5, "decay_steps": 2}
-    found = steps(config := InversionSettings(optimizer="adam", epsilon=epsilon, **options))
-    made = keras.optimizers.Adam(build_schedule(config), epsilon=epsilon)
+    found = steps(config := InversionSettings(optimizer="adam", epsilon=epsilon, beta_2=beta_2, **options))
+    made = keras.optimizers.Adam(build_schedule(config), beta_2=beta_2, epsilon=epsilon)
     for ours, theirs in zip(found, updated(made), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
@@ -82,7 +82,7 @@ def test_the_others_are_the_libraries_own(name, kind):
 
 def test_adam_takes_its_epsilon_and_schedule():
     made = build_optimizer(InversionSettings(optimizer="adam", epsilon=1e-3, learning_rate=0.2, schedule="cosine", steps=10))()
-    assert made.epsilon == 1e-3
+    assert (made.epsilon, made.beta_2) == (1e-3, 0.999)
     assert float(made.learning_rate) == pytest.approx(0.2)
 
 

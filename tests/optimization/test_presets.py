@@ -112,6 +112,13 @@ def test_auto_holds_the_rate_for_three_quarters_of_the_steps():
     assert resolved("auto", CONV5, learning_rate=0.1).schedule == "cosine"
 
 
+def test_adam_forgets_faster_where_its_rate_is_chosen():
+    assert resolved("auto", CONV5).beta_2 == 0.9
+    assert resolved("auto", CONV5, learning_rate=1e-3).beta_2 == 0.999  # the homework's
+    assert resolved("auto", CONV5, beta_2=0.5).beta_2 == resolved("auto", FC6, learning_rate=1e-3, beta_2=0.5).beta_2 == 0.5
+    assert resolved("mv2016", CONV5).beta_2 == 0.999
+
+
 def test_what_the_user_sets_stays():
     config = resolved("mv2016", CONV5, learning_rate=3.0, jitter=2, steps=7)
     assert (config.learning_rate, config.jitter, config.steps) == (3.0, 2, 7)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tfinvert.settings.inversion import PRESETS, InversionSettings
+from tfinvert.settings.inversion import InversionSettings
+from tfinvert.settings.presets import PRESETS
 from tfinvert.system.errors import InputError
 
 

@@ -40,13 +40,13 @@ def without(text, names):
 @pytest.mark.parametrize("experiment", ["invert", "layers", "suite", "diff", "report", "sweep", "compare"])
 def test_numbers_that_stood_for_not_given_are_left_out_of_inversions(experiment):
     text = INVERT.replace("experiment=invert", f"experiment={experiment}")
-    squashed = "--resize=squash\n" if experiment in ("invert", "compare") else ""
-    assert modernized(flags(text)) == without(text, NOT_GIVEN) + squashed
+    added = "--resize=squash\n--beta_2=0.999\n" if experiment in ("invert", "compare") else ""
+    assert modernized(flags(text)) == without(text, NOT_GIVEN) + added
 
 
 def test_numbers_that_were_given_stay():
     given = INVERT.replace("tv_weight=-1.0", "tv_weight=0.0").replace(" steps=0", " steps=10").replace("jitter=0", "jitter=1")
-    kept = without(given, NOT_GIVEN) + "--resize=squash\n"
+    kept = without(given, NOT_GIVEN) + "--resize=squash\n--beta_2=0.999\n"
     assert modernized(flags(given)) == kept
     assert "--tv_weight=0.0\n" in kept
     assert "--steps=10\n" in kept
@@ -85,7 +85,7 @@ def test_the_text_of_a_newer_version_stays():
 
 def test_paths_and_comments_stay_as_they_are():
     text = "--experiment=invert\n--image=/a b/keep_colour=1\u2028.png\n# a comment\n\n--steps=0"
-    assert modernized(text) == text.removesuffix("\n--steps=0") + "--resize=squash\n"
+    assert modernized(text) == text.removesuffix("\n--steps=0") + "--resize=squash\n--beta_2=0.999\n"
 
 
 def test_a_text_that_was_modernized_stays():

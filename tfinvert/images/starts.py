@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tfinvert.images.files import MEAN_COLOR, load
-from tfinvert.settings.inversion import SIGMA
+from tfinvert.settings.presets import SIGMA
 
 
 def initial_image(init: str, size: tuple[int, int], seed: int, resize: str = "crop") -> np.ndarray:

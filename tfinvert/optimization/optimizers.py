@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfinvert.optimization.schedules import Constant, build_schedule
-from tfinvert.settings.inversion import Resolved
+from tfinvert.settings.inversion import ADAM_BETA_2, Resolved
 from tfinvert.system.errors import InputError
 
 GRAY_LEVEL = 1 / 255
@@ -116,8 +116,8 @@ def build_optimizer(
     """The optimizer of an inversion, as `Problem.optimizer` has it.
 
     Args:
-      settings: `optimizer` is adam, sgd, mv2016 or lbfgs. They use `learning_rate` and the schedule, `epsilon` (adam),
-        `momentum` and `momentum_reset` (sgd).
+      settings: `optimizer` is adam, sgd, mv2016 or lbfgs. They use `learning_rate` and the schedule, `beta_2` and
+        `epsilon` (adam), `momentum` and `momentum_reset` (sgd).
       optimizer: any Keras optimizer, which has a learning rate of its own, or `Lbfgs`, instead of the named one.
       schedule: any Keras LearningRateSchedule instead of the named one.
 
@@ -137,7 +137,7 @@ def build_optimizer(
         raise InputError(f"the schedule is {schedule!r}; expected a name, or a keras.optimizers.schedules.LearningRateSchedule")
     sgd = MomentumSGD if settings.momentum_reset else keras.optimizers.SGD
     factories: dict[str, Callable[[Any], keras.optimizers.Optimizer]] = {
-        "adam": functools.partial(Adam, epsilon=settings.epsilon),
+        "adam": functools.partial(Adam, beta_2=settings.beta_2 or ADAM_BETA_2, epsilon=settings.epsilon),
         "sgd": functools.partial(sgd, momentum=settings.momentum),
         "mv2016": NormalizedMomentum,
     }

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfinvert.networks.layer import Layer
-from tfinvert.settings.inversion import PRESETS, InversionSettings, Resolved
+from tfinvert.settings.inversion import ADAM_BETA_2, InversionSettings, Resolved
+from tfinvert.settings.presets import PRESETS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,7 @@ AUTO = {
 HELD, LOWERED = (0.75, 0.9), (0.3, 0.1)  # a rate that is held is lowered after these parts of the steps, by these factors
 ANNEALED = 10.0, 0.01  # a regularizer starts at ten times its weight and ends at a hundredth of that
 FEWEST = 10  # steps; a run of fewer has no three quarters
+BETA_2 = 0.9  # of Adam: gradients fall a hundredfold in a run, so that the first ones must not count to its end
 OWN_TV = 0.1  # weight of total variation beside a learning rate that the user chose
 
 
@@ -54,7 +56,7 @@ def resolve(settings: InversionSettings, layers: Mapping[str, Layer], size: tupl
     - auto takes parameterization, pyramid levels, number of steps, learning rate and schedule, total variation and alpha norm
       from the stride of the shallowest layer (docs/benchmark.md), and turns backing off on in case that rate is too large.
       The regularizers fall over the run, unless one of them is given. A learning rate that the user gives, as the homework's
-      flagfiles do, leaves the regularizers alone.
+      flagfiles do, leaves the regularizers and Adam's own numbers alone.
     - mv2015 multiplies total variation by 1, 10 or 100, by depth as in the paper's CaffeNet (table 1: up to conv2, up to conv4,
       beyond).
     - mv2016 weights the features by C, by depth as in the paper's AlexNet and VGG; jitters by a quarter of the stride; and
@@ -81,6 +83,8 @@ def resolve(settings: InversionSettings, layers: Mapping[str, Layer], size: tupl
         changes["jitter"] = max(math.floor(stride / 4 + 0.5), 1) if settings.preset == "mv2016" else 1
     if settings.schedule is None:
         changes |= _schedule(steps, held=free and depth.held)
+    if settings.beta_2 is None:
+        changes["beta_2"] = BETA_2 if settings.preset == "auto" and settings.learning_rate is None else ADAM_BETA_2
     if settings.learning_rate is None:
         # 0.05 B^2 / alpha for each pixel, B = 80 grey levels and alpha = 6; for images in [0, 1].
         journal = 0.05 * 80**2 / 6 / 255**2 * size[0] * size[1]

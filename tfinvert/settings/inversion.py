@@ -1,4 +1,4 @@
-"""The settings of an inversion, in groups, and the presets that give values to what is not given."""
+"""The settings of an inversion, in groups."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from tfinvert.settings.fields import LARGEST_NUMBER, Settings, define, setting
 from tfinvert.settings.groups import is_array
+from tfinvert.settings.presets import PRESETS
 from tfinvert.system.errors import InputError, choice_error
 from tfinvert.system.functions import check_function
 
@@ -14,53 +15,8 @@ OPTIMIZERS = ("adam", "sgd", "mv2016", "lbfgs")
 SCHEDULES = ("constant", "exponential", "piecewise", "cosine", "warmup_cosine")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 STARTS = ("noise", "grey", "mv2015", "mv2016")  # --init is one of these or an image file
+ADAM_BETA_2 = 0.999  # of Kingma & Ba 2015
 FLOAT32_FINISH = 10  # a run in a reduced precision ends with this part of its steps in float32
-# Mahendran & Vedaldi work in grey levels around the mean color: their weights have a factor of 255^2 for the differences of
-# total variation and of 255^6 for the alpha norm; their rate has 1/255^2. sigma is the norm of a photograph there.
-SIGMA = 27098.1157
-# The values that a preset gives where the user does not, in units of images in [0, 1]. `presets.resolve` adds what depends
-# on the layer.
-PRESETS: dict[str, dict[str, Any]] = {
-    "auto": {},
-    "mv2015": {
-        "feature_loss": "normalized",
-        "tv_kind": "l2",
-        "tv_reduction": "sum",
-        "tv_weight": 1 / 2 / SIGMA**2 * 255**2,
-        "alpha": 6.0,
-        "alpha_kind": "values",
-        "alpha_reduction": "sum",
-        "alpha_weight": 8e-10 / 2 / SIGMA**2 * 255**6,
-        "optimizer": "sgd",
-        "momentum": 0.9,
-        "momentum_reset": True,
-        "learning_rate": 0.004 * SIGMA**2 / 255**2,
-        "schedule": "piecewise",
-        "decay_boundaries": (100, 300),
-        "decay_factors": (0.1, 0.01),
-        "steps": 400,
-        "parameterization": "free",
-        "init": "mv2015",
-    },
-    "mv2016": {
-        "feature_loss": "normalized",
-        "tv_kind": "l2",
-        "tv_reduction": "mean",  # over pixels and channels; the paper's mean is over pixels
-        "tv_weight": 3 * (6.5 / 80) ** 2 * 255**2,
-        "alpha": 6.0,
-        "alpha_kind": "pixels",
-        "alpha_reduction": "mean",
-        "alpha_weight": 3 * (255 / 80) ** 6,
-        "optimizer": "mv2016",
-        "schedule": "piecewise",
-        "decay_boundaries": (300,),
-        "decay_factors": (0.1,),
-        "steps": 350,
-        "jitter_steps": 300,
-        "parameterization": "bounded",
-        "init": "mv2016",
-    },
-}
 
 
 @define
@@ -167,6 +123,13 @@ class OptimizerSettings(Settings):
         default=1e-8,
         doc="Adam's epsilon. 1e-8 is the value of TensorFlow 1 and PyTorch, and matters with --feature_loss=mse.",
         above=0,
+    )
+    beta_2: float | None = setting(
+        default=None,
+        doc="Adam's memory of squared gradients: the part that is left after a step. Default: 0.9 where the learning rate is "
+        "chosen from the layer's stride, else 0.999.",
+        above=0,
+        below=1,
     )
     momentum: float = setting(default=0.9, doc="Momentum of --optimizer=sgd.", at_least=0, below=1)
     momentum_reset: bool = setting(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-NEWLINE = "\n"
+from tfinvert.settings.inversion import ADAM_BETA_2
+
 HEADER = "# tfinvert "  # A run.flags begins with "# tfinvert 0.2" or a later version; those of version 0.1 have no such line.
 RENAMED = {"keep_colour": "keep_color"}
 # What version 0.1 wrote for settings that were not given. In the experiments that are not named here, every number is meant.
@@ -26,6 +27,7 @@ NOT_GIVEN = {
     "train_decoder": {"epoch_pictures": "0", "class_count": "20"},
     "compare_decoders": {"learning_rate": "0.0", "tv_weight": "-1.0"},
 }
+INVERTING = ("invert", "compare")  # with Adam, whose memory of squared gradients had no flag
 RESIZING = ("invert", "compare", "saliency", "fool", "decode", "compare_decoders")
 # Flags that had no effect, and that the experiment does not take any more.
 DROPPED = {"class_vis": ("image",), "train_decoder": ("image",)}
@@ -39,23 +41,23 @@ GIVEN_BY_PRESET = {
 def modernized(text: str) -> str:
     """Turns the text of a run.flags of version 0.1 into today's form.
 
-    Lines that stood for "not given" are left out, and flags that were renamed have their new names. In a newer one, it is
-    only added that images were squashed, where no flag says how they were resized. A flagfile that a user wrote must not pass
-    through here: in it, --alpha_weight=0 means no alpha norm.
+    Lines that stood for "not given" are left out, flags that were renamed have their new names, and inversions have the Adam of
+    that version. In a newer one, it is only added that images were squashed, where no flag says how they were resized. A
+    flagfile that a user wrote must not pass through here: in it, --alpha_weight=0 means no alpha norm.
 
     Args:
       text: the content of a run.flags, with one `--name=value` on each line.
 
     Example:
       >>> modernized("--experiment=invert\\n--steps=0\\n--seed=3\\n")
-      '--experiment=invert\\n--seed=3\\n--resize=squash\\n'
+      '--experiment=invert\\n--seed=3\\n--resize=squash\\n--beta_2=0.999\\n'
     """
     lines = text.split("\n")
     flags = dict(map(_split, lines))
     # Images were squashed before there was a flag for it.
-    squashed = flags.get("experiment") in RESIZING and "resize" not in flags
+    resized = ("--resize=squash",) if flags.get("experiment") in RESIZING and "resize" not in flags else ()
     if text.startswith(HEADER):
-        return _with_resize(text) if squashed else text
+        return _with(text, resized)
     not_given = dict(NOT_GIVEN.get(flags.get("experiment", "invert"), {}))
     for name in GIVEN_BY_PRESET.get(flags.get("preset", "auto"), ()):
         not_given.pop(name, None)
@@ -64,12 +66,13 @@ def modernized(text: str) -> str:
         name, value = _split(line)
         if not_given.get(name) != value and name not in DROPPED.get(flags.get("experiment", ""), ()):
             kept.append(line.replace(name, RENAMED[name], 1) if name in RENAMED else line)
-    modern = "\n".join(kept)
-    return _with_resize(modern) if squashed else modern
+    adam = (f"--beta_2={ADAM_BETA_2}",) if flags.get("experiment") in INVERTING and "beta_2" not in flags else ()
+    return _with("\n".join(kept), resized + adam)
 
 
-def _with_resize(text: str) -> str:
-    return f"{text}{'' if text.endswith(NEWLINE) else NEWLINE}--resize=squash{NEWLINE}"
+def _with(text: str, flags: tuple[str, ...]) -> str:
+    """The text with more flags, one a line."""
+    return "\n".join([text.removesuffix("\n"), *flags, ""]) if flags else text
 
 
 def _split(line: str) -> tuple[str, str]:

@@ -96,7 +96,7 @@ def from_settings(settings: Resolved, network: Network, target: np.ndarray, star
     schedule = build_schedule(settings)
     rates = [float(schedule(step)) if callable(schedule) else float(schedule) for step in range(updates + 1)]
     update = {
-        "adam": Update("adam", epsilon=settings.epsilon),
+        "adam": Update("adam", betas=(0.9, settings.beta_2), epsilon=settings.epsilon),
         "sgd": Update("momentum", momentum=settings.momentum),
     }[settings.optimizer]
     return Recipe(

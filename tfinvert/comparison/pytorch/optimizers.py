@@ -65,11 +65,12 @@ class Adam:
 
     def __init__(self, settings: Resolved, variables: list[torch.Tensor]):
         self.settings = settings
-        self.adam = torch.optim.Adam(variables, lr=settings.learning_rate, eps=settings.epsilon, fused=True)
+        betas = (0.9, settings.beta_2)
+        self.adam = torch.optim.Adam(variables, lr=settings.learning_rate, betas=betas, eps=settings.epsilon, fused=True)
 
     def step(self, step: int) -> None:
         """Makes the update after `step` updates."""
-        epsilon = self.settings.epsilon / math.sqrt(1 - 0.999 ** (step + 1))
+        epsilon = self.settings.epsilon / math.sqrt(1 - self.settings.beta_2 ** (step + 1))
         self.adam.param_groups[0].update(lr=learning_rate(self.settings, step), eps=epsilon)
         self.adam.step()
 

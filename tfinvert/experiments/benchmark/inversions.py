@@ -22,6 +22,14 @@ def run(task: Task, **settings: Any) -> None:
     solve(task, inversion.build_solver(resolved, task.network, task.features, initial), resolved.steps)
 
 
+def run_preset(task: Task, times: float) -> None:
+    """Inverts with `--preset=auto`, and as many times its number of steps."""
+    from tfinvert.optimization import presets
+
+    usual = presets.usual_steps("auto", {task.layer: task.network.layer(task.layer)})
+    run(task, steps=round(times * usual))
+
+
 def run_problem(task: Task, build: Callable[[Any, Mapping[str, Any]], Any], **settings: Any) -> None:
     """Inverts by a problem of one's own.
 

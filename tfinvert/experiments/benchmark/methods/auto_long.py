@@ -9,7 +9,4 @@ TIMES = 4
 
 def run(task: Task) -> None:
     """Inverts with the default settings, but for the number of steps."""
-    from tfinvert.optimization import presets
-
-    usual = presets.usual_steps("auto", {task.layer: task.network.layer(task.layer)})
-    inversions.run(task, steps=TIMES * usual)
+    inversions.run_preset(task, TIMES)
