@@ -113,7 +113,7 @@ def test_auto_holds_the_rate_for_three_quarters_of_the_steps():
 
 
 def test_adam_forgets_faster_where_its_rate_is_chosen():
-    assert resolved("auto", CONV5).beta_2 == 0.9
+    assert [resolved("auto", one).beta_2 for one in (layer(1, 3), CONV2, CONV5, FC6)] == [0.9, 0.9, 0.95, 0.95]
     assert resolved("auto", CONV5, learning_rate=1e-3).beta_2 == 0.999  # the homework's
     assert resolved("auto", CONV5, beta_2=0.5).beta_2 == resolved("auto", FC6, learning_rate=1e-3, beta_2=0.5).beta_2 == 0.5
     assert resolved("mv2016", CONV5).beta_2 == 0.999

@@ -18,6 +18,7 @@ class Depth:
 
     Attributes:
       steps, parameterization, pyramid_levels, learning_rate: as in the settings.
+      beta_2: as in the settings. Gradients fall in the course of a run: with 0.999, the first ones would keep its steps small.
       held: whether the learning rate is held for the first of the steps (`HELD`), or falls along a cosine.
       tv_weight, alpha_weight: as in the settings, in the middle of the run: they fall (`ANNEALED`).
     """
@@ -26,6 +27,7 @@ class Depth:
     parameterization: str
     pyramid_levels: int
     learning_rate: float
+    beta_2: float
     held: bool
     tv_weight: float
     alpha_weight: float
@@ -35,18 +37,17 @@ WHOLE = 64  # stands for the stride of a layer whose values have no place in the
 # The key is the stride in pixels from which the values hold. They were chosen on photographs that docs/benchmark.md does not
 # report on.
 AUTO = {
-    1: Depth(400, "clip", 0, 0.1, held=False, tv_weight=0.0, alpha_weight=0.0),
-    2: Depth(200, "pyramid", 1, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
-    4: Depth(400, "pyramid", 2, 0.1, held=False, tv_weight=0.1, alpha_weight=0.0),
-    8: Depth(400, "sigmoid_pyramid", 6, 0.1, held=True, tv_weight=0.1, alpha_weight=1.0),
-    16: Depth(400, "sigmoid_pyramid", 6, 0.05, held=True, tv_weight=0.1, alpha_weight=1.0),
-    32: Depth(400, "sigmoid_pyramid", 6, 0.03, held=True, tv_weight=1.0, alpha_weight=7.0),
-    WHOLE: Depth(400, "sigmoid_pyramid", 6, 0.03, held=True, tv_weight=1.0, alpha_weight=1e4),
+    1: Depth(400, "clip", 0, 0.1, 0.9, held=False, tv_weight=0.0, alpha_weight=0.0),
+    2: Depth(200, "pyramid", 1, 0.1, 0.9, held=False, tv_weight=0.1, alpha_weight=0.0),
+    4: Depth(400, "pyramid", 2, 0.1, 0.9, held=False, tv_weight=0.1, alpha_weight=0.0),
+    8: Depth(400, "sigmoid_pyramid", 6, 0.1, 0.9, held=True, tv_weight=0.1, alpha_weight=1.0),
+    16: Depth(400, "sigmoid_pyramid", 6, 0.05, 0.95, held=True, tv_weight=0.1, alpha_weight=1.0),
+    32: Depth(400, "sigmoid_pyramid", 6, 0.03, 0.95, held=True, tv_weight=1.0, alpha_weight=7.0),
+    WHOLE: Depth(400, "sigmoid_pyramid", 6, 0.03, 0.95, held=True, tv_weight=1.0, alpha_weight=1e4),
 }
 HELD, LOWERED = (0.75, 0.9), (0.3, 0.1)  # a rate that is held is lowered after these parts of the steps, by these factors
 ANNEALED = 10.0, 0.01  # a regularizer starts at ten times its weight and ends at a hundredth of that
 FEWEST = 10  # steps; a run of fewer has no three quarters
-BETA_2 = 0.9  # of Adam: gradients fall a hundredfold in a run, so that the first ones must not count to its end
 OWN_TV = 0.1  # weight of total variation beside a learning rate that the user chose
 
 
@@ -84,7 +85,7 @@ def resolve(settings: InversionSettings, layers: Mapping[str, Layer], size: tupl
     if settings.schedule is None:
         changes |= _schedule(steps, held=free and depth.held)
     if settings.beta_2 is None:
-        changes["beta_2"] = BETA_2 if settings.preset == "auto" and settings.learning_rate is None else ADAM_BETA_2
+        changes["beta_2"] = depth.beta_2 if settings.preset == "auto" and settings.learning_rate is None else ADAM_BETA_2
     if settings.learning_rate is None:
         # 0.05 B^2 / alpha for each pixel, B = 80 grey levels and alpha = 6; for images in [0, 1].
         journal = 0.05 * 80**2 / 6 / 255**2 * size[0] * size[1]

@@ -126,8 +126,8 @@ class OptimizerSettings(Settings):
     )
     beta_2: float | None = setting(
         default=None,
-        doc="Adam's memory of squared gradients: the part that is left after a step. Default: 0.9 where the learning rate is "
-        "chosen from the layer's stride, else 0.999.",
+        doc="Adam's memory of squared gradients: the part that is left after a step. Default: chosen from the layer's stride, "
+        "or 0.999 where --learning_rate is given.",
         above=0,
         below=1,
     )
