@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.conftest import ROOT, run_program
 from tfinvert import cli, runner
-from tfinvert.experiments.benchmark import comparison, methods, photographs, summary, tables
+from tfinvert.experiments.benchmark import Settings, comparison, methods, photographs, summary, tables
 from tfinvert.experiments.benchmark.clock import Clock, TimeUpError
 from tfinvert.system.errors import InputError
 
@@ -261,3 +261,8 @@ def test_the_photographs_were_divided_once():
             assert min(image.size) >= 190
     with pytest.raises(InputError, match="for tuning and for reporting"):
         photographs.check_sets(photographs.expand(("astronaut", "chelsea")) | {"x": str(tuning[0].path())} | files)
+
+
+def test_the_small_suite_has_small_images_of_its_own_networks():
+    sizes = [Settings(**given).suite_of().size for given in ({}, {"networks": ("a",)}, {"size": (64, 64)}, {"suite": "full"})]
+    assert sizes == [(112, 112), None, (64, 64), None]

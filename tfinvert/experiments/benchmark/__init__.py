@@ -29,7 +29,7 @@ class Settings(FolderSettings):
     # What a benchmark holds may grow: networks, layers, images and methods are not what tells one from another.
     suite: str = setting(
         default="small",
-        doc="Networks, layers, methods and number of photographs, where no flag names them: small or full.",
+        doc="Networks, layers, methods, number and pixels of photographs, where no flag names them: small or full.",
         choices=tuple(SUITES),
         placement=True,
     )
@@ -82,7 +82,9 @@ class Settings(FolderSettings):
     weights: str = setting(default="auto", doc="As for --experiment=invert: auto, pretrained or random.", choices=WEIGHTS)
     pool: str = setting(default="max", doc="max keeps the networks' pooling, avg averages instead.", choices=POOLS)
     size: tuple[int, int] | None = setting(
-        default=None, doc="Pixels of the images. Default: each network's own size.", size=True
+        default=None,
+        doc="Pixels of the images. Default: each network's own size, but 112 for the networks of --suite=small.",
+        size=True,
     )
     resize: str = setting(
         default="crop", doc="crop cuts off what does not fit the network's proportions, squash squashes.", choices=FIXED_SIZE
@@ -121,6 +123,7 @@ class Settings(FolderSettings):
             networks=self.networks or suite.networks,
             layers=self.layers or suite.layers,
             methods=self.methods or suite.methods,
+            size=self.size or (None if self.networks else suite.size),
         )
 
     def method_names(self) -> tuple[str, ...]:

@@ -177,7 +177,7 @@ def _run(messages: Sequence[dict[str, Any]], count: int) -> Iterator[dict[str, A
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in ("weights", "pool", "size")}
+    return {"weights": settings.weights, "pool": settings.pool, "size": settings.suite_of().size}
 
 
 def _has(layers: dict[str, tuple[str, ...]], name: str) -> bool:

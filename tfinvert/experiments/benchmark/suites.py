@@ -12,18 +12,22 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """What a benchmark has where nothing is said: networks, layers, methods, and the number of photographs."""
+    """What a benchmark has where nothing is said: networks, layers, methods, the number and the pixels of photographs.
+
+    Without a `size`, each network has its own.
+    """
 
     networks: tuple[str, ...]
     layers: tuple[str, ...]
     methods: tuple[str, ...]
     photographs: int | None
+    size: tuple[int, int] | None
 
 
 STRIDES, ALL = "strides", "all"  # values of --layers
 SUITES = {
-    "small": Suite(("resnet18", "squeezenet1.1"), (STRIDES,), ("auto", "mv2015", "mv2016", "homework"), 4),
-    "full": Suite(("resnet18", "squeezenet1.1", "alexnet", "vgg16-bn"), (ALL,), ("own",), None),
+    "small": Suite(("resnet18", "squeezenet1.1"), (STRIDES,), ("auto", "mv2015", "mv2016", "homework"), 4, (112, 112)),
+    "full": Suite(("resnet18", "squeezenet1.1", "alexnet", "vgg16-bn"), (ALL,), ("own",), None, None),
 }
 SHALLOWEST = 4  # stride of the first of `STRIDES`; before it every method finds the image
 
