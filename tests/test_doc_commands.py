@@ -35,6 +35,7 @@ OWN_SHORT = {
     "saliency": {"methods": "gradient"},
     "style": {"side": "32", "style_side": "32", "size": None},
     "compare": {"torch_variants": "eager"},
+    "export": {"width": None},  # of a figure
 }
 BEFORE = {  # page -> commands for what it takes to be there
     "viewer.md": [
