@@ -3,9 +3,12 @@ import pytest
 
 from tests.networks.nets import Net
 from tests.networks.onnx.conftest import run
+from tfinvert.images.files import load
 from tfinvert.networks import topologies
+from tfinvert.networks.conversion.request_graph import calibration_images
 from tfinvert.networks.names import layer_names
 from tfinvert.networks.onnx import cut, resized, settle, tidy
+from tfinvert.networks.preprocessing import network_input, parse
 from tfinvert.networks.random_weights import filled
 
 
@@ -74,3 +77,45 @@ def test_a_matrix_behind_a_reshape_is_filled(images):
     graph = tidy(net.graph(scores))
     value = run(filled(settle(cut(graph, [scores])), images), images[:1])[scores]
     assert value.std() > 0.1
+
+
+def swish(net, value):
+    made = net("Mul", value, net("Sigmoid", value))
+    net.channels[made] = net.channels[value]
+    return made
+
+
+def norm(net, value):
+    width = net.channels[value]
+    made = net("BatchNormalization", value, np.ones(width), np.zeros(width), np.zeros(width), np.ones(width))
+    net.channels[made] = width
+    return made
+
+
+def efficient_block(net, value):
+    """An inverted bottleneck with squeeze and excitation."""
+    width = net.channels[value]
+    inner = swish(net, norm(net, net.conv(value, 2 * width)))
+    inner = swish(net, norm(net, net.conv(inner, 2 * width, 3, group=2 * width)))
+    gate = net("Sigmoid", net.conv(swish(net, net.conv(net("GlobalAveragePool", inner), 8)), 2 * width))
+    gated = net("Mul", gate, inner)
+    net.channels[gated] = 2 * width
+    return norm(net, net.conv(gated, width))
+
+
+def test_other_images_are_not_far_stronger_than_those_of_the_calibration():
+    """With the statistics of two photographs, other images are hundreds of times as strong at the end of such a network."""
+    net, value = Net(size=32), "x"
+    for _ in range(3):
+        value = swish(net, norm(net, net.conv(value, 48, 3, stride=2)))
+    for number in range(8):
+        made = efficient_block(net, value)
+        value = net("Add", value, made) if number % 2 else made
+        net.channels[value] = 48
+    graph = tidy(net.graph(value))
+    network = filled(graph, network_input(calibration_images(graph), parse("torch")))
+    rocket, cat = (
+        np.abs(run(network, network_input(load(name, graph.size, "squash"), parse("torch")))[value]).max()
+        for name in ("rocket", "chelsea")
+    )
+    assert rocket < 10 * cat

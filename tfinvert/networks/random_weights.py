@@ -19,6 +19,7 @@ from tfinvert.networks.onnx import Graph, attributes
 from tfinvert.system.errors import InputError
 
 LEARNED = frozenset(("Conv", "Gemm", "MatMul"))
+LINEAR, SMOOTH = ("Relu", "LeakyRelu", "PRelu", "Clip"), ("Sigmoid", "HardSigmoid", "HardSwish")
 
 
 def filled(graph: Graph, inputs: np.ndarray, seed: int = 0) -> Graph:
@@ -56,6 +57,11 @@ def filled(graph: Graph, inputs: np.ndarray, seed: int = 0) -> Graph:
                 if not readers[name]:  # nothing reads it any more
                     values.pop(name, None)
     return dataclasses.replace(graph, weights=weights)
+
+
+def begins_smooth(graph: Graph) -> bool:
+    """Whether the first activation of a graph is SiLU, HardSwish or a sigmoid."""
+    return next((node.op_type in SMOOTH for node in graph.nodes if node.op_type in (*LINEAR, *SMOOTH)), False)
 
 
 def _draw(node: onnx.NodeProto, weights: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:

@@ -50,7 +50,22 @@ def with_weights(request: Request, part: Graph) -> Graph:
     """The cut graph of a request with the weights that it runs with."""
     if request.weights != "random":
         return part
-    return random_weights.filled(part, np.concatenate([example_input(request, part, name) for name in PHOTOGRAPHS]))
+    return random_weights.filled(part, network_input(calibration_images(part), parse(request.preprocessing)))
+
+
+def calibration_images(part: Graph) -> np.ndarray:
+    """The images that random weights are calibrated on, [n, H, W, 3].
+
+    Two photographs do for most networks. Where activations and gates multiply, as in EfficientNet, other images would be
+    hundreds of times as strong at its end as these two; so it also sees their negatives, mirrors of them, and all of these with
+    twice the contrast.
+    """
+    found = [images.load(name, part.size, "squash") for name in PHOTOGRAPHS]
+    if random_weights.begins_smooth(part):
+        half = part.size[1] // 2
+        found += [variant for image in found for variant in (1 - image, np.roll(image[:, :, ::-1], half, axis=2))]
+        found += [np.clip(2 * image - 0.5, 0, 1) for image in found]
+    return np.concatenate(found).astype(np.float32)
 
 
 def folded(request: Request, part: Graph, *, stems: bool = True, pools: bool = False) -> tuple[Graph, Preprocessing]:
