@@ -23,7 +23,7 @@ from tfinvert.system.errors import InputError
 from tfinvert.system.tensorflow import autographed
 
 # Settings with which a network is loaded.
-NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool", "output", "class_names", "converter")
+NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool", "output", "class_names", "converter", "winograd")
 
 
 def function(name: str) -> Callable[..., Any]:

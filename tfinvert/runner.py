@@ -139,6 +139,7 @@ def execute(
             from tfinvert.networks.load import from_settings  # imports onnx, which reports do without
 
             network = given.network or from_settings(settings)  # type: ignore[arg-type]
+            network = network.at_precision(getattr(settings, "precision", "float32"))
             if (shown := named if given.images is None else given.images) is not None and given.targets is None:
                 network = _fitted(network, settings, shown)
             _check_first(settings, network, own_process=own_process)

@@ -40,6 +40,7 @@ NAMES = (
     "size",
     "pool",
     "converter",
+    "winograd",
     "output",
     "class_names",
     "precision",

@@ -53,8 +53,8 @@ def invert_in_tensorflow(order: dict[str, Any]) -> Iterator[Any]:
 
     Args:
       order: settings (those of `InversionSettings`, resolved), model (what `tfinvert.load` takes), pool; size (pixels a side,
-        224 by default), batch (images in a step), threads (all by default), xla (whether XLA compiles the step), converter, and
-        cache (the folder of converted networks).
+        224 by default), batch (images in a step), threads (all by default), xla (whether XLA compiles the step), converter and
+        winograd (as `tfinvert.load` takes them), and cache (the folder of converted networks).
     """
     from tfinvert.networks.load import load
 
@@ -62,7 +62,7 @@ def invert_in_tensorflow(order: dict[str, Any]) -> Iterator[Any]:
         os.environ["TFINVERT_CACHE"] = order["cache"]
     settings = _settings(order)
     own = "random" if order["model"] in zoo.MODELS else "auto"
-    names = ("pool", "size", "converter")
+    names = ("pool", "size", "converter", "winograd")
     network = load(order["model"], weights=own, precision=settings.precision, **{n: order[n] for n in names if n in order})
     network.prepare(settings.layers)
     return _inverted(order, lambda: network.cut(settings.layers))

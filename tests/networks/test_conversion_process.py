@@ -148,8 +148,9 @@ def test_what_makes_a_network_another_makes_another_key(tiny_file):
         dataclasses.replace(base, preprocessing="tf"),
         dataclasses.replace(base, converter="keras"),
         dataclasses.replace(base, plain=True),
+        dataclasses.replace(base, winograd=not base.winograd),
     ]
-    assert len({cache.entry_folder(request) for request in (base, *others)}) == 10
+    assert len({cache.entry_folder(request) for request in (base, *others)}) == 11
 
 
 def test_the_same_file_elsewhere_is_the_same_network(tiny_file, tmp_path):

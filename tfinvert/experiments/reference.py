@@ -19,7 +19,7 @@ from tfinvert.experiments.invert import Settings as InvertSettings
 from tfinvert.settings import flagfiles
 from tfinvert.settings.fields import Settings as AnySettings
 from tfinvert.settings.fields import define, setting
-from tfinvert.settings.groups import FolderSettings, HomeworkNetworkSettings, OneImageSettings
+from tfinvert.settings.groups import WINOGRADS, FolderSettings, HomeworkNetworkSettings, OneImageSettings
 from tfinvert.settings.inversion import InversionSettings
 from tfinvert.system.errors import InputError
 
@@ -37,6 +37,12 @@ class Settings(InversionSettings, FolderSettings, OneImageSettings, HomeworkNetw
     ignores: ClassVar[tuple[type[AnySettings], ...]] = (InvertSettings,)
     has_folder = True
     is_continued = False
+    winograd: str | None = setting(
+        default="off",
+        doc="off computes convolutions of 3x3 as usual, so that the reference has no more rounding than a port. auto computes "
+        "them as other experiments do.",
+        choices=WINOGRADS,
+    )
     every_convolution: bool = setting(
         default=False,
         doc="Also write the features of every convolution up to the layers. This makes the file several times larger.",

@@ -51,7 +51,7 @@ class Network:
         self.kept: dict[Any, Any] = {}
         self._source = source
         self._cuts: dict[frozenset[str], keras.Model] = {}
-        self._sizes: dict[tuple[int, int], Network] = {}
+        self._others: dict[Any, Network] = {}  # by their size, or by the precision that they are for
         self._whole: keras.Model | None = None
 
     @classmethod
@@ -248,9 +248,18 @@ class Network:
         """The same network for images of another size, (height, width) in pixels."""
         if size == self.size:
             return self
-        if size not in self._sizes:
-            self._sizes[size] = Network(self._source.at_size(size), self._class_names)
-        return self._sizes[size]
+        if size not in self._others:
+            self._others[size] = Network(self._source.at_size(size), self._class_names)
+        return self._others[size]
+
+    def at_precision(self, precision: str) -> Network:
+        """The same network in the form that a run in float32, tf32 or bfloat16 needs: not all are right in each."""
+        source = self._source.at_precision(precision)
+        if source is self._source:
+            return self
+        if precision not in self._others:
+            self._others[precision] = Network(source, self._class_names)
+        return self._others[precision]
 
     @property
     def request(self) -> Request:

@@ -62,6 +62,7 @@ class OnnxFile:
         request = converted.request
         names = ("weights", "size", "pool", "preprocessing", "output", "converter")
         settings = {field: getattr(request, field) for field in names}
+        settings["winograd"] = "auto" if request.winograd else "off"
         file = cls(name, {"model": request.model or "vgg16-bn", "onnx": None if request.model else request.file, **settings})
         file.request = request
         file.layers = {layer.name: layer for layer in converted.layers}
@@ -199,12 +200,18 @@ class OnnxFile:
         }
 
     def settings(self) -> dict[str, Any]:
-        names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "output", "converter")
+        names = ("model", "onnx", "weights", "preprocessing", "size", "pool", "output", "converter", "winograd")
         values = {name: self._settings[name] for name in names if name in self._settings}
         return {name: value for name, value in values.items() if (name, value) != ("converter", "auto")}
 
     def at_size(self, size: tuple[int, int]) -> OnnxFile:
-        return OnnxFile(self.name, {**self._settings, "size": size})
+        return self._with(size=size)
+
+    def at_precision(self, precision: str) -> OnnxFile:
+        return self if precision == self._settings.get("precision", "float32") else self._with(precision=precision)
+
+    def _with(self, **changes: Any) -> OnnxFile:
+        return OnnxFile(self.name, {**self._settings, **changes})
 
 
 def describe(whole: graphs.Graph, pool: str) -> Description:

@@ -65,6 +65,9 @@ class Source(Protocol):
     def at_size(self, size: tuple[int, int]) -> Source:
         """The same for images of another size."""
 
+    def at_precision(self, precision: str) -> Source:
+        """The same in the form that a run in this precision needs."""
+
     def settings(self) -> dict[str, Any]:
         """The settings of a run that stand for the network."""
 

@@ -43,8 +43,8 @@ class TorchModule(OnnxFile):
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "onnx": self._settings["onnx"]}
 
-    def at_size(self, size: tuple[int, int]) -> TorchModule:
-        return TorchModule(self._module, self.name, {**self._settings, "size": size})
+    def _with(self, **changes: Any) -> TorchModule:
+        return TorchModule(self._module, self.name, {**self._settings, **changes})
 
 
 def exported(source: Any, settings: Mapping[str, Any]) -> OnnxFile | None:

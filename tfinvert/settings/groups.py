@@ -12,6 +12,7 @@ from tfinvert.system.errors import InputError
 WEIGHTS = ("auto", "pretrained", "random")
 POOLS = ("avg", "max")
 CONVERTERS = ("auto", "keras", "onnx2tf")
+WINOGRADS = ("auto", "off")
 RESIZES = ("crop", "squash", "keep")
 FIXED_SIZE = RESIZES[:2]  # for what takes images of one size
 UNNAMED_LAYERS = ("all", "last")  # values of --layers that say nothing in the name of a folder
@@ -54,12 +55,16 @@ class NetworkSettings(Settings):
         "homework.",
         choices=POOLS,
     )
-
     converter: str | None = setting(
         default=None,
         doc="What makes a Keras model of an .onnx file: onnx2tf, or keras for layers of Keras that are built here. Default: "
         "auto, which takes onnx2tf, and keras where onnx2tf fails or differs from onnxruntime.",
         choices=CONVERTERS,
+    )
+    winograd: str | None = setting(
+        default=None,
+        doc="off: convolutions of 3x3 as usual. Default: auto, Winograd's algorithm where it is faster, in float32 on a processor.",
+        choices=WINOGRADS,
     )
 
     def network_name(self) -> str:

@@ -35,7 +35,7 @@ class SavedModel:
     def __init__(self, request: Request, part: Graph, layers: dict[str, str]):
         """Converts the cut graph of a request, with weights; raises InputError where onnx2tf cannot."""
         graph, preprocessing = folded(request, part, pools=request.pools_as_convolutions)
-        self._module = onnx2tf.export(graph, preprocessing, layers)
+        self._module = onnx2tf.export(graph, preprocessing, layers, fast=request.winograd)
 
     def features(self, images: np.ndarray) -> dict[str, np.ndarray]:
         return _arrays(self._module.features(images))

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from tfinvert.networks import onnx as graphs
+from tfinvert.networks import winograd
 from tfinvert.networks.onnx import Graph
 from tfinvert.networks.preprocessing import Preprocessing
 from tfinvert.system.errors import InputError
@@ -21,13 +25,14 @@ LARGE_MATRIX = 2**22  # elements from which a matrix is kept out of the converte
 AXIS_OPERATORS = frozenset("Flatten Concat ReduceMean Softmax Pad Reshape SpaceToDepth Squeeze Transpose Unsqueeze".split())
 
 
-def export(graph: Graph, preprocessing: Preprocessing, layers: dict[str, str]) -> Any:
+def export(graph: Graph, preprocessing: Preprocessing, layers: dict[str, str], *, fast: bool = False) -> Any:
     """The graph as a tf.Module whose `features` maps [batch, H, W, 3] RGB in [0, 1] to {layer name: features}.
 
     Args:
       graph: folded, with weights.
       preprocessing: what is done to an image before the graph.
       layers: layer name -> tensor.
+      fast: whether convolutions of 3x3 are computed by Winograd's algorithm where that is faster.
 
     Raises:
       InputError: onnx2tf could not convert the graph.
@@ -38,7 +43,7 @@ def export(graph: Graph, preprocessing: Preprocessing, layers: dict[str, str]) -
     # they would be copied half a dozen times on their way into a SavedModel.
     matrices = {n.input[1] for n in graph.nodes if n.op_type in ("Gemm", "MatMul") and n.input[1] in graph.weights}
     large = sorted(name for name in matrices if graph.weights[name].size >= LARGE_MATRIX)
-    model = _convert(graph, frozenset(large))
+    model = _convert(graph, frozenset(large), fast)
 
     import tensorflow as tf  # after onnx2tf, which must set its environment first
 
@@ -69,7 +74,30 @@ def export(graph: Graph, preprocessing: Preprocessing, layers: dict[str, str]) -
     return module
 
 
-def _convert(graph: Graph, weightless: frozenset[str]) -> Any:
+@contextlib.contextmanager
+def _fast_convolutions() -> Iterator[None]:
+    """Within it, onnx2tf makes those convolutions by Winograd's algorithm that it makes faster (`winograd.is_faster`)."""
+    import tensorflow as tf  # after onnx2tf, which must set its environment first
+
+    usual = tf.nn.convolution
+
+    def convolution(*, input: Any, filters: Any, strides: Any, padding: str, dilations: Any) -> Any:  # noqa: A002
+        same = padding == "SAME"
+        places, taps = input.shape[1:-1], filters.shape
+        plain = len(taps) == 4 and tuple(taps[:2]) == (3, 3) and input.shape[-1] == taps[2]
+        plain = plain and {*np.ravel(strides), *np.ravel(dilations)} == {1} and None not in places
+        if not plain or not winograd.is_faster([side if same else side - 2 for side in places], taps[2:]):
+            return usual(input=input, filters=filters, strides=strides, padding=padding, dilations=dilations)
+        return winograd.convolution(input, np.asarray(filters), same=same)
+
+    tf.nn.convolution = convolution
+    try:
+        yield
+    finally:
+        tf.nn.convolution = usual
+
+
+def _convert(graph: Graph, weightless: frozenset[str], fast: bool) -> Any:
     """The graph as a tf_keras model, NHWC; the weights in `weightless` become inputs."""
     with without(UNUSED), contextlib.suppress(ImportError):
         import tf_keras  # noqa: F401 - onnx2tf uses it, and its import would bring a second's worth of packages
@@ -88,15 +116,16 @@ def _convert(graph: Graph, weightless: frozenset[str]) -> Any:
         computed = set(graph.tensors())
         shapes = {name: every[name] for name in around if name in computed}
     try:
-        return onnx2tf.convert(
-            onnx_graph=graph.proto(weightless=weightless, shapes=shapes),
-            disable_model_save=True,
-            disable_strict_mode=True,  # it guesses axes by trying values; we check the result instead
-            not_use_onnxsim=True,
-            not_use_opname_auto_generate=True,
-            non_verbose=True,
-            **options,
-        )
+        with _fast_convolutions() if fast else contextlib.nullcontext():
+            return onnx2tf.convert(
+                onnx_graph=graph.proto(weightless=weightless, shapes=shapes),
+                disable_model_save=True,
+                disable_strict_mode=True,  # it guesses axes by trying values; we check the result instead
+                not_use_onnxsim=True,
+                not_use_opname_auto_generate=True,
+                non_verbose=True,
+                **options,
+            )
     except SystemExit:  # its way of reporting an error; the words are in the log
         raise InputError("onnx2tf could not convert the network") from None
     except Exception as error:  # of NumPy, TensorFlow and its own, where a network is unlike those that it knows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from pathlib import Path
 
 from tfinvert.networks import onnx as graphs
@@ -34,6 +35,7 @@ class Request:
       preprocessing_from: how the preprocessing is known, in words, which determines nothing.
       converter: "onnx2tf", "keras" for the builder of Keras layers, or "auto" for the first of them that is right.
       plain: whether the convolutions that read the image stay as they are, instead of in the form that runs fastest.
+      winograd: whether onnx2tf's convolutions of 3x3 are computed as in `networks.winograd` where that is faster.
     """
 
     model: str | None
@@ -49,6 +51,7 @@ class Request:
     preprocessing_from: str = dataclasses.field(default="", compare=False)
     converter: str = "auto"
     plain: bool = False
+    winograd: bool = False
 
 
 def request(
@@ -64,6 +67,7 @@ def request(
     precision: str = "float32",
     converter: str = "auto",
     plain: bool = False,
+    winograd: str = "auto",
     models_folder: Path | None = None,
     progress: bool = True,
 ) -> Request:
@@ -79,6 +83,7 @@ def request(
       output: as in Request.
       precision: the arithmetic that the network will be run in.
       converter, plain: as in Request.
+      winograd: "auto" or "off".
       models_folder: the folder of downloaded files; None for models/ of the checkout, else the user's cache.
       progress: whether a bar shows how much of a download has arrived.
 
@@ -125,4 +130,11 @@ def request(
         preprocessing_from=recognized.reason,
         converter=converter,
         plain=plain,
+        winograd=winograd == "auto" and precision == "float32" and not plain and converter != "keras" and not _may_have_gpu(),
     )
+
+
+def _may_have_gpu() -> bool:
+    """Whether TensorFlow may find a GPU, whose own library chooses how to compute convolutions; it is not imported for that."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and any(Path(place).exists() for place in ("/proc/driver/nvidia/version", "/dev/dxg", "/dev/kfd"))
