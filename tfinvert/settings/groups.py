@@ -63,7 +63,7 @@ class NetworkSettings(Settings):
     )
     winograd: str | None = setting(
         default=None,
-        doc="off: convolutions of 3x3 as usual. Default: auto, Winograd's algorithm where it is faster, in float32 on a processor.",
+        doc="off: usual convolutions. Default: auto, Winograd's algorithm for those of 3x3 that it makes faster, in float32.",
         choices=WINOGRADS,
     )
 
