@@ -40,7 +40,8 @@ def without(text, names):
 @pytest.mark.parametrize("experiment", ["invert", "layers", "suite", "diff", "report", "sweep", "compare"])
 def test_numbers_that_stood_for_not_given_are_left_out_of_inversions(experiment):
     text = INVERT.replace("experiment=invert", f"experiment={experiment}")
-    added = "--resize=squash\n--beta_2=0.999\n" if experiment in ("invert", "compare") else ""
+    added = "--resize=squash\n" if experiment in ("invert", "compare") else ""
+    added += "--beta_2=0.999\n" if experiment in ("invert", "sweep", "compare") else ""
     assert modernized(flags(text)) == without(text, NOT_GIVEN) + added
 
 

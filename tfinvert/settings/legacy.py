@@ -27,7 +27,7 @@ NOT_GIVEN = {
     "train_decoder": {"epoch_pictures": "0", "class_count": "20"},
     "compare_decoders": {"learning_rate": "0.0", "tv_weight": "-1.0"},
 }
-INVERTING = ("invert", "compare")  # with Adam, whose memory of squared gradients had no flag
+INVERTING = ("invert", "sweep", "compare")  # with Adam, whose memory of squared gradients had no flag
 RESIZING = ("invert", "compare", "saliency", "fool", "decode", "compare_decoders")
 # Flags that had no effect, and that the experiment does not take any more.
 DROPPED = {"class_vis": ("image",), "train_decoder": ("image",)}
