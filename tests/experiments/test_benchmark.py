@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import re
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -11,8 +14,9 @@ from PIL import Image
 
 from tests.conftest import ROOT, run_program
 from tfinvert import cli, runner
-from tfinvert.experiments.benchmark import Settings, comparison, methods, photographs, summary, tables
+from tfinvert.experiments.benchmark import Settings, comparison, methods, photographs, rivals, summary, tables
 from tfinvert.experiments.benchmark.clock import Clock, TimeUpError
+from tfinvert.system import child
 from tfinvert.system.errors import InputError
 
 # A method as docs/benchmark.md shows it.
@@ -266,3 +270,14 @@ def test_the_photographs_were_divided_once():
 def test_the_small_suite_has_small_images_of_its_own_networks():
     sizes = [Settings(**given).suite_of().size for given in ({}, {"networks": ("a",)}, {"size": (64, 64)}, {"suite": "full"})]
     assert sizes == [(112, 112), None, (64, 64), None]
+
+
+def test_a_rival_ends_with_the_process_that_started_it(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", rivals.MODULE, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, child.STARTED_BY_CHILD: "1"},
+        stdin=subprocess.DEVNULL,  # at its end, as when the other process is gone
+        check=False,
+    )
+    assert done.returncode == -signal.SIGTERM

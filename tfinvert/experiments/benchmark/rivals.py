@@ -20,7 +20,7 @@ import numpy as np
 
 from tfinvert.experiments.benchmark import methods
 from tfinvert.experiments.benchmark.clock import Clock, Snapshot, TimeUpError
-from tfinvert.system.child import Child
+from tfinvert.system import child
 from tfinvert.system.errors import InputError
 
 MODULE = "tfinvert.experiments.benchmark.rivals"
@@ -81,7 +81,7 @@ def run(
         }
         (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
         np.save(folder / "image.npy", image)
-        with Child(MODULE, scratch, python=python, environment=ONE_PROCESSOR, answers=False) as process:
+        with child.Child(MODULE, scratch, python=python, environment=ONE_PROCESSOR, answers=False) as process:
             if process.wait() != 0:
                 raise InputError(f"{method.name} failed: {process.last_line()[:300] or 'no message'}")
         with np.load(folder / "result.npz", allow_pickle=False) as result:
@@ -141,5 +141,6 @@ def _module(port: Any) -> Any:
 
 
 if __name__ == "__main__":
+    child.end_with_parent(child.stop)
     os.environ.setdefault("MPLBACKEND", "agg")
     main(Path(sys.argv[1]))
