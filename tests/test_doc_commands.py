@@ -30,7 +30,7 @@ ZOO = {
 }  # file -> its stand-in
 SHORT = {"size": "64", "steps": "3", "weights": "random", "epochs": "1", "epoch_pictures": "16", "width": "4"}
 OWN_SHORT = {
-    "sweep": {"layers": "conv1"},
+    "sweep": {"layers": "pool1"},  # which every network has
     "suite": {"questions": "q3.1"},
     "saliency": {"methods": "gradient"},
     "style": {"side": "32", "style_side": "32", "size": None},

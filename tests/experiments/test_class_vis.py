@@ -32,6 +32,18 @@ def test_a_step_is_the_course_s():
     assert (far.min(), far.max()) == (0, 1)  # clamped to black and white
 
 
+def test_a_step_takes_a_weight_for_each_image():
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0.3, 0.7, (2, 4, 4, 3)).astype(np.float32)
+    gradient = rng.standard_normal((2, 4, 4, 3)).astype(np.float32)
+    weights = (0.0, 0.5)
+    moved = course_step(image, gradient, 0.1, tf.constant(weights)[:, None, None, None])
+    for place, weight in enumerate(weights):
+        alone = course_step(image[place : place + 1], gradient[place : place + 1], 0.1, weight)
+        np.testing.assert_allclose(moved[place], alone[0], rtol=1e-6)
+    assert np.abs(moved[1] - course_step(image, gradient, 0.1, 0.0)[1]).max() > 1e-3
+
+
 def test_a_blur_keeps_the_mean_and_lowers_a_spike():
     spike = np.zeros((1, 9, 9, 3), np.float32)
     spike[0, 4, 4] = 1

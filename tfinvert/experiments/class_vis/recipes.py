@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RATES = {"course": 25.0, "fourier": 0.05}
 
 
-def course_step(image: tf.Tensor, gradient: tf.Tensor, length: float, weight: float) -> tf.Tensor:
+def course_step(image: tf.Tensor, gradient: tf.Tensor, length: float, weight: float | tf.Tensor) -> tf.Tensor:
     """A step of normalized ascent along d (score - weight ||X||^2) / dX, and back to values that an image can have.
 
     CS231n, assignment 3: X <- X + length g / ||g||_2 in units of ImageNet's standard deviation from its mean, for each image by
@@ -29,7 +29,7 @@ def course_step(image: tf.Tensor, gradient: tf.Tensor, length: float, weight: fl
     Args:
       image: [batch, H, W, 3] in [0, 1].
       gradient: the gradient of the score with respect to the image.
-      length, weight: as above.
+      length, weight: as above; the weight may also be one for each image, [batch, 1, 1, 1].
     """
     import tensorflow as tf
 
@@ -60,7 +60,9 @@ def course(
             tape.watch(image)
             seen = transforms.jitter(image, settings.jitter, settings.seed, step)
             losses = term.value(image, features(seen))
-        return course_step(image, -tape.gradient(losses, image), settings.rate(), settings.l2_weight), losses
+        # The gradient of a channel that is 0 comes from a single place, and the squares would outweigh it for good.
+        weights = settings.l2_weight * tf.cast(losses != 0, tf.float32)[:, None, None, None]
+        return course_step(image, -tape.gradient(losses, image), settings.rate(), weights), losses
 
     lines: list[dict[str, Any]] = []
     for step in range(settings.steps):
