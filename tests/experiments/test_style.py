@@ -66,7 +66,8 @@ def test_a_run_lowers_the_loss_and_goes_on_after_being_stopped(tiny_file, tmp_pa
     info.pop("result")
     (again / "run.json").write_text(json.dumps(info))
     (again / "final.png").unlink()
-    assert cli.run_arguments([*flags, "--resume", f"--output_dir={again}"]) == 0
+    resumed = run_program(*flags, "--resume", f"--output_dir={again}")
+    assert (resumed.returncode, messages(resumed)) == (0, [])
     assert (again / "final.png").read_bytes() == (run / "final.png").read_bytes()
     assert (again / "metrics.jsonl").read_text() == (run / "metrics.jsonl").read_text()
 
