@@ -112,6 +112,7 @@ def test_the_homework_s_constants(name):
         "model": "vgg16-bn",
         "layers": ("conv3_1",),
         "pool": "avg",
+        "winograd": "off",
         "resize": "squash",
         "size": (224, 224),
         "steps": 2000,

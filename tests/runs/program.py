@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfinvert.runs.directory import RunDirectory
+from tfinvert.settings.flagfiles import HEADER
 from tfinvert.system import signals
 
 PLACEMENT = ("--output_dir", "--resume", "--overwrite")
@@ -36,7 +37,7 @@ def count(message: dict[str, Any]) -> dict[str, Any]:
     """A run of as many lines as its --steps say, which goes on after a kill with the line that comes next."""
     flags = dict(argument.partition("=")[::2] for argument in message["flags"])
     directory = RunDirectory(Path(flags["--output_dir"]))
-    text = "".join(f"{name}={value}\n" for name, value in flags.items() if name not in PLACEMENT)
+    text = HEADER + "".join(f"{name}={value}\n" for name, value in flags.items() if name not in PLACEMENT)
     with directory.locked():
         if "result" not in directory.read_info():
             directory.create(text, {}, resume=directory.flags.exists())

@@ -49,7 +49,8 @@ def test_what_may_never_end_is_not_read(tmp_path):
 
 def test_flags_are_read_in_todays_form(tmp_path):
     (tmp_path / "run.flags").write_text("--experiment=invert\n--steps=0\n--tv_weight=0.1\n")
-    assert reading.read_flags(tmp_path / "run.flags") == {"experiment": "invert", "tv_weight": "0.1", "resize": "squash"}
+    expected = {"experiment": "invert", "tv_weight": "0.1", "resize": "squash", "beta_2": "0.999"}
+    assert reading.read_flags(tmp_path / "run.flags") == expected
 
 
 @pytest.mark.parametrize("value", ["1", None, True, float("inf"), float("nan"), 10**400, [1], -1e300])
