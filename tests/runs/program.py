@@ -52,7 +52,7 @@ def count(message: dict[str, Any]) -> dict[str, Any]:
 
 def run(path: Path, image: str, flags: dict[str, str]) -> dict[str, str]:
     """One run; returns the attributes of `executors.RunResult`."""
-    text = "".join(f"{name}={value}\n" for name, value in {**flags, "--image": image}.items() if name not in PLACEMENT)
+    text = HEADER + "".join(f"{name}={value}\n" for name, value in {**flags, "--image": image}.items() if name not in PLACEMENT)
     directory = RunDirectory(path)
     before = directory.read_info()
     if "result" in before and "--overwrite" not in flags:
