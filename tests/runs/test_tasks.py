@@ -16,6 +16,7 @@ from tfinvert.runs import tasks, workers
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings import flagfiles
 from tfinvert.settings.groups import WorkerSettings
+from tfinvert.system import signals
 from tfinvert.system.errors import InputError
 from tfinvert.system.signals import Interrupted
 
@@ -149,7 +150,7 @@ def test_workers_of_dask_do_the_same(tmp_path, two):
 def test_a_signal_ends_what_workers_of_dask_do(tmp_path, two):
     todo = [task(tmp_path / "a", "waits"), task(tmp_path / "b", "works")]
     interrupt_when(tmp_path / "a" / "metrics.jsonl")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), signals.raising():  # also where the tests run in the background, without SIGINT
         outcomes(*todo, connect=two)
     assert RunDirectory(tmp_path / "a").read_info()["stopped"] == "at step 5"
 
