@@ -121,7 +121,8 @@ def execute(
         settings = dataclasses.replace(settings, output_dir=str(places.choose(settings)))
     if settings.has_folder:
         assert isinstance(settings, FolderSettings)
-        check_writable(places.choose(settings) if numbered else settings.run_folder())
+        place = places.choose(settings) if numbered else settings.run_folder()
+        check_writable(place)
     left = []
     for run in runs:
         if own_process and run.directory is not None and places.is_finished(run.directory, run.settings):
@@ -177,7 +178,6 @@ def execute(
         available |= {"directory": left[0].directory, "directories": [run.directory for run in left]}
         if settings.has_folder:
             assert isinstance(settings, FolderSettings)
-            place = places.choose(settings) if numbered else settings.run_folder()
             folder = stack.enter_context(places.claimed(settings, place, numbered=numbered))
             available["settings"] = dataclasses.replace(settings, output_dir=str(folder.path))
         with explain_errors():

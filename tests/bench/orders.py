@@ -24,6 +24,7 @@ GFLOP = {"matrix product": 2 * 2048**3 / 1e9, "convolution": 2 * 9 * 256**2 * 56
 # Adam on plain pixels from noise, as in the homework, with a value for everything that a preset would choose.
 HOMEWORK: dict[str, Any] = {
     "learning_rate": 1e-3,
+    "beta_2": 0.999,
     "schedule": "constant",
     "feature_loss": "mse",
     "tv_weight": 0.0,

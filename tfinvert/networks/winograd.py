@@ -21,7 +21,7 @@ TILE, READ = 4, 6  # places along a side of a tile, and of what it reads
 # Where polynomials are multiplied, and at infinity. With the usual 0, 1, -1, 2 and -2, rounding is four times as large.
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 FEWER = 1.8  # times fewer operations, transforms included, from which it is faster
-READING = 8  # tiles for which products take as long as to read their weights, of which there are four times as many
+READING = 8  # With this many tiles, multiplying takes as long as reading the weights, which are four times those of the kernel.
 SMALLEST = 2e8  # operations of a convolution from which it is faster
 
 
@@ -62,7 +62,7 @@ def convolution(image: tf.Tensor, kernel: np.ndarray, *, same: bool) -> tf.Tenso
     """A convolution of stride 1.
 
     Args:
-      image: float32 [batch, height, width, in], of which the batch alone may be unknown.
+      image: float32 [batch, height, width, in]. The batch may be unknown; the other three must be known.
       kernel: [3, 3, in, out].
       same: whether a border of zeros is around the image, so that the result has as many places.
 

@@ -152,6 +152,8 @@ def run_with_report(tasks: Sequence[Task], connect: Connect, write_report: Calla
       connect: as in `run_all`.
       write_report: takes the outcomes by name, in the order of the tasks, writes their report and returns its path.
 
+    Returns:
+      Where the report is, and what failed.
     """
     outcomes: dict[str, Outcome] = {}
     try:

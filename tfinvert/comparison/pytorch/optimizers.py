@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from tfinvert.settings.inversion import ADAM_BETA_2, Resolved
+from tfinvert.settings.inversion import Resolved
 
 
 def learning_rate(settings: Resolved, step: int) -> float:
@@ -65,13 +65,12 @@ class Adam:
 
     def __init__(self, settings: Resolved, variables: list[torch.Tensor]):
         self.settings = settings
-        self.beta_2 = settings.beta_2 or ADAM_BETA_2
-        betas = (0.9, self.beta_2)
+        betas = (0.9, settings.beta_2)
         self.adam = torch.optim.Adam(variables, lr=settings.learning_rate, betas=betas, eps=settings.epsilon, fused=True)
 
     def step(self, step: int) -> None:
         """Makes the update after `step` updates."""
-        epsilon = self.settings.epsilon / math.sqrt(1 - self.beta_2 ** (step + 1))
+        epsilon = self.settings.epsilon / math.sqrt(1 - self.settings.beta_2 ** (step + 1))
         self.adam.param_groups[0].update(lr=learning_rate(self.settings, step), eps=epsilon)
         self.adam.step()
 

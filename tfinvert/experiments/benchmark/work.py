@@ -30,7 +30,7 @@ class Work:
       message: `folder`, `network` (its name), `source` and `options` of `networks.load`, `layer`, `images` (name -> file),
         `methods`, `keys` (image name -> what identifies the target), `resize`, `seed`, `batch`, `longest`, `rivals`, `judges`
         (sources of networks that LPIPS may have weights for).
-      parent: the process that started this one; it is told each finished cell.
+      parent: the process that started this one. It gets a message about each finished cell.
     """
 
     def __init__(self, message: dict[str, Any], parent: child.Parent):
