@@ -62,7 +62,7 @@ def test_a_run_is_watched_while_it_goes_on(viewer, browser):
     set_screen(browser)
     browser.get(viewer.address)
     wait(browser, "document.querySelector('#live.live')")
-    wait(browser, "document.querySelector('.empty').textContent.includes('no run in')")
+    wait(browser, "document.querySelector('.empty')?.textContent.includes('no run in')")
     run = writing.begin(viewer.folder / "mine")
     writing.step(run, 0)
     card = "document.querySelector(`.card[data-name=${arguments[0]}] img`)?.naturalWidth === 32"
