@@ -135,6 +135,7 @@ def walk(home: Path, environment: Path) -> Walk:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # programs in the background ignore it, and hand that on
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--environment", type=Path)
     environment = options.parse_args().environment

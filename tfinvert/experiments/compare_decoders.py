@@ -32,7 +32,8 @@ class Settings(RunSettings, ImageSettings, HomeworkNetworkSettings):
     resize: str = changed(ImageSettings, "resize", default="crop", choices=FIXED_SIZE)
     decoders: tuple[str, ...] = setting(
         default=(),
-        doc="What --decoder of decode takes, several separated by commas, each for another layer of one network.",
+        doc="Run directories of --experiment=train_decoder, or their decoder.keras or decoder.onnx, separated by commas. Each "
+        "is for another layer of one network.",
         file=True,
     )
     layers: tuple[str, ...] = setting(default=(), doc=f"The layer of each decoder. {OF_DECODERS}")

@@ -30,7 +30,9 @@ class Settings(AnySettings):
         "a paper: the images, the curves, or a sweep by depth. html is a page that needs no other file.",
         choices=(*FILMS, *FIGURES, "html"),
     )
-    width: str = setting(default="double", doc="The width of a figure, in columns of a page.", choices=("single", "double"))
+    width: str = setting(
+        default="double", doc="The width of a figure: a single or a double column of a paper.", choices=("single", "double")
+    )
     output_dir: str = setting(default="out/export", doc="The folder that the files are written to.")
 
     def check(self) -> None:

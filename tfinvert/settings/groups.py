@@ -43,11 +43,11 @@ class NetworkSettings(Settings):
     preprocessing: str | None = setting(
         default=None,
         doc="How the network takes its images: torch, caffe, tf or -1..1, none (0..1), 0..255, or mean=...;std=... with one "
-        "number or three each. ;order=bgr behind it puts blue first. Default: as the network's first operations say, else "
-        "as it was trained, where its checksum or its first kernel is known, else torch.",
+        "number or three each. Add ;order=bgr where blue comes first. Default: what the network's first operations say, else "
+        "what is known of its training by its checksum or first kernel, else torch.",
     )
     size: tuple[int, int] | None = setting(
-        default=None, doc="Pixels of the image, as 224 or 224x320 (height x width). Default: the network's own size.", size=True
+        default=None, doc="Pixels of the image: 224, or 224x320 for height x width. Default: the network's own size.", size=True
     )
     pool: str = setting(
         default="max",
@@ -57,13 +57,13 @@ class NetworkSettings(Settings):
     )
     converter: str | None = setting(
         default=None,
-        doc="What makes a Keras model of an .onnx file: onnx2tf, or keras for layers of Keras that are built here. Default: "
-        "auto, which takes onnx2tf, and keras where onnx2tf fails or differs from onnxruntime.",
+        doc="What turns an .onnx file into a Keras model: onnx2tf, or keras, which is tfinvert's own converter. Default: auto, "
+        "which takes onnx2tf, and keras where onnx2tf fails or differs from onnxruntime.",
         choices=CONVERTERS,
     )
     winograd: str | None = setting(
         default=None,
-        doc="off: usual convolutions. Default: auto, Winograd's algorithm for those of 3x3 that it makes faster, in float32.",
+        doc="auto, the default, computes 3x3 convolutions by Winograd's algorithm where it is faster. off does not.",
         choices=WINOGRADS,
     )
 
@@ -128,9 +128,9 @@ class ImageSettings(ImageFileSettings):
 
     resize: str = setting(
         default="crop",
-        doc="How an image gets the network's proportions. crop: its shorter side fits, and the rest of the longer one is cut "
-        "off at both ends. squash: all of it, squashed, as in the homework. keep: the network takes images of its proportions, "
-        "whose shorter side is --size.",
+        doc="How an image and the network get the same proportions. crop fits the image's shorter side and cuts off both ends "
+        "of the longer one. squash changes the image's proportions, as in the homework. keep keeps all of the image: the "
+        "network then takes images of its proportions, whose shorter side is --size.",
         choices=RESIZES,
     )
 
@@ -252,7 +252,7 @@ class WorkerSettings(Settings):
     )
     retries: int = setting(
         default=0,
-        doc="How often a run is tried again that failed for another reason than its settings, such as a full disk.",
+        doc="How often to repeat a run that failed for another reason than its settings, such as a full disk.",
         at_least=0,
         at_most=100,
         placement=True,

@@ -43,7 +43,7 @@ def program_text(sentences: Mapping[str, str]) -> str:
             EXAMPLES,
             "",
             "`tfinvert examples` lists the flagfiles that --flagfile takes by name.",
-            "`source <(tfinvert completion bash)` loads completion, also for zsh.",
+            "`source <(tfinvert completion bash)` turns completion on; in zsh, write zsh for bash.",
         ]
     )
 
@@ -102,8 +102,8 @@ def groups(kind: type[Settings]) -> dict[str, list[dataclasses.Field]]:
 
 
 def default_text(field: dataclasses.Field) -> str:
-    """The default of a setting as its flag spells it; empty where nothing is chosen by default."""
-    if field.default is None or field.default is False or field.default == ():
+    """The default of a setting as its flag spells it; empty where there is none, or where its sentence says it."""
+    if field.default is None or field.default is False or field.default == () or "Default: " in spec(field).doc:
         return ""
     return flag_text(field.default, size=spec(field).size)
 

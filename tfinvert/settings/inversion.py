@@ -85,7 +85,7 @@ class RegularizerSettings(Settings):
     )
     regularizer_final: float | None = setting(
         default=None,
-        doc="The fraction of their weights to which total variation and alpha norm fall by the last step. "
+        doc="Total variation and alpha norm fall to this fraction of their weights by the last step. "
         "Default: 0.01 where their weights are chosen from the stride, else 1.",
         above=0,
     )
@@ -137,7 +137,8 @@ class OptimizerSettings(Settings):
     )
     schedule: str | None = setting(
         default=None,
-        doc="How the learning rate changes over the steps. Default: chosen from the layer's stride.",
+        doc="How the learning rate changes over the steps: constant, exponential, piecewise, cosine, or warmup_cosine, which "
+        "rises first. Default: chosen from the layer's stride.",
         choices=SCHEDULES,
     )
     decay_rate: float = setting(default=0.1, doc="The factor of --schedule=exponential for every --decay_steps.", above=0)
@@ -219,8 +220,8 @@ class InversionSettings(ImageModelSettings, OptimizerSettings, RegularizerSettin
 
     preset: str = setting(
         default="auto",
-        doc="Values for what is not given: auto chooses them from the layer's stride, mv2015 and mv2016 take those of the"
-        " papers of Mahendran & Vedaldi.",
+        doc="Chooses what no flag gives. auto chooses by the layer's stride; mv2015 and mv2016 take the values of the papers "
+        "of Mahendran & Vedaldi.",
         choices=tuple(PRESETS),
     )
 

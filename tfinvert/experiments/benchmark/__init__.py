@@ -52,8 +52,8 @@ class Settings(FolderSettings):
     )
     methods: tuple[str, ...] = setting(
         default=(),
-        doc="Methods, or .py files with one of your own; the others are compared with the first. own for all that come with "
-        "tfinvert and need no other package, all for the rivals too. Default: as --suite says.",
+        doc="Methods, or .py files with one of your own; the others are compared with the first. own means all that come with "
+        "tfinvert and need no other package; all adds the rivals. Default: as --suite says.",
         placement=True,
     )
     rivals: str | None = setting(
@@ -63,9 +63,7 @@ class Settings(FolderSettings):
         file=True,
         placement=True,
     )
-    longest: float = setting(
-        default=10.0, doc="How often the time of the first method the others may take before they are ended.", at_least=1
-    )
+    longest: float = setting(default=10.0, doc="A method is ended after this many times the time of the first one.", at_least=1)
     jobs: int = setting(
         default=1, doc="Number of layers that are measured at once, each on a processor of its own.", at_least=1, placement=True
     )
@@ -87,16 +85,23 @@ class Settings(FolderSettings):
         size=True,
     )
     resize: str = setting(
-        default="crop", doc="crop cuts off what does not fit the network's proportions, squash squashes.", choices=FIXED_SIZE
+        default="crop",
+        doc="crop cuts off what does not fit the network's proportions. squash changes the image's.",
+        choices=FIXED_SIZE,
     )
     seed: int = setting(default=12345, doc="Seed of the methods' random numbers.", at_least=0)
     compare: str | None = setting(
         default=None,
-        doc="A benchmark.json that is compared with another one, instead of a measurement.",
+        doc="Measure nothing, and compare this benchmark.json with another one.",
         file=True,
         placement=True,
     )
-    others: str | None = setting(default=None, doc="The other benchmark.json, which needs no flag.", file=True, placement=True)
+    others: str | None = setting(
+        default=None,
+        doc="The other benchmark.json for --compare. It may stand on the command line without a flag.",
+        file=True,
+        placement=True,
+    )
 
     @property
     def has_folder(self) -> bool:  # type: ignore[override]
