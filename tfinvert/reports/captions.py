@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tfinvert.runs.summary import describe_class
 
@@ -28,6 +28,8 @@ METHODS = {  # of saliency
     "guided_grad_cam": "guided Grad-CAM",
 }
 LONGEST = 200  # characters
+OVERLAY = "-overlay"  # ends the names of overlays of saliency, which have a row of their own below their maps
+Image = TypeVar("Image")
 
 
 def caption(stem: str, info: Mapping[str, Any]) -> str:
@@ -61,16 +63,42 @@ def row(stem: str, info: Mapping[str, Any]) -> str:
     Example:
       >>> row("01-gradient", {}), row("conv2-1-0", {"experiment": "compare_decoders"}), row("style-0", {})
       ('01', '1', '')
+      >>> row("01-gradient-overlay", {"experiment": "saliency"})
+      '01-overlay'
     """
     pattern = r"(?:target|.+?)-(\d{1,4})(?:-\d{1,4})?" if info.get("experiment") == "compare_decoders" else r"(\d{2,4})-.+"
     found = re.fullmatch(pattern, stem)
-    return found[1] if found else ""
+    below = OVERLAY if info.get("experiment") == "saliency" and stem.endswith(OVERLAY) else ""
+    return f"{found[1]}{below}" if found else ""
+
+
+def in_rows(images: Iterable[Image], stem: Callable[[Image], str], info: Mapping[str, Any]) -> list[list[Image]]:
+    """Images in rows of what belongs together, in their order; the row with the first image comes first.
+
+    Each row begins with the image that the others in it were made of, where there is one: the target, or the image of maps.
+
+    Args:
+      images: the images.
+      stem: a function from an image to the name of its file without the ending.
+      info: what run.json holds.
+    """
+    rows: dict[str, list[Image]] = {}
+    for image in images:
+        rows.setdefault(row(stem(image), info), []).append(image)
+    for name, overlays in rows.items():
+        above = rows.get(name.removesuffix(OVERLAY), [])
+        if name.endswith(OVERLAY) and above and stem(above[0]).endswith("-image"):
+            overlays.insert(0, above[0])
+    if len(rows) > 1 and [stem(image) for image in rows.get("", [])] == ["target"]:
+        target = rows.pop("")
+        return [[*target, *others] for others in rows.values()]
+    return list(rows.values())
 
 
 def is_map(stem: str, info: Mapping[str, Any]) -> bool:
     """Whether an image is a map of numbers in the colors of heat."""
     name = stem.lstrip("0123456789-")
-    return info.get("experiment") == "saliency" and name != "image" and not name.endswith("-overlay")
+    return info.get("experiment") == "saliency" and name != "image" and not name.endswith(OVERLAY)
 
 
 def _class_of(stem: str, info: Mapping[str, Any]) -> str:

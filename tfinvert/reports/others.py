@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfinvert.reports.captions import caption, row
+from tfinvert.reports.captions import caption, in_rows
 from tfinvert.reports.entries import Run
 from tfinvert.reports.sheet import spread
 from tfinvert.runs.reading import is_number
@@ -69,15 +69,10 @@ def images(run: Run) -> list[list[tuple[Path, str]]]:
     places = [*directory.images.glob("*.png"), *(directory.path.glob("*.png") if run.experiment in BESIDE else ())]
     known = {*steps.values(), directory.target, directory.final}
     others = sorted((p for p in places if p.is_file() and p not in known and p.name not in SHEETS), key=_written)
-    rows: dict[str, list[tuple[Path, str]]] = {}
-    for path in others[:MOST_IMAGES]:
-        rows.setdefault(row(path.stem, run.info), []).append((path, caption(path.stem, run.info)))
-    shown += rows.pop("", [])
+    shown += [(path, caption(path.stem, run.info)) for path in others[:MOST_IMAGES]]
     if directory.final.is_file():
         shown.append((directory.final, "result"))
-    if [path for path, _ in shown] == [directory.target] and rows:
-        return [[*shown, *images] for images in rows.values()]
-    return [images for images in (shown, *rows.values()) if images]
+    return in_rows(shown, lambda image: image[0].stem, run.info)
 
 
 def figures(run: Run) -> list[tuple[str, str]]:

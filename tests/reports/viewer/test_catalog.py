@@ -78,14 +78,13 @@ def test_images_that_belong_together_are_in_one_row(viewer):
         path = run.images / f"{name}.png"
         images.save(path, writing.TARGET)
         os.utime(path, ns=(place, place))
-    panels = viewer.run("run")["panels"]
-    assert [(panel["row"], panel["caption"], panel["map"]) for panel in panels] == [
-        ("00", "image", False),
-        ("00", "gradient", True),
-        ("01", "image", False),
-        ("01", "gradient", True),
-        ("01", "gradient, overlay", False),
+    rows = viewer.run("run")["rows"]
+    assert [[(panel["caption"], panel["map"]) for panel in row] for row in rows] == [
+        [("image", False), ("gradient", True)],
+        [("image", False), ("gradient", True)],
+        [("image", False), ("gradient, overlay", False)],
     ]
+    assert [row[0]["path"] for row in rows] == ["images/00-image.png", "images/01-image.png", "images/01-image.png"]
 
 
 def test_changes_are_told_by_the_file_system(tmp_path):

@@ -6,18 +6,18 @@ import contextlib
 import os
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfinvert.reports.captions import caption, is_map, row
+from tfinvert.reports.captions import caption, in_rows, is_map
 from tfinvert.reports.viewer.plain import plain, short
 from tfinvert.runs import reading
 from tfinvert.runs.directory import RunDirectory
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 LARGEST_INFO, CARD_METRICS, PAGE_METRICS = 2**21, 2**16, 2**23  # bytes that are read
-MOST_FILES, MOST_LINES, MOST_STEPS = 3000, 1000, 2000
+MOST_FILES, MOST_LINES, MOST_STEPS, MOST_IMAGES = 3000, 1000, 2000, 200
 FRESH_SECONDS, HELD_SECONDS = 30, 900  # since the last change, for a run that goes on; the second while it holds its lock
 
 
@@ -81,11 +81,7 @@ def read_all(path: Path) -> dict[str, Any]:
         "target": "target.png" if "target.png" in shown else "",
         "final": "final.png" if "final.png" in shown else "",
         "stepImages": [{"step": step, "path": f"images/{file}", "stamp": stamp} for step, (file, stamp) in steps.items()],
-        "panels": _in_rows(
-            {**panel, "caption": short(caption(stem, info)), "map": is_map(stem, info), "row": row(stem, info)}
-            for panel in _panels(files, {f"images/{file}" for file, _ in steps.values()}, "final.png" in shown or bool(steps))
-            for stem in [Path(panel["path"]).stem]
-        ),
+        "rows": _rows(files, {f"images/{file}" for file, _ in steps.values()}, info),
         "metrics": _thinned(reading.read_metrics(directory.metrics, PAGE_METRICS)),
         "answer": short(info.get("answer", ""), 2000),
         "result": plain(info.get("result", {})),
@@ -197,25 +193,28 @@ def _list_files(path: Path) -> list[dict[str, Any]]:
     return files[:MOST_FILES]
 
 
-def _panels(files: list[dict[str, Any]], steps: set[str], staged: bool) -> list[dict[str, Any]]:
-    """The images that are no step: maps, overlays, fooling images, styles, in the order in which they were written.
+def _rows(files: list[dict[str, Any]], steps: set[str], info: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    """The images that are no step in rows: maps, overlays, fooling images, styles, in the order in which they were written.
 
     Args:
       files: all files.
       steps: the paths of the images of steps.
-      staged: whether the target is shown beside a result or a step.
+      info: what run.json holds.
     """
-    known = {"final.png", "sheet.png", "compare.png", "curves.png", *steps, *(("target.png",) if staged else ())}
-    panels = [file for file in files if _is_image(file["path"]) and file["path"] not in known]
-    return sorted(panels, key=lambda file: (file["stamp"], file["path"]))[:200]
+    paths = {file["path"] for file in files}
+    has_stage = "final.png" in paths or bool(steps)  # which shows the target
+    known = {"final.png", "sheet.png", "compare.png", "curves.png", *steps, *(("target.png",) if has_stage else ())}
+    images = [file for file in files if _is_image(file["path"]) and file["path"] not in known]
+    images = sorted(images, key=lambda file: (file["stamp"], file["path"]))[:MOST_IMAGES]
+    rows = in_rows(images, _stem, info)
+    return [
+        [{**file, "caption": short(caption(_stem(file), info)), "map": is_map(_stem(file), info)} for file in row]
+        for row in rows
+    ]
 
 
-def _in_rows(panels: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The images of a row beside each other, the row with the first image first."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for panel in panels:
-        rows.setdefault(panel["row"], []).append(panel)
-    return [panel for row in rows.values() for panel in row]
+def _stem(file: Mapping[str, Any]) -> str:
+    return Path(file["path"]).stem
 
 
 def _thinned(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

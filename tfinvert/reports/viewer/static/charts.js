@@ -87,23 +87,28 @@ export function chart(title, { log = false, onpick = null, dots = false, unit = 
       if (shown.length > 1) drawing.append(s("path", { class: `curve ${style}`, d: `M${shown.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}` }));
       if (dots || shown.length === 1) shown.forEach(([x, y]) => drawing.append(s("circle", { class: `dot ${style}`, cx: x, cy: y, r: 3.5 })));
     });
-    for (const [x, name] of [...marked.map((x) => [x, "mark"]), [hover, "hover"]]) {
+    for (const [x, name, owner] of [...marked.map((x, at) => [x, "mark", at]), [hover, "hover"]]) {
       if (x === null || x < first || x > last) continue;
       drawing.append(s("line", { class: name, x1: toX(x), x2: toX(x), y1: TOP - 4, y2: HEIGHT - BOTTOM }));
       series.forEach(({ points }, index) => {
         const point = points.find(([place]) => place === x);
-        if (point && wanted(point[1])) drawing.append(s("circle", { class: `at c${index % COLORS}`, cx: toX(x), cy: toY(point[1]), r: 5 }));
+        if (point && wanted(point[1]) && (name === "hover" || isOwn(owner, index))) drawing.append(s("circle", { class: `at c${index % COLORS}`, cx: toX(x), cy: toY(point[1]), r: 5 }));
       });
     }
-    say(hover ?? marked[0] ?? null);
+    say(hover);
   }
 
+  /** Whether a mark is a curve's own: where there is one for each curve. */
+  function isOwn(mark, index) { return marked.length !== series.length || mark === index; }
+
+  /** Writes the values at a place; where it is null, at the marks. */
   function say(x) {
-    if (x === null) { readout.textContent = ""; return; }
-    const found = series.map(({ label, points }) => ({ label, point: points.find(([place]) => place === x) })).filter(({ point }) => point);
+    const places = x === null ? marked : [x];
+    const found = places.flatMap((place, mark) => series.filter((_, index) => x !== null || isOwn(mark, index))
+      .map(({ label, points }) => ({ label, point: points.find(([at]) => at === place) }))).filter(({ point }) => point);
     const several = series.length > 1;
     const parts = found.slice(0, 4).map(({ label, point: [, y, name] }) => `${name ? `${name} ` : ""}${several ? `${name ? `(${label})` : label} ` : ""}${number(y)}${unit}`);
-    readout.textContent = parts.length ? `${found[0].point.length > 2 ? "" : `step ${number(x)}: `}${parts.join(", ")}` : "";
+    readout.textContent = parts.length ? `${found[0].point.length > 2 ? "" : `step ${number(places[0])}: `}${parts.join(", ")}` : "";
   }
 
   function nearest(event) {

@@ -117,7 +117,7 @@ export function panel(label, zoom, alt = label) {
     element: h("figure", { class: "panel" }, view, caption),
     image,
     show(address, text = label) {
-      caption.replaceChildren(...[text].flat());
+      caption.replaceChildren(...[text].flat().map((part) => (typeof part === "string" ? part.replaceAll(" %", "\u00a0%") : part)));
       if (!address || address === asked) return;
       asked = address;
       const next = new Image();

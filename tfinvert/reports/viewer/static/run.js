@@ -46,7 +46,7 @@ export function showRun(main) {
     charts.update([["", run]]);
     chartPart.hidden = run.metrics.length === 0;
     others.update(run);
-    otherPart.hidden = run.panels.length === 0;
+    otherPart.hidden = run.rows.length === 0;
     fill(figures, run.result, figureTables(run.result));
     figurePart.hidden = figures.childElementCount === 0;
     const now = JSON.stringify([run.command, run.versions, run.files.map(({ path, size }) => [path, size])]);
@@ -136,23 +136,28 @@ export function makeCharts(onpick) {
 /** The images that are no steps, with a zoom of their own: maps, overlays, fooling images; and the sheet. */
 function makeGallery() {
   const zoom = new Zoom(), panels = new Map();
-  const images = h("div", { class: "panels many" });
+  const images = h("div", { class: "rows" });
   const tools = h("div", { class: "tools" }, zoom.controls());
+  const panelOf = (file, key) => {
+    if (!panels.has(key)) {
+      panels.set(key, panel(file.caption, zoom));
+      // A map of numbers has the colors of heat, each on a scale of its own.
+      if (file.map) panels.get(key).element.append(h("div", { class: "heat", "aria-hidden": "true" }), h("div", { class: "ends" }, h("span", {}, "0"), h("span", {}, "largest of this map")));
+    }
+    return panels.get(key);
+  };
   return {
     element: h("div", {}, tools, images),
     update(run) {
-      let row = "";
-      for (const file of run.panels) {
-        if (!panels.has(file.path)) {
-          panels.set(file.path, panel(file.caption, zoom));
-          images.append(panels.get(file.path).element);
-          panels.get(file.path).element.classList.toggle("first", file.row !== row);
-          // A map of numbers has the colors of heat, each on a scale of its own.
-          if (file.map) panels.get(file.path).element.append(h("div", { class: "heat", "aria-hidden": "true" }), h("div", { class: "ends" }, h("span", {}, "0"), h("span", {}, "largest of this map")));
-        }
-        row = file.row;
-        panels.get(file.path).show(fileAddress(run.name, file), file.caption);
-      }
+      while (images.childElementCount < run.rows.length) images.append(h("div", { class: "panels many" }));
+      while (images.childElementCount > run.rows.length) images.lastElementChild.remove();
+      run.rows.forEach((files, index) => {
+        const row = images.children[index];
+        row.style.setProperty("--count", files.length);
+        const shown = files.map((file) => [panelOf(file, `${index} ${file.path}`), file]);
+        if (shown.some(([one], at) => row.children[at] !== one.element) || row.childElementCount !== shown.length) row.replaceChildren(...shown.map(([one]) => one.element));
+        for (const [one, file] of shown) one.show(fileAddress(run.name, file), file.caption);
+      });
     },
   };
 }
