@@ -11,7 +11,8 @@ def top_k_agreement(probabilities: Any, target: Any, k: int = 1) -> float:
     """The share of images whose k most probable classes include the most probable class of their target.
 
     Args:
-      probabilities, target: [classes], or [n, classes] for n images. Scores before a softmax have the same order and will do.
+      probabilities: [classes], or [n, classes] for n images. Scores before a softmax have the same order and will do.
+      target: those of the target, of the same shape.
       k: from 1 to the number of classes.
 
     Example:
@@ -29,7 +30,8 @@ def kl_divergence(probabilities: Any, target: Any) -> float:
     """The Kullback-Leibler divergence sum p0 log(p0 / p) in nats, of the target's class probabilities p0 from the image's, p.
 
     Args:
-      probabilities, target: [classes], or [n, classes] for n images; each row sums to 1.
+      probabilities: [classes], or [n, classes] for n images; each row sums to 1.
+      target: those of the target, of the same shape.
 
     Returns:
       The mean over the images, at least 0. Probabilities below 1e-12 count as 1e-12, so that the result is finite.

@@ -124,7 +124,8 @@ def is_metamer(features: Any, target: Any, null: NullDistribution, same_class: b
     """Whether an image is a metamer of its target for the network at a layer, by the criterion of Feather et al. (2023).
 
     Args:
-      features, target: at the layer that was inverted.
+      features: at the layer that was inverted.
+      target: those of the target, of the same shape.
       null: of the same layer.
       same_class: whether the network gives image and target the same most probable class.
 

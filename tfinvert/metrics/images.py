@@ -14,7 +14,8 @@ def psnr(image: Any, target: Any) -> float:
     """Peak signal-to-noise ratio in dB, 10 log10(1 / mean squared error), both images clipped to [0, 1].
 
     Args:
-      image, target: [..., H, W, channels].
+      image: [..., H, W, channels].
+      target: the target image, of the same shape.
 
     Returns:
       dB, from the mean over all values; infinity where the images are equal.
@@ -34,7 +35,8 @@ def ssim(image: Any, target: Any) -> float:
     Gaussian windows of standard deviation 1.5 and the population covariance, as in the paper; mean over the channels.
 
     Args:
-      image, target: [H, W, channels], or [1, H, W, channels]; at least 11 pixels a side.
+      image: [H, W, channels], or [1, H, W, channels]; at least 11 pixels a side.
+      target: the target image, of the same shape.
 
     Returns:
       1 where the images are equal, at least -1.
@@ -52,7 +54,8 @@ def ms_ssim(image: Any, target: Any) -> float:
     Five scales with the weights of the paper. Where the structure is opposite at some scale, its factor is 0.
 
     Args:
-      image, target: [H, W, channels], at least 161 pixels a side.
+      image: [H, W, channels], at least 161 pixels a side.
+      target: the target image, of the same shape.
 
     Returns:
       From 0 to 1, which equal images have.
@@ -71,7 +74,8 @@ def image_error(image: Any, target: Any, distance: float) -> float:
     """||x - x0|| / `distance`, the image error of Dosovitskiy & Brox (2016), which is 1 for unrelated photographs in the mean.
 
     Args:
-      image, target: [..., H, W, channels] of any range.
+      image: [..., H, W, channels] of any range.
+      target: the target image, of the same shape.
       distance: the mean distance of different images (`mean_image_distance`), in the same range.
     """
     first, second = _pair(image, target)

@@ -56,7 +56,8 @@ def lpips(image: Any, target: Any, network: FeatureNetwork) -> float:
     the weights of the `lpips` package for each channel, which were fitted to the judgments of people.
 
     Args:
-      image, target: [H, W, 3], at least 64 pixels a side.
+      image: [H, W, 3], at least 64 pixels a side.
+      target: the target image, of the same shape.
       network: torchvision's trained AlexNet or SqueezeNet 1.1, as `tfinvert.load` gives it; the part up to conv5 or
         fire9 will do.
 

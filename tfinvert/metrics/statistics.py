@@ -42,7 +42,8 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> float:
     """The two-sided p-value of Wilcoxon's signed-rank test for pairs of values; 1 where all pairs are equal.
 
     Args:
-      first, second: of the same images, in the same order.
+      first: a figure of each image.
+      second: another one of the same images, in the same order.
 
     Example:
       >>> paired_test([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2.0, 4.0, 6.0, 8.0, 10.0, 12.0])
