@@ -188,6 +188,7 @@ def test_layers_are_browsed_and_runs_compared(viewer, browser):
     wait(browser, "document.querySelectorAll('.column.right .layer').length === 2")
     wait(browser, "document.querySelectorAll('.stage.second img')[1].src.includes('/other/conv')")
     wait(browser, "document.querySelectorAll('.chart .curve').length === 2")
+    wait(browser, "/^res1 .*, conv[12] /.test(document.querySelector('.chart .readout').textContent)")  # each its own layer
     address = browser.current_url
     browser.get(address)  # it can be kept and sent
     wait(browser, "document.querySelectorAll('.column.right .layer').length === 2")
