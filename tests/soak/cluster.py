@@ -8,10 +8,11 @@ from pathlib import Path
 
 from tests.runs.dask_processes import Processes, orphans
 from tests.soak import Row
-from tests.soak.programs import Case, check_same, end, start
+from tests.soak.programs import HANG_SECONDS, Case, check_same, end, start
 
 WORKER_KILLS, SCHEDULER_KILLS = 20, 5
 MOST_AGAIN = 10  # how often a command is given again
+IMAGES, STEPS = 2, 100
 
 
 class Harness:
@@ -49,7 +50,7 @@ class Harness:
     def _strike(self, kills: list[str], process: subprocess.Popen, folder: Path) -> None:
         """Waits until the sweep has gone on for a moment, and kills."""
         there = written(folder)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HANG_SECONDS
         while written(folder) <= there and process.poll() is None:
             assert time.monotonic() < deadline, "nothing goes on"
             time.sleep(0.01)
@@ -70,7 +71,7 @@ class Harness:
 
 
 def sweep(folder: Path) -> Case:
-    """A sweep of a tiny network over four images and its four layers."""
+    """A sweep of a tiny network over two images and its four layers."""
     import numpy as np
     from PIL import Image
 
@@ -79,10 +80,10 @@ def sweep(folder: Path) -> Case:
     onnx = write_onnx(tiny_graph(size=32), folder / "net.onnx")
     (folder / "images").mkdir()
     rng = np.random.default_rng(0)
-    for number in range(4):
+    for number in range(IMAGES):
         Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(folder / "images" / f"{number}.png")
     flags = ("--experiment=sweep", f"--onnx={onnx}", "--preprocessing=none", f"--image={folder / 'images'}")
-    return Case("sweep", (*flags, "--steps=200", "--save_every=5"), resume=())
+    return Case("sweep", (*flags, f"--steps={STEPS}", "--save_every=5"), resume=())
 
 
 def written(folder: Path) -> int:
@@ -105,7 +106,7 @@ def soak(scale: float = 1.0) -> list[Row]:
         Row(
             "Workers and schedulers of Dask that are killed lose nothing",
             f"{harness.workers} times SIGKILL of a worker or its parent, and {harness.schedulers} times of the scheduler, at "
-            f"random moments of {harness.sweeps} sweeps of 16 runs on 2 workers",
+            f"random moments of {harness.sweeps} sweeps of {4 * IMAGES} runs on 2 workers",
             f"{harness.sweeps} of {harness.sweeps} sweeps finished, the command given {harness.given_again} times more: the "
             "same files, the same bytes in every image and in metrics.jsonl; nothing left over, and no process",
         ),

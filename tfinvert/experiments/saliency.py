@@ -57,7 +57,7 @@ class Settings(RunSettings, ImageSettings, ClassifierSettings):
     integration_parts: int = setting(
         default=64,
         doc="Number of parts of the path of integrated gradients. Parts are divided until the attributions add up to 1 %, or "
-        "there are 256.",
+        "there are 128.",
         at_least=1,
     )
 

@@ -6,23 +6,30 @@ own score to its own pixels, in units of the score per unit of brightness in [0,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 TOLERANCE = 0.01  # largest completeness error of integrated gradients that is not divided further
+MOST = 128  # parts of the way of integrated gradients
 Score = Callable[[tf.Tensor], tf.Tensor]
 
 
 def gradient(score: Score, value: tf.Tensor) -> tf.Tensor:
     """d score / d value, of the shape of `value`: an image, or the features that the score is computed from."""
+    return _value_and_gradient(score, value)[1]
+
+
+def _value_and_gradient(score: Score, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     value = tf.convert_to_tensor(value)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(value)
-        total = tf.reduce_sum(score(value))
-    return tape.gradient(total, value)
+        scores = score(value)
+        total = tf.reduce_sum(scores)
+    return scores, tape.gradient(total, value)
 
 
 def saliency_map(pixel_gradient: tf.Tensor) -> tf.Tensor:
@@ -53,13 +60,14 @@ def smoothgrad(score: Score, image: tf.Tensor, samples: int, noise: float, seed:
 
 
 def integrated_gradients(
-    score: Score, image: tf.Tensor, baseline: tf.Tensor, points: int, *, tolerance: float = TOLERANCE, most: int = 256
+    score: Score, image: tf.Tensor, baseline: tf.Tensor, points: int, *, tolerance: float = TOLERANCE, most: int = MOST
 ) -> tuple[tf.Tensor, np.ndarray, int]:
     """(x - x') times the mean gradient on the straight way from x' to x (Sundararajan et al. 2017, arXiv 1703.01365, eq. 1).
 
     The mean is taken at the middles of `points` equal parts of the way. Completeness (their proposition 1) says that the
-    attributions sum to score(x) - score(x'). Where they do not within `tolerance` for every image, the part whose share of the
-    sum is furthest from the change of the score along it is divided in three, again and again. Its middle stays.
+    attributions sum to score(x) - score(x'). Where they do not within `tolerance` for every image, a place is added between the
+    two neighbors whose gradients say least well how the score changes from one to the other, again and again. Each place counts
+    for the part of the way that is nearest to it.
 
     Args:
       score, image: as above.
@@ -75,56 +83,57 @@ def integrated_gradients(
     baseline = tf.broadcast_to(tf.convert_to_tensor(baseline), image.shape)
     way = image - baseline
     axes = list(range(1, image.shape.rank))
-    scores = {0.0: score(baseline).numpy()}  # place on the way -> score
-    difference = score(image).numpy() - scores[0.0]  # the place 1.0 is this image but for rounding
-    scale = np.maximum(np.abs(difference), 1e-12)
+    first, last = score(baseline).numpy(), score(image).numpy()  # the place 1.0 is this image but for rounding
+    scale = np.maximum(np.abs(last - first), 1e-12)
 
-    def score_at(place: float) -> np.ndarray:
-        if place not in scores:
-            scores[place] = score(baseline + place * way).numpy()
-        return scores[place]
+    def place(at: float) -> _Place:
+        value, slope = _value_and_gradient(score, baseline + at * way)
+        return _Place(at, value.numpy(), slope, tf.reduce_sum(way * slope, axes).numpy())
 
-    def share(start: float, end: float, slope: tf.Tensor) -> _Part:
-        sums = ((end - start) * tf.reduce_sum(way * slope, axes)).numpy()
-        return _Part(start, end, slope, sums, sums - (score_at(end) - score_at(start)))
-
-    def slope_at(place: float) -> tf.Tensor:
-        return gradient(score, baseline + place * way)
-
-    slopes = [slope_at((number + 0.5) / points) for number in range(points)]
-    total = tf.zeros_like(image)
-    for slope in slopes:
-        total += slope
-    attributions = way * total / points
-    errors = np.abs(tf.reduce_sum(attributions, axes).numpy() - difference) / scale
-    if errors.max() <= tolerance or points + 2 > most:
-        return attributions, errors, points
-    parts = [share(number / points, (number + 1) / points, slope) for number, slope in enumerate(slopes)]
-    while errors.max() > tolerance and len(parts) + 2 <= most:
-        worst = parts.pop(max(range(len(parts)), key=lambda number: np.max(np.abs(parts[number].residual) / scale)))
-        third = (worst.end - worst.start) / 3
-        inner = (worst.start + third, worst.end - third)
-        parts.append(share(*inner, worst.slope))
-        for start, end in ((worst.start, inner[0]), (inner[1], worst.end)):
-            parts.append(share(start, end, slope_at((start + end) / 2)))
-        errors = np.abs(np.sum([part.sums for part in parts], axis=0) - difference) / scale
-    return way * tf.add_n([(part.end - part.start) * part.slope for part in parts]), errors, len(parts)
+    places = [place((number + 0.5) / points) for number in range(points)]
+    while True:
+        widths = _widths([one.at for one in places])
+        sums = np.sum([width * one.along for width, one in zip(widths, places, strict=True)], axis=0)
+        errors = np.abs(sums - (last - first)) / scale
+        if errors.max() <= tolerance or len(places) >= most:
+            break
+        residuals = [np.max(np.abs(residual) / scale) for residual in _residuals(places, first, last)]
+        worst = int(np.argmax(residuals))
+        ends = [0.0, *(one.at for one in places), 1.0]
+        places.insert(worst, place((ends[worst] + ends[worst + 1]) / 2))
+    mean = tf.add_n([width * one.slope for width, one in zip(widths, places, strict=True)])
+    return way * mean, errors, len(places)
 
 
-class _Part(NamedTuple):
-    """A part of the way from a baseline, from `start` to `end` of 0 to 1.
+class _Place(NamedTuple):
+    """A place on the way from a baseline, which is `at` 0 to the image, which is at 1.
 
     Attributes:
-      slope: d score / d image in its middle.
-      sums: the sum of its summand of the attributions for each image, [batch].
-      residual: the same minus the change of the score along the part.
+      value: the score there, [batch].
+      slope: d score / d image.
+      along: d score / d at, the sum of (x - x') times the slope, [batch].
     """
 
-    start: float
-    end: float
+    at: float
+    value: np.ndarray
     slope: tf.Tensor
-    sums: np.ndarray
-    residual: np.ndarray
+    along: np.ndarray
+
+
+def _widths(at: Sequence[float]) -> list[float]:
+    """The part of the way that is nearest to each place."""
+    borders = [0.0, *((one + other) / 2 for one, other in itertools.pairwise(at)), 1.0]
+    return [end - start for start, end in itertools.pairwise(borders)]
+
+
+def _residuals(places: Sequence[_Place], first: np.ndarray, last: np.ndarray) -> list[np.ndarray]:
+    """What the slopes say of the change of the score up to each place and from the last one to the end, minus that change."""
+    inner = [
+        (other.at - one.at) * (one.along + other.along) / 2 - (other.value - one.value)
+        for one, other in itertools.pairwise(places)
+    ]
+    begin, end = places[0], places[-1]
+    return [begin.at * begin.along - (begin.value - first), *inner, (1 - end.at) * end.along - (last - end.value)]
 
 
 def grad_cam(features: tf.Tensor, feature_gradient: tf.Tensor) -> tf.Tensor:

@@ -65,7 +65,8 @@ def test_a_saved_model_computes_the_same_on_another_backend(backend, saved):
         pytest.skip(f"needs {backend}, which is not installed")
     folder, expected = saved
     arguments = [folder / "net.keras", folder / "images.npy", folder / f"{backend}.npz", backend]
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths}
     command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]

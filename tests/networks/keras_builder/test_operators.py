@@ -1,8 +1,12 @@
 """Every operator against onnxruntime, for two images at once, which onnxruntime sees one after the other."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from onnx import helper
 
 from tests.networks.keras_builder.conftest import build, compare, graph, images, node, numbers
 from tfinvert.networks import keras_builder
@@ -263,6 +267,17 @@ def test_a_layer_has_the_name_of_its_tensor_and_is_a_real_one():
     assert isinstance(model.get_layer("f"), keras.layers.Conv2D)
     assert model.count_params() == 6 * 3 * 9
     assert set(model.output) == {"conv/1", "pool1", "f"}
+
+
+@pytest.mark.parametrize("name", ["model/Relu6:0", "/layer1/Relu_output_0", "-1", "_", "größe", "a b", "x::y"])
+def test_any_name_of_a_tensor_can_be_traced(name):
+    whole = graph(outputs=("y",))
+    pool = helper.make_node("MaxPool", [name], ["y"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    whole = dataclasses.replace(whole, nodes=(*whole.nodes, helper.make_node("Relu", ["f"], [name]), pool))
+    model = build(whole)
+    shape = (1, *whole.size, 3)
+    traced = tf.function(lambda image: model(image), autograph=False).get_concrete_function(tf.TensorSpec(shape, tf.float32))
+    assert traced.structured_outputs["y"].shape == (1, 4, 3, 6)
 
 
 def test_an_order_of_axes_that_comes_to_the_same_moves_nothing():

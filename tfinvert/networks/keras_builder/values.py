@@ -169,8 +169,8 @@ class Building:
 
 
 def _as_name(text: str) -> str:
-    """A text as the name of a Keras layer, which has no slash in it."""
-    return re.sub(r"[^A-Za-z0-9_.:-]+", "_", text).strip("_") or "layer"
+    """A text as the name of a Keras layer, which has no slash in it, and which TensorFlow takes for a scope."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_-") or "layer"
 
 
 def _place(value: Any) -> Any:
