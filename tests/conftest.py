@@ -15,6 +15,7 @@ import pytest
 from onnx import helper
 from PIL import Image
 
+from tests import forked
 from tfinvert.networks.onnx import Graph, write
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,11 +25,10 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    """One cache of converted networks for the whole session, away from the user's."""
-    folder = tmp_path_factory.mktemp("cache")
-    os.environ["TFINVERT_CACHE"] = str(folder)
-    return folder
+def one_cache(tmp_path_factory):
+    """One cache of converted networks for the whole session and all of its processes, away from the user's."""
+    own = tmp_path_factory.getbasetemp()
+    os.environ["TFINVERT_CACHE"] = str((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache")
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,9 @@ def write_onnx(graph: Graph, path: Path) -> Path:
 
 
 def run_program(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
-    """Runs the program as a user would."""
+    """Runs the program as a user would; where no environment variable is given, without waiting for its imports."""
+    if not environment and forked.fits():
+        return forked.run([*map(str, arguments)], cwd)
     command = [sys.executable, str(ROOT / "run_experiments.py"), *map(str, arguments)]
     return subprocess.run(
         command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False

@@ -151,14 +151,15 @@ def test_decoding_takes_the_decoder_s_own_encoder_and_refuses_another(data, fini
 
 
 @pytest.mark.slow
-def test_the_kept_features_are_those_of_the_encoder_and_a_damaged_cache_is_made_again(data, tmp_path, capfd, cache):
+def test_the_kept_features_are_those_of_the_encoder_and_a_damaged_cache_is_made_again(data, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("TFINVERT_CACHE", str(tmp_path / "cache"))
     arguments = (*flags(data, tmp_path / "run", "--epochs=2", "--noaugment"), "--overwrite")
     assert call(capfd, *arguments) == (0, "")
     expected = [line["loss"] for line in lines(tmp_path / "run")]
     said = []
     for spoil in (False, False, True):
         if spoil:
-            (kept,) = (cache / "features").glob("*.npy")
+            (kept,) = (tmp_path / "cache" / "features").glob("*.npy")
             kept.write_bytes(kept.read_bytes()[:-7])
         code, text = call(capfd, *arguments, "--cache_features")
         assert code == 0, text

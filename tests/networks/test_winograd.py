@@ -41,9 +41,9 @@ def test_values_and_gradients_are_those_of_a_convolution(side, same):
     ("places", "channels", "faster"),
     [
         ((56, 56), (256, 256), True),
-        ((28, 28), (128, 128), True),
+        ((28, 28), (128, 128), False),  # small products, which threads share badly
         ((14, 14), (512, 512), True),
-        ((56, 56), (128, 256), True),
+        ((56, 56), (128, 256), False),  # half of its channels are transformed for few products
         ((112, 112), (128, 128), False),  # the transforms take as long as the convolution
         ((56, 56), (64, 64), False),
         ((7, 7), (512, 512), False),  # four tiles, for which all weights are read
@@ -74,9 +74,9 @@ def test_a_network_changes_its_form_for_a_run_in_another_precision(monkeypatch):
 @pytest.mark.slow
 def test_a_converted_network_has_it_and_is_right(tmp_path):
     net = Net(channels=3, size=28)
-    value = net.relu_conv("x", 128, 3, pads=[1, 1, 1, 1])
-    value = net.relu_conv(value, 160, 3, pads=[1, 1, 1, 1])
-    value = net.relu_conv(value, 128, 3)
+    value = net.relu_conv("x", 224, 3, pads=[1, 1, 1, 1])
+    value = net.relu_conv(value, 224, 3, pads=[1, 1, 1, 1])
+    value = net.relu_conv(value, 224, 3)
     file = tmp_path / "net.onnx"
     write(net.graph(value), file)
     networks = {name: load(file, winograd=name, preprocessing="none") for name in ("auto", "off")}

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 TILE, READ = 4, 6  # places along a side of a tile, and of what it reads
 # Where polynomials are multiplied, and at infinity. With the usual 0, 1, -1, 2 and -2, rounding is four times as large.
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
-FEWER = 1.8  # times fewer operations, transforms included, from which it is faster
+FEWER = 1.9  # times fewer operations, transforms included, from which it is faster
 READING = 8  # With this many tiles, multiplying takes as long as reading the weights, which are four times those of the kernel.
-SMALLEST = 2e8  # operations of a convolution from which it is faster
+SMALLEST = 5e8  # operations of a convolution from which it is faster: two threads share small products badly
 
 
 class Transforms(NamedTuple):

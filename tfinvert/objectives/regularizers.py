@@ -59,8 +59,11 @@ def total_variation(image: tf.Tensor, kind: str = "l1", reduction: str = "sum", 
 def _absolute_variation(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """tf.image.total_variation, [batch], with its gradient by hand: TensorFlow's, through slices, takes four times as long."""
 
+    # As `tf.image.total_variation` writes them, so that TensorFlow computes them once.
+    downwards, sidewards = image[:, 1:, :, :] - image[:, :-1, :, :], image[:, :, 1:, :] - image[:, :, :-1, :]
+
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        down, right = tf.sign(image[:, 1:] - image[:, :-1]), tf.sign(image[:, :, 1:] - image[:, :, :-1])
+        down, right = tf.sign(downwards), tf.sign(sidewards)
         below, above = tf.pad(down, [[0, 0], [1, 0], [0, 0], [0, 0]]), tf.pad(down, [[0, 0], [0, 1], [0, 0], [0, 0]])
         after, before = tf.pad(right, [[0, 0], [0, 0], [1, 0], [0, 0]]), tf.pad(right, [[0, 0], [0, 0], [0, 1], [0, 0]])
         return upstream[:, None, None, None] * (below - above + after - before)
@@ -89,12 +92,31 @@ def alpha_norm(image: tf.Tensor, alpha: float = 6.0, kind: str = "values", reduc
       0.0
     """
     require_choices(("kind", kind, ALPHA_KINDS), ("reduction", reduction, REDUCTIONS))
-    squares = tf.square(image - MEAN_COLOR)
+    difference = image - MEAN_COLOR
+    if kind == "values" and alpha >= 2:
+        return _reduced(_sum_of_powers(difference, alpha), image, reduction)
+    squares = tf.square(difference)
     if kind == "pixels":
         squares = tf.reduce_sum(squares, axis=-1)
     at_mean = squares < FLAT
     powers = tf.where(at_mean, 0.0, tf.where(at_mean, 1.0, squares) ** (alpha / 2))
     return _reduced(tf.reduce_sum(powers, axis=all_but_batch(powers)), image, reduction)
+
+
+@tf.function(autograph=False)  # as above
+def _sum_of_powers(values: tf.Tensor, power: float) -> tf.Tensor:
+    """The sum of |x|^power, [batch], for a power from 2 on, whose gradient is 0 at 0: TensorFlow's own takes twice as long."""
+
+    @tf.custom_gradient
+    def summed(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        squares = tf.square(values)
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return power * upstream[:, None, None, None] * (values * squares ** (power / 2 - 1))
+
+        return tf.reduce_sum(squares ** (power / 2), axis=all_but_batch(squares)), gradient
+
+    return summed(values)
 
 
 def require_choices(*choices: tuple[str, str, tuple[str, ...]]) -> None:

@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import Any
 
 import dask
@@ -17,6 +16,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster
 from tfinvert.runs.dask_executor import Dask
 from tfinvert.runs.executors import THREADS, Work
 from tfinvert.settings.groups import LOCAL, WorkerSettings
+from tfinvert.system import gpus
 from tfinvert.system.errors import InputError
 
 HOST = "127.0.0.1"  # of a cluster on this machine: no other machine reaches it
@@ -65,26 +65,18 @@ def connected(settings: WorkerSettings, work: Work) -> Iterator[Dask]:
 
 def _local(settings: WorkerSettings) -> SpecCluster:
     """Processes of this machine, one for each GPU where there are GPUs."""
-    gpus = _gpus()
+    numbers = gpus.of_nvidia()
     threads = settings.threads_per_worker or max((os.cpu_count() or 1) // settings.workers, 1)
     workers = {}
     for number in range(settings.workers):
         options: dict[str, Any] = {"host": HOST, "nthreads": 1, "dashboard": False, "silence_logs": logging.ERROR}
         options |= {"env": {THREADS: str(threads)}, "memory_limit": 0}  # else a share of the memory for one thread
-        if gpus:
-            options["env"]["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        if numbers:
+            options["env"]["CUDA_VISIBLE_DEVICES"] = numbers[number % len(numbers)]
             options["resources"] = {"GPU": 1}
         workers[number] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {"host": HOST, "dashboard_address": f"{HOST}:0"}}
     return SpecCluster(workers, scheduler, silence_logs=logging.ERROR)
-
-
-def _gpus() -> list[str]:
-    """The GPUs of NVIDIA that this process may use, by number."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is not None:
-        return [name for name in allowed.split(",") if name.strip() and name.strip() != "-1"]
-    return sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _client(scheduler: str) -> Client:

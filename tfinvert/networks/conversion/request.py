@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from pathlib import Path
 
 from tfinvert.networks import onnx as graphs
 from tfinvert.networks import recognition, zoo
 from tfinvert.networks.preprocessing import parse
+from tfinvert.system import gpus
 from tfinvert.system.cache import cache_folder
 from tfinvert.system.errors import InputError
 
@@ -116,6 +116,7 @@ def request(
         recognized = recognition.of_file(path.resolve(), graphs.checksum(path))
     else:
         recognized = recognition.of_zoo_model(known)
+    in_float32 = precision == "float32" and not plain  # and with the operations that are the fastest there
     return Request(
         model=None if onnx else model,
         file=str(path.resolve()) if path else None,
@@ -126,15 +127,9 @@ def request(
         pool=pool,
         preprocessing=recognized.preprocessing,
         output=output,
-        pools_as_convolutions=pool == "avg" and precision == "float32" and not plain,
+        pools_as_convolutions=pool == "avg" and in_float32,
         preprocessing_from=recognized.reason,
         converter=converter,
         plain=plain,
-        winograd=winograd == "auto" and precision == "float32" and not plain and converter != "keras" and not _may_have_gpu(),
+        winograd=winograd == "auto" and converter != "keras" and in_float32 and not gpus.may_be_there(),
     )
-
-
-def _may_have_gpu() -> bool:
-    """Whether TensorFlow may find a GPU, whose own library chooses how to compute convolutions; it is not imported for that."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return not hidden and any(Path(place).exists() for place in ("/proc/driver/nvidia/version", "/dev/dxg", "/dev/kfd"))
