@@ -25,7 +25,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_cache(tmp_path_factory):
+def cache(tmp_path_factory):
     """One cache of converted networks for the whole session and all of its processes, away from the user's."""
     own = tmp_path_factory.getbasetemp()
     os.environ["TFINVERT_CACHE"] = str((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache")
