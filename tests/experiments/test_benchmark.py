@@ -15,6 +15,7 @@ from PIL import Image
 from tests.conftest import ROOT, run_program
 from tfinvert import cli, runner
 from tfinvert.experiments.benchmark import Settings, comparison, methods, photographs, rivals, summary, tables
+from tfinvert.experiments.benchmark.cells import Cell
 from tfinvert.experiments.benchmark.clock import Clock, TimeUpError
 from tfinvert.system import child
 from tfinvert.system.errors import InputError
@@ -40,6 +41,28 @@ def run(task):
         optimizer.step()
         task.clock.step(lambda: image.detach().numpy().transpose(0, 2, 3, 1))
     task.clock.take(lambda: image.detach().numpy().transpose(0, 2, 3, 1))
+'''
+KERAS_RIVAL = '''
+"""Plain gradient descent in Keras."""
+
+SOURCE = "a test"
+PACKAGES = ("keras",)
+KERAS = True
+
+
+def run(task):
+    import keras
+    import tensorflow as tf
+
+    target = task.network(task.image)
+    image = tf.Variable(tf.fill(task.image.shape, 0.5))
+    optimizer = keras.optimizers.Adam(0.02)
+    for _ in range(60):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((task.network(image) - target) ** 2)
+        optimizer.apply([tape.gradient(loss, image)], [image])
+        task.clock.step(lambda: image)
+    task.clock.take(lambda: image)
 '''
 
 
@@ -84,23 +107,24 @@ def test_a_benchmark_has_a_cell_for_each_image_and_method(measured):
 
 
 @pytest.mark.slow
-def test_a_rival_runs_the_same_graph_in_a_process_of_its_own_and_is_added_to_what_is_there(measured):
+@pytest.mark.parametrize(("name", "text"), [("rival", RIVAL), ("keras_rival", KERAS_RIVAL)])
+def test_a_rival_runs_the_same_network_in_a_process_of_its_own_and_is_added_to_what_is_there(name, text, measured):
     folder, flags, _ = measured
-    (folder / "rival.py").write_text(RIVAL)
-    python = folder / "environments" / "rival" / "bin" / "python"
+    (folder / f"{name}.py").write_text(text)
+    python = folder / "environments" / name / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     cells = {path: path.stat().st_mtime_ns for path in (folder / "out" / "cells").rglob("*.json")}
-    more = (f"--methods=homework,{folder / 'rival.py'}", "--image=chelsea", f"--rivals={folder / 'environments'}")
+    more = (f"--methods=homework,{folder / f'{name}.py'}", "--image=chelsea", f"--rivals={folder / 'environments'}")
     done = run_program(*flags, *more)
     assert done.returncode == 0, done.stderr
     after = {path: path.stat().st_mtime_ns for path in (folder / "out" / "cells").rglob("*.json")}
     assert {path: after[path] for path in cells} == cells
-    assert [path.stem for path in after.keys() - cells.keys()] == ["rival"]
+    assert [path.stem for path in after.keys() - cells.keys()] == [name]
     data = json.loads((folder / "out" / "benchmark.json").read_text())
-    curve = next(cell["curve"] for cell in data["cells"] if cell["method"] == "rival")
-    # It descends on the target of PyTorch, and is measured with TensorFlow.
+    curve = next(cell["curve"] for cell in data["cells"] if cell["method"] == name)
+    # It descends on the target of its own process, and is measured with TensorFlow.
     assert curve[-1]["normalized_feature_error"] < 0.2 * curve[0]["normalized_feature_error"]
     assert curve[-1]["step"] <= 60
 
@@ -136,6 +160,16 @@ def test_two_benchmarks_are_compared(measured, tmp_path):
     assert after - before == pytest.approx(1, abs=0.11)
     with pytest.raises(InputError, match=r"is no benchmark\.json"):
         comparison.compare(first, folder / "mine.py")
+
+
+def test_a_cell_that_was_cut_is_computed_again_for_a_longer_time_alone(tmp_path):
+    cut, ended = (Cell("net", "res2", "a", name) for name in ("cut", "ended"))
+    cut.write(tmp_path, {"key": "k", "cut": 2.0, "curve": []})
+    ended.write(tmp_path, {"key": "k", "curve": []})
+    assert [cut.is_there(tmp_path, "k", longest) for longest in (1.0, 2.0, 10.0)] == [True, True, False]
+    assert ended.is_there(tmp_path, "k", 10.0)
+    assert not ended.is_there(tmp_path, "another key", 1.0)
+    assert not Cell("net", "res2", "b", "cut").is_there(tmp_path, "k", 1.0)
 
 
 # ------------------------------------------------------------------------------------------------------------------ the clock

@@ -96,7 +96,12 @@ def write_two_curves(path: Path, losses: Mapping[str, Sequence[float]]) -> None:
 
 
 def lines(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, *, log: bool = False, xlabel: str = "step"
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    ylabel: str,
+    *,
+    log: bool = False,
+    xlabel: str = "step",
+    log_x: bool = False,
 ) -> list[str]:
     """Draws curves as SVG.
 
@@ -105,25 +110,26 @@ def lines(
       ylabel: the label of the vertical axis.
       log: whether that axis is logarithmic, which leaves out values that are not positive.
       xlabel: the label of the other axis.
+      log_x: as `log`, for the other axis.
 
     Returns:
       A chart for every `MOST_CURVES` curves, all with the same axes.
     """
+    lowest = 0 if log_x else -math.inf
     points = {
-        label: [(x, y) for x, y in zip(steps, values, strict=True) if math.isfinite(y) and (y > 0 or not log)]
+        label: [(x, y) for x, y in zip(steps, values, strict=True) if math.isfinite(y) and (y > 0 or not log) and x > lowest]
         for label, (steps, values) in curves.items()
     }
     limits = _limits([y for each in points.values() for _, y in each], log) if len(points) > MOST_CURVES else None
     labels = list(points)
     parts = [labels[first : first + MOST_CURVES] for first in range(0, len(labels), MOST_CURVES)]
-    return [_draw_lines({label: points[label] for label in part}, xlabel, ylabel, log, limits) for part in parts]
+    return [_draw_lines({label: points[label] for label in part}, (xlabel, ylabel), (log_x, log), limits) for part in parts]
 
 
 def _draw_lines(
     points: Mapping[str, Sequence[tuple[float, float]]],
-    xlabel: str,
-    ylabel: str,
-    log: bool,
+    names_of_axes: tuple[str, str],
+    logs: tuple[bool, bool],
     limits: tuple[float, float] | None,
 ) -> str:
     names = [_plain(" ".join(label.split())) for label in points]  # a row of the legend is a line
@@ -137,12 +143,10 @@ def _draw_lines(
             style = ("-", "--", "-.", ":")[(index // len(COLORS)) % 4]
             color = COLORS[index % len(COLORS)]
             axes.plot([x for x, _ in pairs], [y for _, y in pairs], style, color=color, label=name, linewidth=1.8)
-        if log:
-            axes.set_yscale("log")
+        axes.set(**{f"{axis}scale": "log" for axis, log in zip("xy", logs, strict=True) if log})
         if limits is not None:
             axes.set_ylim(limits)
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel(ylabel)
+        axes.set(xlabel=names_of_axes[0], ylabel=names_of_axes[1])
         if len(points) > 1:
             figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
         return _svg(figure, axes)

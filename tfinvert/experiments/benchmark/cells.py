@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,17 @@ class Cell:
         except (OSError, ValueError):
             return None
         return figures if isinstance(figures, dict) and "error" not in figures else None
+
+    def is_there(self, benchmark: Path, key: str, longest: float) -> bool:
+        """Whether the cell needs no computation.
+
+        Args:
+          benchmark: the output folder.
+          key: what identifies network, target image and settings.
+          longest: as in the settings. A cell that was cut after less is computed again, and one that ended by itself is not.
+        """
+        figures = self.read(benchmark) or {}
+        return figures.get("key") == key and figures.get("cut", math.inf) >= longest
 
     def write(self, benchmark: Path, figures: dict[str, Any]) -> None:
         """Writes the figures, which come after the cell's images and say that it is finished."""

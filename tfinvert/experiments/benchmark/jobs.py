@@ -88,7 +88,7 @@ def make_plan(settings: Settings) -> Plan:
 
 def run_all(plan: Plan, folder: Path, count: int, *, progress: bool) -> None:
     """Computes the cells that are missing, in up to `count` processes, each bound to a processor of its own."""
-    missing = {cell for cell, key in plan.cells() if (cell.read(folder) or {}).get("key") != key}
+    missing = {cell for cell, key in plan.cells() if not cell.is_there(folder, key, plan.settings.longest)}
     with tqdm(total=len(missing), desc="benchmark", unit="cell", disable=not (progress and is_watched())) as bar:
         for names in _rounds(plan):
             wanted = {(cell.network, cell.layer) for cell in missing if cell.method in names}
@@ -187,7 +187,7 @@ def _has(layers: dict[str, tuple[str, ...]], name: str) -> bool:
 def _key(settings: Settings, network: Network, file: str) -> str:
     """What identifies network, target image and settings of a cell."""
     target = images.load(file, network.size, settings.resize)
-    values = {name: getattr(settings, name) for name in ("longest", "batch", "seed")}
+    values = {name: getattr(settings, name) for name in ("batch", "seed")}
     origin = {name: value for name, value in network.provenance().items() if name in IDENTITY}
     text = json.dumps([origin, values], sort_keys=True, default=str)
     return hashlib.sha256(text.encode() + target.tobytes()).hexdigest()[:16]

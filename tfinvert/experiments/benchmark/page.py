@@ -14,15 +14,18 @@ from PIL import Image
 from tfinvert.experiments.benchmark import tables
 from tfinvert.experiments.benchmark.cells import Cell
 from tfinvert.experiments.benchmark.methods import REFERENCES
+from tfinvert.experiments.benchmark.summary import FIGURES
 from tfinvert.reports import charts
 from tfinvert.system.files import write_text
 
 WIDTH = 112  # pixels of an image on the page
+SECONDS = "processor seconds"
 MOST_IMAGES = 3  # of each layer
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.15rem .6rem;text-align:left;border-bottom:1px solid #8884}"
-    "figure{display:inline-block;margin:.3rem}figcaption{font-size:.8rem}svg{max-width:34rem;width:100%}"
+    f"figure{{display:inline-block;vertical-align:top;width:{WIDTH}px;margin:.3rem}}figcaption{{font-size:.8rem}}"
+    "img{display:block}.charts{display:flex;flex-wrap:wrap}svg{max-width:34rem;width:100%}"
     ":root{color-scheme:light dark}.wide{overflow-x:auto}"
 )
 
@@ -36,7 +39,12 @@ def write(folder: Path, data: Mapping[str, Any]) -> Path:
     for network, layer in dict.fromkeys((row["network"], row["layer"]) for row in data["rows"]):
         cells = [cell for cell in data["cells"] if (cell["network"], cell["layer"]) == (network, layer)]
         parts.append(f"<h2>{html.escape(f'{network} {layer}')}</h2>")
-        parts += charts.lines(mean_curves(cells), "feature error", log=True, xlabel="processor seconds")
+        drawn = [
+            chart
+            for figure, log in (("normalized_feature_error", True), ("psnr", False))
+            for chart in charts.lines(mean_curves(cells, figure), FIGURES[figure][0], log=log, xlabel=SECONDS, log_x=True)
+        ]
+        parts.append(f'<div class="charts">{"".join(f"<div>{chart}</div>" for chart in drawn)}</div>')
         for image in list(dict.fromkeys(cell["image"] for cell in cells))[:MOST_IMAGES]:
             own = [cell for cell in cells if cell["image"] == image and cell["method"] not in REFERENCES]
             parts.append(f"<div>{''.join(_figures(folder, own))}</div>")
@@ -46,8 +54,8 @@ def write(folder: Path, data: Mapping[str, Any]) -> Path:
     return path
 
 
-def mean_curves(cells: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float], list[float]]]:
-    """Method -> (seconds, feature errors): the means over the images of the points that all of them have."""
+def mean_curves(cells: Sequence[Mapping[str, Any]], figure: str) -> dict[str, tuple[list[float], list[float]]]:
+    """Method -> (seconds, values of a figure): the means over the images of the points that all of them have."""
     curves = {}
     for method in dict.fromkeys(cell["method"] for cell in cells):
         own = [cell["curve"] for cell in cells if cell["method"] == method]
@@ -57,7 +65,7 @@ def mean_curves(cells: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[floa
         points = list(zip(*(curve[-count:] for curve in own), strict=True))
         curves[method] = (
             [sum(point["seconds"] for point in group) / len(group) for group in points],
-            [sum(point["normalized_feature_error"] for point in group) / len(group) for group in points],
+            [sum(point[figure] for point in group) / len(group) for group in points],
         )
     return curves
 

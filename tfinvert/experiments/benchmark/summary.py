@@ -74,7 +74,7 @@ def rows(cells: Cells, methods: Sequence[str]) -> list[dict[str, Any]]:
             if not own:
                 continue
             row: dict[str, Any] = {"network": network, "layer": layer, "method": method, "images": len(own)}
-            row["stopped"] = sum("stopped" in cell for cell in own)
+            row |= {name: sum(name in cell for cell in own) for name in ("stopped", "cut")}
             for name, points in (
                 (EQUAL, [cell["curve"][-1] if method == methods[0] else at_time(cell, time) for cell in own]),
                 (END, [cell["curve"][-1] for cell in own]),
@@ -103,14 +103,18 @@ def pairs(cells: Cells, methods: Sequence[str]) -> list[dict[str, Any]]:
     result = []
     for other in others:
         places = [place for place in by_method.get(first, {}) if place in by_method.get(other, {})]
-        for name in (EQUAL, END):
+        theirs = {place: by_method[other][place] for place in places}
+        cut = sum("cut" in cell for cell in theirs.values())
+        equal = {place: at_time(cell, times[place[:2]]) for place, cell in theirs.items()}
+        ends = {place: cell["curve"][-1] for place, cell in theirs.items()}
+        for name, points in ((EQUAL, equal), (END, ends)):
+            if name == END and ends == equal:
+                continue  # it ends before the first method
             figures = {}
             for figure, (_, larger, _) in FIGURES.items():
                 differences: dict[str, list[float]] = {}
-                for place in places:
+                for place, point in points.items():
                     ours = by_method[first][place]["curve"][-1]
-                    theirs = by_method[other][place]
-                    point = at_time(theirs, times[place[:2]]) if name == EQUAL else theirs["curve"][-1]
                     if figure in ours and figure in point:
                         a, b = ours[figure], point[figure]
                         if figure == "normalized_feature_error":
@@ -119,7 +123,8 @@ def pairs(cells: Cells, methods: Sequence[str]) -> list[dict[str, Any]]:
                 if differences:
                     figures[figure] = _compared(differences)
             if figures:
-                result.append({"first": first, "other": other, "at": name, "cells": len(places), "figures": figures})
+                counts = {"cells": len(places), "cut": cut if name == END else 0}
+                result.append({"first": first, "other": other, "at": name, **counts, "figures": figures})
     return result
 
 

@@ -41,7 +41,7 @@ def shares(data: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for pair in data["pairs"]:
         cells = [_share(pair["figures"].get(figure)) for figure in figures]
-        rows.append([f"{pair['other']}, at {_when(pair['at'])}", str(pair["cells"]), *cells])
+        rows.append([f"{pair['other']}, at {_when(pair['at'])}{_cut(pair)}", str(pair["cells"]), *cells])
     return ["beside", "cells", *(FIGURES[figure][0] for figure in figures)], rows
 
 
@@ -62,7 +62,7 @@ def means(data: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
                     else ""
                 )
                 stopped = f"; {row['stopped']} diverged" if row["stopped"] else ""
-                name = row["method"] + (f", to {_when(END)}" if when == END else "")
+                name = row["method"] + (f", to {_when(END)}{_cut(row)}" if when == END else "")
                 rows.append([f"{network} {layer}", name + stopped, *cells, time])
     return ["layer", "method", *(FIGURES[figure][0] for figure in figures), "time"], rows
 
@@ -70,6 +70,11 @@ def means(data: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 def _is_same(row: Mapping[str, Any]) -> bool:
     """Whether a method ends before the time that the first method takes."""
     return row[EQUAL]["step"]["mean"] == row[END]["step"]["mean"]
+
+
+def _cut(group: Mapping[str, Any]) -> str:
+    """How many of a group's cells were ended before their last step; in a benchmark of an earlier version it is not known."""
+    return f" ({group['cut']} were ended by --longest)" if group.get("cut") else ""
 
 
 def _when(name: str) -> str:

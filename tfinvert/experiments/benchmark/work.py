@@ -70,6 +70,8 @@ class Work:
             for number, name in enumerate(names):
                 figures = {"key": self.message["keys"][name], **problem}
                 if snapshots:
+                    if limit is not None and snapshots[-1].seconds >= limit:
+                        figures["cut"] = self.message["longest"]
                     figures["curve"] = [self._point(snapshot, number, name) for snapshot in snapshots]
                     self._save(cells[name], snapshots, number, times)
                 elif "error" not in figures:
@@ -78,8 +80,7 @@ class Work:
                 self.parent.send(cell=[cells[name].network, self.layer, name, method.name], **figures)
 
     def _is_there(self, cell: Cell) -> bool:
-        figures = cell.read(self.folder)
-        return figures is not None and figures.get("key") == self.message["keys"][cell.image]
+        return cell.is_there(self.folder, self.message["keys"][cell.image], self.message["longest"])
 
     def _snapshots(
         self, method: methods.Method, names: Sequence[str], times: Sequence[float], limit: float | None
