@@ -1,7 +1,7 @@
-"""Writes the measured parts of docs/benchmark.md from a benchmark: `python -m tests.write_benchmark FOLDER`.
+"""Writes the measured parts of docs/benchmark.md from benchmarks: `python -m tests.write_benchmark FOLDER LONG_FOLDER`.
 
-FOLDER is the output folder of `--experiment=benchmark`. Its benchmark.json is copied to docs/, and docs/benchmark.jpg shows its
-images. Without FOLDER, the tables are written again from docs/benchmark.json.
+Both are output folders of `--experiment=benchmark`; in the second, the others had more time. Each benchmark.json is copied to
+docs/, and docs/benchmark.jpg shows images of the first. Without folders, the tables are written again from the files in docs/.
 """
 
 import re
@@ -15,25 +15,23 @@ from tfinvert.experiments.benchmark import methods, photographs, summary, tables
 from tfinvert.experiments.benchmark.cells import Cell
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGE, DATA, FIGURE = DOCS / "benchmark.md", DOCS / "benchmark.json", DOCS / "benchmark.jpg"
+PAGE, FIGURE = DOCS / "benchmark.md", DOCS / "benchmark.jpg"
+DATA = {"tables": DOCS / "benchmark.json", "long tables": DOCS / "benchmark-long.json"}
 SIDE, LINE, MARGIN = 128, 14, 8  # pixels of an image, of a line of text, and between images and around text
 ROWS = 6  # of the figure
 
 
 def parts() -> dict[str, str]:
     """The generated parts of the page, by the name of their marks."""
-    measured = "Nothing was measured with this version yet."
-    if DATA.exists():
-        measured = (
-            f"{tables.markdown(summary.read(DATA))}\n![Targets, and what each method makes of their features]({FIGURE.name})"
-        )
+    measured = {name: tables.markdown(summary.read(file)) for name, file in DATA.items()}
+    measured["tables"] += f"\n![Targets, and what each method makes of their features]({FIGURE.name})"
     files = [
         f"| {one.name} | {name} | {one.package} | {one.license} |" for name, group in photographs.SETS.items() for one in group
     ]
     described = [methods.find(name).describe() for name in methods.names()]
     listed = [f"| `{one['name']}` | {one['what']} | {one['source']} | {' '.join(one['packages'])} |" for one in described]
     return {
-        "tables": measured,
+        **measured,
         "photographs": "\n".join(["| photograph | for | package | license |", "|---|---|---|---|", *files]),
         "methods": "\n".join(["| method | what it is | source | packages |", "|---|---|---|---|", *listed]),
     }
@@ -49,7 +47,7 @@ def page(text: str) -> str:
 
 def draw(folder: Path) -> None:
     """Writes the figure: a row for each layer, with the target and each method's image at equal time."""
-    data = summary.read(DATA)
+    data = summary.read(folder / "benchmark.json")
     named = [method["name"] for method in data["methods"] if method["name"] not in methods.REFERENCES]
     images = list(dict.fromkeys(cell["image"] for cell in data["cells"]))
     layers = list(dict.fromkeys((cell["network"], cell["layer"]) for cell in data["cells"]))
@@ -82,7 +80,8 @@ def draw(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    for source, file in zip(sys.argv[1:], DATA.values(), strict=False):
+        shutil.copy(Path(source) / "benchmark.json", file)
     if len(sys.argv) > 1:
-        shutil.copy(Path(sys.argv[1]) / "benchmark.json", DATA)
         draw(Path(sys.argv[1]))
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

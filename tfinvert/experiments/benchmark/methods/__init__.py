@@ -123,8 +123,8 @@ class Method:
 
     @property
     def changes_weights(self) -> bool:
-        """Whether it optimizes weights of convolutions."""
-        return bool(getattr(self.module, "WEIGHTS_CHANGE", False))
+        """Whether it optimizes weights of convolutions, or has the network built anew for its own process."""
+        return self.keras or bool(getattr(self.module, "WEIGHTS_CHANGE", False))
 
     def describe(self) -> dict[str, Any]:
         """What benchmark.json says about it."""
