@@ -244,6 +244,18 @@ def test_pairs_have_the_share_of_cells_in_which_the_first_is_better():
     assert end["figures"]["normalized_feature_error"]["mean"] == pytest.approx(mean)
 
 
+def test_the_tables_say_how_many_were_ended_before_their_last_step():
+    cells = [CELLS[0], CELLS[1], {**CELLS[2], "cut": 10.0}, CELLS[3]]
+    equal, end = summary.pairs(cells, ["auto", "other"])
+    assert (equal["cut"], end["cut"]) == (0, 1)
+    data = {"pairs": [equal, end], "rows": summary.rows(cells, ["auto", "other"])}
+    assert [row[0] for row in tables.shares(data)[1]] == [
+        "other, at equal time",
+        "other, at its last step (1 of 2 ended by --longest)",
+    ]
+    assert "other, to its last step (1 of 2 ended by --longest)" in [row[1] for row in tables.means(data)[1]]
+
+
 def test_the_test_between_methods_has_one_value_for_each_image():
     cells = [
         cell(image, method, (1.0, psnr + layer, 0.1), layer=f"res{layer}")
@@ -251,7 +263,7 @@ def test_the_test_between_methods_has_one_value_for_each_image():
         for layer in (1, 2)
         for method, psnr in (("auto", 21.0 + ord(image) / 100), ("other", 20.0))
     ]
-    equal, _ = summary.pairs(cells, ["auto", "other"])
+    (equal,) = summary.pairs(cells, ["auto", "other"])  # they end at the same time
     assert equal["cells"] == 12
     assert equal["figures"]["psnr"]["p"] == pytest.approx(2 / 2**6)  # all of six images: the smallest that Wilcoxon's test has
 

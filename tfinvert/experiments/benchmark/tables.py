@@ -74,7 +74,7 @@ def _is_same(row: Mapping[str, Any]) -> bool:
 
 def _cut(group: Mapping[str, Any]) -> str:
     """How many of a group's cells were ended before their last step; in a benchmark of an earlier version it is not known."""
-    return f" ({group['cut']} were ended by --longest)" if group.get("cut") else ""
+    return f" ({group['cut']} of {group.get('cells') or group['images']} ended by --longest)" if group.get("cut") else ""
 
 
 def _when(name: str) -> str:
