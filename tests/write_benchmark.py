@@ -23,7 +23,7 @@ ROWS = 6  # of the figure
 
 def parts() -> dict[str, str]:
     """The generated parts of the page, by the name of their marks."""
-    measured = {name: tables.markdown(summary.read(file)) for name, file in DATA.items()}
+    measured = {name: tables.markdown(summary.read(file)) for name, file in DATA.items() if file.exists()}
     measured["tables"] += f"\n![Targets, and what each method makes of their features]({FIGURE.name})"
     files = [
         f"| {one.name} | {name} | {one.package} | {one.license} |" for name, group in photographs.SETS.items() for one in group
