@@ -7,36 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.networks.keras_models import IMAGE, filled, small, values_of
 from tests.networks.test_recognition import LITE0, first_kernel
 from tfinvert.networks.load import load
 from tfinvert.system.errors import InputError
 
 layers = keras.layers
-IMAGE = np.random.default_rng(1).uniform(0, 1, (2, 32, 32, 3)).astype(np.float32)
-
-
-def filled(model):
-    """The model with weights that are not those of its initializers."""
-    rng = np.random.default_rng(0)
-    model.set_weights([np.abs(rng.normal(0.2, 0.3, value.shape)) for value in model.get_weights()])
-    return model
-
-
-def small(size=32, activation="softmax", name="small"):
-    image = keras.Input((size, size, 3), name="image")
-    value = layers.Conv2D(4, 3, 2, padding="same", name="conv1")(image)
-    value = layers.BatchNormalization(name="norm1")(value)
-    value = layers.ReLU(name="relu1")(value)
-    value = layers.MaxPooling2D(2, name="pool1")(value)
-    value = layers.Dropout(0.5, name="drop1")(value)
-    value = layers.Conv2D(5, 3, activation="relu", name="conv2")(value)
-    value = layers.GlobalAveragePooling2D(name="mean")(value)
-    return filled(keras.Model(image, layers.Dense(6, activation=activation, name="dense")(value), name=name))
-
-
-def values_of(model, image, *names):
-    """What Keras itself gives for some layers of a functional model."""
-    return keras.Model(model.inputs[0], {name: model.get_layer(name).output for name in names})(image, training=False)
 
 
 def test_the_features_are_those_of_the_model():
@@ -263,28 +239,6 @@ def test_the_model_is_left_as_it_was():
     np.testing.assert_array_equal(load(model, preprocessing="none").features(IMAGE, "dense")["dense"], model(IMAGE))
 
 
-def test_a_keras_file(tmp_path):
-    model = small()
-    model.save(tmp_path / "mine.keras")
-    drawn = random.getstate()
-    network = load(tmp_path / "mine.keras", preprocessing="none")
-    assert random.getstate() == drawn
-    np.testing.assert_array_equal(network.features(IMAGE, "dense")["dense"], model(IMAGE))
-    assert network.name == "mine"
-    assert network.weights.startswith("mine.keras (SHA-256 of its weights ")
-    assert network.weights.removeprefix("mine.keras") == load(model).weights.removeprefix("the keras.Model small")
-    assert network.provenance() == {
-        "network": "mine",
-        "weights": network.weights,
-        "onnx_sha256": None,
-        "converter": None,
-        "preprocessing": "none",
-        "preprocessing_from": "as given",
-        "pool": "max",
-        "size": [32, 32],
-    }
-
-
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__(name="subclassed")
@@ -320,49 +274,6 @@ def test_an_unknown_layer_and_random_weights():
         load(small()).features(IMAGE, ["conv1", "conv3"])
     with pytest.raises(InputError, match="a Keras model keeps its own weights"):
         load(small(), weights="random")
-
-
-def test_its_model_has_real_layers_with_copies_of_the_weights(tmp_path):
-    model = small(activation="softmax")
-    network = load(model, preprocessing="mean=0.5,0.4,0.3;std=0.2;order=bgr")
-    made = network.plain(["relu1", "conv2", "scores"])
-    kinds = {type(layer).__name__ for layer in made.layers}
-    assert {"Conv2D", "BatchNormalization", "MaxPooling2D", "Dense"} <= kinds
-    assert made.get_layer("conv2").kernel is not model.get_layer("conv2").kernel
-    assert made.trainable_variables == []
-    expected = network.features(IMAGE, ["relu1", "conv2", "scores"])
-    made.save(tmp_path / "made.keras")
-    for each in (made, keras.models.load_model(tmp_path / "made.keras")):
-        found = each(IMAGE, training=True)  # in inference mode even so
-        for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5)
-    assert len(model.get_layer("conv2")._inbound_nodes) == 1  # the model is left as it was
-
-
-def test_its_model_copies_nested_models_shared_layers_and_operations():
-    image = keras.Input((32, 32, 3))
-    twice = layers.Conv2D(3, 1, name="twice")
-    inner = keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(4, 3, name="conv"), layers.ReLU()], name="inner")
-    value = layers.Conv2D(4, 3, name="conv")(image)  # a name that is in the inner model, too
-    value = keras.ops.tanh(value) * 2 + inner(twice(twice(image)))[:, ::1]
-    model = filled(keras.Model(image, layers.Add(name="sum")([value, value])))
-    network = load(model, preprocessing="none")
-    np.testing.assert_allclose(network.plain("sum")(IMAGE)["sum"], model(IMAGE), rtol=1e-5, atol=1e-5)
-
-
-def test_a_model_with_a_layer_that_cannot_be_copied_is_one_layer(caplog):
-    class Own(layers.Layer):
-        def __init__(self, times):
-            super().__init__(name="own")
-            self.times = times
-
-        def call(self, value):
-            return self.times(value)
-
-    image = keras.Input((32, 32, 3))
-    network = load(keras.Model(image, Own(lambda value: value * 2)(image)), preprocessing="none")
-    np.testing.assert_allclose(network.model(IMAGE)["own"], IMAGE * 2)
-    assert "the layer 'own' (Own) cannot be copied" in caplog.text
 
 
 def test_one_channel_is_the_brightness():
