@@ -18,6 +18,7 @@ from PIL import Image
 from tests import forked
 from tfinvert.networks.onnx import Graph, write
 
+forked.fork_conversions()
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

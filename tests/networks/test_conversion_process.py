@@ -78,7 +78,8 @@ DAMAGES = {
 }
 
 
-def test_a_second_run_takes_the_cache_and_a_damaged_entry_is_made_again(tiny_file, tmp_path):
+def test_a_second_run_takes_the_cache_and_a_damaged_entry_is_made_again(tiny_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFINVERT_CACHE", str(tmp_path))
     first = tiny_network(tiny_file, ["conv1_1"])
     with Conversion(first.request) as again:
         assert again.cached

@@ -43,7 +43,7 @@ def program_text(sentences: Mapping[str, str]) -> str:
             EXAMPLES,
             "",
             "`tfinvert examples` lists the flagfiles that --flagfile takes by name.",
-            "`source <(tfinvert completion bash)` turns completion on; in zsh, write zsh for bash.",
+            "`source <(tfinvert completion bash)` completes flags. For zsh, write zsh.",
         ]
     )
 
