@@ -21,6 +21,8 @@ SIMULATED = 1_000  # tasks that sleep on them
 FEW = 10  # tasks of each of one or two workers
 LAYERS = ("conv1", "fire2", "fire4", "fire6", "fire8")
 SEED = 0
+# What each of many workers in one process would do a hundred times a second, for which 100 processes have processors.
+QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "10s"}
 
 
 def measure() -> dict[str, Any]:
@@ -65,8 +67,6 @@ def _task_seconds(folder: Path) -> list[float]:
 
 def _simulation(seconds: list[float]) -> dict[str, dict[str, float]]:
     """Tasks that sleep as long as ours take, on one worker, on two that are processes, and on WORKERS."""
-    from distributed import Client, LocalCluster
-
     from tfinvert.runs.workers import connect
 
     times = np.random.default_rng(SEED).choice(seconds, SIMULATED)
@@ -82,15 +82,23 @@ def _simulation(seconds: list[float]) -> dict[str, dict[str, float]]:
                 pass
             rows[f"{count} workers"] = _row(time.perf_counter() - started, some, count)
             print(rows, flush=True)
+    return rows | {f"{WORKERS} workers": _on_many(times)}
+
+
+def _on_many(times: np.ndarray) -> dict[str, float]:
+    """The row of tasks that take so many seconds each, on WORKERS workers that are threads of this process."""
+    import dask
+    from distributed import Client, LocalCluster
+
     with (
+        dask.config.set(QUIET),
         LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         client.gather(client.map(time.sleep, [0.001] * WORKERS, pure=False))
         started = time.perf_counter()
         client.gather(client.map(time.sleep, times.tolist(), pure=False))
-        rows[f"{WORKERS} workers"] = _row(time.perf_counter() - started, times, WORKERS)
-    return rows
+        return _row(time.perf_counter() - started, times, WORKERS)
 
 
 def _row(measured: float, times: np.ndarray, workers: int) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Files as exporters write them, from reading to the proof, with Keras layers: converted in this process."""
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.conftest import SHARED
@@ -59,6 +60,14 @@ def test_what_is_refused_names_the_node_and_the_deepest_layers_that_work(tmp_pat
     part, layers = request_graph.cut_graph(request(path, []))
     assert "avgpool" in layers
     assert "fc" not in layers
+
+
+def test_an_unknown_node_with_an_empty_list_is_refused_as_others_are(tmp_path):
+    whole = head("StatefulPartitionedCall")  # as tf2onnx leaves it behind
+    (call,) = (n for n in whole.nodes if n.op_type == "StatefulPartitionedCall")
+    call.attribute.append(onnx.AttributeProto(name="_collective_manager_ids", type=onnx.AttributeProto.INTS))
+    with pytest.raises(InputError, match="node 'odd' uses the operator StatefulPartitionedCall"):
+        request_graph.cut_graph(request(write(whole, tmp_path / "net.onnx"), ["y"]))
 
 
 def test_a_layer_below_what_is_unknown_is_converted(tmp_path):

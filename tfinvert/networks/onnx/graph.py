@@ -119,5 +119,9 @@ def attributes(node: onnx.NodeProto) -> dict:
 
 def remake(node: onnx.NodeProto, *, inputs: Iterable[str] | None = None, **changes) -> onnx.NodeProto:
     """Copies a node with other inputs or attributes; an attribute that is set to None is dropped."""
-    inputs = node.input if inputs is None else inputs
-    return helper.make_node(node.op_type, list(inputs), list(node.output), name=node.name, **attributes(node) | changes)
+    made = helper.make_node(node.op_type, list(node.input if inputs is None else inputs), list(node.output), name=node.name)
+    # As they are, since of an empty list of others, such as tf2onnx leaves behind, the type cannot be told from its value.
+    kept = [attribute for attribute in node.attribute if attribute.name not in changes]
+    new = [helper.make_attribute(name, value) for name, value in changes.items() if value is not None]
+    made.attribute.extend(sorted((*kept, *new), key=lambda attribute: attribute.name))
+    return made
