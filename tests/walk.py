@@ -24,7 +24,8 @@ INTRODUCTION = """\
 # The first five minutes
 
 A program installed tfinvert into a new environment, typed what a new user would type, and wrote this page: `make walk`. Nothing
-was downloaded but the packages. The times are from {cores}{load}.
+was downloaded but the packages. The times are from {cores}{load}. TensorFlow adds numbers in another order on another number of
+cores, so that the last digits of a figure may differ from those on other pages.
 """
 
 
