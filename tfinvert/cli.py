@@ -10,7 +10,6 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,6 +140,8 @@ def _answer(arguments: list[str]) -> str:
     if len(words) < len(arguments):
         return _help(words)
     if "--version" in arguments:
+        from importlib.metadata import version  # a quarter of the time that --help takes
+
         return f"tfinvert {tfinvert.__version__} (Python {platform.python_version()}, TensorFlow {version('tensorflow')})"
     if arguments[:1] == ["examples"]:
         return _examples(arguments[1:])
