@@ -43,6 +43,7 @@ def write(name: str, folder: Path) -> Path:
     path = folder / f"{name}.onnx"
     if not path.exists():
         image = torch.zeros(1, 3, SIDE, SIDE)
+        torch.backends.mha.set_fastpath_enabled(False)  # The exporter does not know attention as one operation.
         torch.onnx.export(module(name), (image,), str(path), dynamo=False, output_names=["features"])
     return path
 

@@ -97,11 +97,19 @@ class Slice(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """The part of the tensor."""
-        return inputs[tuple(slice(*along) for along in zip(self.starts, self.stops, self.steps, strict=True))]
+        if all(step in (None, 1) for step in self.steps):
+            # TensorFlow's gradient of it is a padding, which takes a tenth of the time that the one of a part with steps takes.
+            starts = [start or 0 for start in self.starts]
+            ends = [side if stop is None else stop for stop, side in zip(self.stops, ops.shape(inputs), strict=True)]
+            return ops.slice(inputs, starts, [end - start for start, end in zip(starts, ends, strict=True)])
+        return inputs[self._places()]
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         """Shape and type of the part."""
-        return _spec(self.call(inputs))
+        return _spec(inputs[self._places()])
+
+    def _places(self) -> tuple[slice, ...]:
+        return tuple(slice(*along) for along in zip(self.starts, self.stops, self.steps, strict=True))
 
     def get_config(self) -> dict[str, Any]:
         """What the layer is made from."""

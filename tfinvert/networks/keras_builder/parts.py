@@ -128,16 +128,11 @@ def blocks_to_channels(build: Building, node: onnx.NodeProto) -> Value:
     """SpaceToDepth: the pixels of a block become channels, those of the block's first pixel first."""
     side, output = option(node, "blocksize"), node.output[0]
     tensor = build.ordered(node.input[0], channels_last(4))
-    parts = []
-    for row in range(side):
-        for column in range(side):
-            limits: dict[str, Any] = {
-                "starts": [None, row, column, None],
-                "stops": [None] * 4,
-                "steps": [None, side, side, None],
-            }
-            parts.append(build.layer(Slice, tensor, f"{output}_{row}_{column}", **limits))
-    return Value(build.layer(keras.layers.Concatenate, parts, output, axis=-1), channels_last(4))
+    height, width, channels = tensor.shape[1:]
+    rows, columns = height // side, width // side
+    blocks = build.reshaped(tensor, [-1, rows, side, columns, side, channels], f"{output}_blocks")
+    turned = build.layer(keras.layers.Permute, blocks, f"{output}_turned", dims=(1, 3, 2, 4, 5))
+    return Value(build.reshaped(turned, [-1, rows, columns, side**2 * channels], output), channels_last(4))
 
 
 OPERATORS: dict[str, Any] = {
