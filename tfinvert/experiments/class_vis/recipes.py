@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tfinvert.runs.directory import RunDirectory
 
 RATES = {"course": 25.0, "fourier": 0.05}
+STEPS_WITHOUT_JITTER = 10  # after a step in which a channel was 0
 
 
 def course_step(image: tf.Tensor, gradient: tf.Tensor, length: float, weight: float | tf.Tensor) -> tf.Tensor:
@@ -55,18 +56,23 @@ def course(
     image = np.clip(noise * image_files.COLOR_DEVIATION + image_files.MEAN_COLOR, 0, 1).astype(np.float32)
 
     @tf.function(autograph=False)
-    def update(image: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def update(image: tf.Tensor, step: tf.Tensor, jittered: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(image)
-            seen = transforms.jitter(image, settings.jitter, settings.seed, step)
+            moved = transforms.jitter(image, settings.jitter, settings.seed, step)
+            seen = tf.where(jittered[:, None, None, None], moved, image)
             losses = term.value(image, features(seen))
         # The gradient of a channel that is 0 comes from a single place, and the squares would outweigh it for good.
         weights = settings.l2_weight * tf.cast(losses != 0, tf.float32)[:, None, None, None]
         return course_step(image, -tape.gradient(losses, image), settings.rate(), weights), losses
 
     lines: list[dict[str, Any]] = []
+    waiting = np.zeros(
+        count, np.int64
+    )  # steps without jitter: what one step gains for a channel that is 0, the next shift would undo
     for step in range(settings.steps):
-        moved, losses = update(tf.constant(image), tf.constant(step, tf.int64))
+        moved, losses = update(tf.constant(image), tf.constant(step, tf.int64), tf.constant(waiting == 0))
+        waiting = np.where(losses.numpy() == 0, STEPS_WITHOUT_JITTER, np.maximum(waiting - 1, 0))
         if step % settings.save_every == 0:
             loss = float(losses.numpy().sum())
             lines.append({"step": step, "loss": loss, "learning_rate": settings.rate(), "score": loss})
