@@ -46,20 +46,15 @@ def page(text: str) -> str:
 
 
 def draw(folder: Path) -> None:
-    """Writes the figure: a row for each layer, with the target and each method's image at equal time."""
+    """Writes the figure: a row for each layer that all methods have, with the target and each method's image at equal time."""
     data = summary.read(folder / "benchmark.json")
     named = [method["name"] for method in data["methods"] if method["name"] not in methods.REFERENCES]
     images = list(dict.fromkeys(cell["image"] for cell in data["cells"]))
-    layers = list(dict.fromkeys((cell["network"], cell["layer"]) for cell in data["cells"]))
-    rows = [(*layer, images[number % len(images)]) for number, layer in enumerate(layers)][:ROWS]
+    there = {(cell["network"], cell["layer"], cell["method"]) for cell in data["cells"]}
+    layers = [layer for layer in dict.fromkeys(one[:2] for one in there) if all((*layer, name) in there for name in named)]
+    rows = [(*layer, images[number % len(images)]) for number, layer in enumerate(sorted(layers))][:ROWS]
     first = named[0]
-    longest = [name for name in named if name != first and methods.find(name).packages]
-    columns = [
-        "target",
-        first,
-        *(f"{name},\nat equal time" for name in named[1:]),
-        *(f"{name},\nits last step" for name in longest),
-    ]
+    columns = ["target", *(name.replace("_", "\n", 1) for name in named)]
     head, row_height = 2 * LINE + 2 * MARGIN, SIDE + LINE + 2 * MARGIN
     sheet = Image.new("RGB", (MARGIN + (SIDE + MARGIN) * len(columns), head + row_height * len(rows)), "white")
     writer = ImageDraw.Draw(sheet)
@@ -68,7 +63,7 @@ def draw(folder: Path) -> None:
     for number, (network, layer, image) in enumerate(rows):
         cells = {name: Cell(network, layer, image, name) for name in named}
         files = [cells[first].folder(folder) / "target.png", cells[first].end(folder)]
-        files += [cells[name].equal(folder) for name in named[1:]] + [cells[name].end(folder) for name in longest]
+        files += [cells[name].equal(folder) for name in named[1:]]
         top = head + number * row_height
         for column, file in enumerate(files):
             if file.is_file():
