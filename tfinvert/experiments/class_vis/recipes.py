@@ -67,9 +67,8 @@ def course(
         return course_step(image, -tape.gradient(losses, image), settings.rate(), weights), losses
 
     lines: list[dict[str, Any]] = []
-    waiting = np.zeros(
-        count, np.int64
-    )  # steps without jitter: what one step gains for a channel that is 0, the next shift would undo
+    # The number of steps without jitter: what one step gains for a channel that is 0, the next shift would undo.
+    waiting = np.zeros(count, np.int64)
     for step in range(settings.steps):
         moved, losses = update(tf.constant(image), tf.constant(step, tf.int64), tf.constant(waiting == 0))
         waiting = np.where(losses.numpy() == 0, STEPS_WITHOUT_JITTER, np.maximum(waiting - 1, 0))
