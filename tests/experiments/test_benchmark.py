@@ -42,28 +42,6 @@ def run(task):
         task.clock.step(lambda: image.detach().numpy().transpose(0, 2, 3, 1))
     task.clock.take(lambda: image.detach().numpy().transpose(0, 2, 3, 1))
 '''
-KERAS_RIVAL = '''
-"""Plain gradient descent in Keras."""
-
-SOURCE = "a test"
-PACKAGES = ("keras",)
-KERAS = True
-
-
-def run(task):
-    import keras
-    import tensorflow as tf
-
-    target = task.network(task.image)
-    image = tf.Variable(tf.fill(task.image.shape, 0.5))
-    optimizer = keras.optimizers.Adam(0.02)
-    for _ in range(60):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((task.network(image) - target) ** 2)
-        optimizer.apply([tape.gradient(loss, image)], [image])
-        task.clock.step(lambda: image)
-    task.clock.take(lambda: image)
-'''
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +85,7 @@ def test_a_benchmark_has_a_cell_for_each_image_and_method(measured):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "text"), [("rival", RIVAL), ("keras_rival", KERAS_RIVAL)])
+@pytest.mark.parametrize(("name", "text"), [("rival", RIVAL)])
 def test_a_rival_runs_the_same_network_in_a_process_of_its_own_and_is_added_to_what_is_there(name, text, measured):
     folder, flags, _ = measured
     (folder / f"{name}.py").write_text(text)

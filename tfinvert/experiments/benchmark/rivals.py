@@ -1,8 +1,7 @@
-"""Rivals run by their own code: a process of another Python environment, on the same network.
+"""Rivals run by their own code: a process of another Python environment, on the same ONNX graph, run by PyTorch.
 
-Most run the same ONNX graph by PyTorch: for them nothing is imported that needs TensorFlow. Those for Keras get the converted
-network. `python -m tfinvert.experiments.benchmark.rivals FOLDER` is the process. The folder has task.json, image.npy, and
-graph.onnx or network.keras before, and result.npz after it.
+`python -m tfinvert.experiments.benchmark.rivals FOLDER` is that process. Of tfinvert it imports nothing that needs TensorFlow.
+The folder has task.json and graph.npz before, and result.npz after it.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ def run(
             "seed": seed,
             "times": list(times),
             "limit": limit,
-            **(_write_model if method.keras else _write_graph)(network, layer, folder),
+            **_write_graph(network, layer, folder),
         }
         (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
         np.save(folder / "image.npy", image)
@@ -104,51 +103,27 @@ def _write_graph(network: Any, layer: str, folder: Path) -> dict[str, Any]:
     return {"layers": tensors, "preparation": dataclasses.asdict(preparation)}
 
 
-def _write_model(network: Any, layer: str, folder: Path) -> dict[str, Any]:
-    """Writes the network up to the layer as a .keras file; there is nothing more to know of it."""
-    network.plain((layer,)).save(folder / "network.keras")
-    return {}
-
-
 def main(folder: Path) -> None:
     """The work of the process."""
-    task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    method, clock = methods.find(task["method"]), Clock(task["times"], task["limit"])
-    with contextlib.suppress(TimeUpError):
-        method.run((_keras_task if method.keras else _torch_task)(task, folder, clock))
-    columns = {
-        field.name: np.array([getattr(snapshot, field.name) for snapshot in clock.snapshots])
-        for field in dataclasses.fields(Snapshot)
-    }
-    np.savez(folder / "result.npz", **columns)
-
-
-def _torch_task(task: dict[str, Any], folder: Path, clock: Clock) -> methods.TorchTask:
     import torch
 
     from tfinvert.comparison.pytorch.network import TorchNetwork
     from tfinvert.networks import onnx as graphs
     from tfinvert.networks.preprocessing import Preprocessing
 
+    task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     torch.set_num_threads(1)
     torch.manual_seed(task["seed"])
     port = TorchNetwork(graphs.read(folder / "graph.onnx"), task["layers"], Preprocessing(**task["preparation"]))
     image = torch.tensor(np.load(folder / "image.npy", allow_pickle=False)).permute(0, 3, 1, 2).contiguous()
-    return methods.TorchTask(_module(port), image, task["seed"], clock)
-
-
-def _keras_task(task: dict[str, Any], folder: Path, clock: Clock) -> methods.KerasTask:
-    from tfinvert.system.tensorflow import import_tensorflow
-
-    import_tensorflow()
-    import keras
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    keras.utils.set_random_seed(task["seed"])
-    network = keras.models.load_model(folder / "network.keras", compile=False)
-    image = tf.constant(np.load(folder / "image.npy", allow_pickle=False))
-    return methods.KerasTask(keras.Model(network.inputs, network.outputs[0]), image, task["seed"], clock)
+    clock = Clock(task["times"], task["limit"])
+    with contextlib.suppress(TimeUpError):
+        methods.find(task["method"]).run(methods.TorchTask(_module(port), image, task["seed"], clock))
+    columns = {
+        field.name: np.array([getattr(snapshot, field.name) for snapshot in clock.snapshots])
+        for field in dataclasses.fields(Snapshot)
+    }
+    np.savez(folder / "result.npz", **columns)
 
 
 def _module(port: Any) -> Any:

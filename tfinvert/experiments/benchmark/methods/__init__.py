@@ -7,7 +7,7 @@ A method is a module with
 - a function `run(task)`, which inverts the features of a `Task`, and calls `task.clock.step` after each of its steps;
 - `ALONE = True` where it takes one image at a time, and `WEIGHTS_CHANGE = True` where it optimizes weights of convolutions;
 - `PACKAGES`, for a rival that runs by its own code: what `pip` installs into an environment of its own, in which the module is
-  imported and `run` gets a `TorchTask` (`rivals`), or with `KERAS = True` a `KerasTask`.
+  imported and `run` gets a `TorchTask` (`rivals`).
 
 A file of yours is a method too: `--methods=auto,mine.py`.
 """
@@ -72,23 +72,6 @@ class TorchTask:
 
 
 @dataclasses.dataclass(frozen=True)
-class KerasTask:
-    """The features to invert, for a rival that runs a Keras model.
-
-    Attributes:
-      network: a keras.Model from images [n, height, width, 3] in [0, 1] to the layer's features [n, ...], with preprocessing
-        inside and no weight that is trained.
-      image: the target image, tf.Tensor [1, height, width, 3], as for `TorchTask`.
-      seed, clock: as for `TorchTask`; Keras and TensorFlow have the seed already.
-    """
-
-    network: Any
-    image: Any
-    seed: int
-    clock: Clock
-
-
-@dataclasses.dataclass(frozen=True)
 class Method:
     """A method: its name and its module."""
 
@@ -112,19 +95,14 @@ class Method:
         return tuple(getattr(self.module, "PACKAGES", ()))
 
     @property
-    def keras(self) -> bool:
-        """Whether a rival takes a Keras model, and no graph in PyTorch."""
-        return bool(getattr(self.module, "KERAS", False))
-
-    @property
     def alone(self) -> bool:
         """Whether it takes one image at a time."""
         return bool(self.packages) or bool(getattr(self.module, "ALONE", False))
 
     @property
     def changes_weights(self) -> bool:
-        """Whether it optimizes weights of convolutions, or has the network built anew for its own process."""
-        return self.keras or bool(getattr(self.module, "WEIGHTS_CHANGE", False))
+        """Whether it optimizes weights of convolutions."""
+        return bool(getattr(self.module, "WEIGHTS_CHANGE", False))
 
     def describe(self) -> dict[str, Any]:
         """What benchmark.json says about it."""
