@@ -22,6 +22,7 @@ from tfinvert.networks.conversion import process as conversion
 from tfinvert.system import child
 
 READ_BY_IMPORTS = ("CUDA", "HOME", "KERAS", "MPL", "OMP", "ONEDNN", "PYTHON", "TF_", "XDG")  # how such variables begin
+SET_BY_RUNS = ("KERAS_BACKEND", "tensorflow")  # which is what the imports do without it
 TIMEOUT = 300.0  # seconds
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.preloaded"])
@@ -110,7 +111,8 @@ def _become(environment: Mapping[str, str], *streams: Connection) -> None:
 
 
 def _read_by_imports() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith(READ_BY_IMPORTS)}
+    variables = {name: value for name, value in os.environ.items() if name.startswith(READ_BY_IMPORTS)}
+    return dict(variables.items() - {SET_BY_RUNS})
 
 
 _VARIABLES = _read_by_imports()  # as the server of forks has them, too
