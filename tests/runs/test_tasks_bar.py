@@ -11,7 +11,7 @@ from tfinvert.runs.tasks import Task
 
 
 class Workers:
-    """Stands in for an executor: two workers, of which one is at the second task."""
+    """An executor that computes nothing. It has two workers: one does the second task, and one does nothing."""
 
     def progress(self):
         return Progress(running=(1,), workers=2)

@@ -63,7 +63,9 @@ class Settings(FolderSettings):
         file=True,
         placement=True,
     )
-    longest: float = setting(default=10.0, doc="A method is ended after this many times the time of the first one.", at_least=1)
+    longest: float = setting(
+        default=10.0, doc="A method is ended after this many times the time of the first one.", at_least=1, placement=True
+    )
     jobs: int = setting(
         default=1, doc="Number of layers that are measured at once, each on a processor of its own.", at_least=1, placement=True
     )
