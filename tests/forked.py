@@ -14,6 +14,7 @@ import sys
 import tempfile
 import types
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
@@ -121,6 +122,8 @@ _VARIABLES = _read_by_imports()  # as the server of forks has them, too
 def _run(arguments: Sequence[str], cwd: str, environment: Mapping[str, str], *streams: Connection) -> None:
     os.chdir(cwd)
     _become(environment, *streams)
+    # This process is the server's own child and knows its address, but Python would start another server, in this folder.
+    forkserver._forkserver.ensure_running = lambda: None
     fork_conversions()
     sys.argv = ["run_experiments.py", *arguments]
     from tfinvert import cli
