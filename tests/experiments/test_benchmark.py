@@ -103,8 +103,10 @@ def test_a_rival_runs_the_same_network_in_a_process_of_its_own_and_is_added_to_w
     assert [path.stem for path in after.keys() - cells.keys()] == ["rival"]
     data = json.loads((folder / "out" / "benchmark.json").read_text())
     curve = next(cell["curve"] for cell in data["cells"] if cell["method"] == "rival")
-    # It descends on the target of its own process, and is measured with TensorFlow.
-    assert curve[-1]["normalized_feature_error"] < 0.2 * curve[0]["normalized_feature_error"]
+    # It descends from an even grey to the target of its own process, and is measured with TensorFlow. It ends where the
+    # network's ReLUs are at 0 and pass no gradient. When its first point is taken depends on the speed of the machine.
+    grey = next(cell["curve"] for cell in data["cells"] if (cell["image"], cell["method"]) == ("chelsea", "grey"))
+    assert curve[-1]["normalized_feature_error"] < 0.1 * grey[-1]["normalized_feature_error"]
     assert curve[-1]["step"] <= 60
 
 
@@ -290,6 +292,10 @@ def test_the_photographs_were_divided_once():
             assert min(image.size) >= 190
     with pytest.raises(InputError, match="for tuning and for reporting"):
         photographs.check_sets(photographs.expand(("astronaut", "chelsea")) | {"x": str(tuning[0].path())} | files)
+
+
+def test_a_suite_says_how_many_photographs_there_are_where_no_flag_names_them():
+    assert [len(Settings(**given).files()) for given in ({}, {"image": ("reporting",)}, {"suite": "full"})] == [4, 12, 12]
 
 
 def test_the_small_suite_has_small_images_of_its_own_networks():

@@ -43,9 +43,9 @@ class Settings(FolderSettings):
         placement=True,
     )
     image: tuple[str, ...] = setting(
-        default=(photographs.REPORTING,),
+        default=(),
         doc="Image files, a folder of images, or a set of photographs that come with packages: reporting, or tuning for what "
-        "is to be chosen.",
+        "is to be chosen. Default: the first of those for reporting, as many as --suite says.",
         file=True,
         aliases=("images", "pictures"),
         placement=True,
@@ -139,7 +139,8 @@ class Settings(FolderSettings):
 
     def files(self) -> dict[str, str]:
         """Name -> image file."""
-        files = photographs.expand(self.image, self.suite_of().photographs)
+        chosen, count = self.image or (photographs.REPORTING,), None if self.image else self.suite_of().photographs
+        files = photographs.expand(chosen, count)
         photographs.check_sets(files)
         return files
 
