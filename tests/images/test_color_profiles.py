@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -147,3 +148,17 @@ def test_a_real_display_p3_file_of_the_shared_inputs(shared):
     found = np.asarray(images.read(path), np.float64)
     assert np.abs(found - np.asarray(wanted)).mean() < 1
     assert np.abs(found - before).mean() > 4
+
+
+@pytest.mark.parametrize(("gamma", "plain"), [(1.0, False), (1 / 1.8, False), (0.45455, True), (0.0, True)])
+def test_the_gamma_that_a_png_says_is_converted(tmp_path, gamma, plain):
+    Image.fromarray(COLORS).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    chunk = b"gAMA" + struct.pack(">I", round(gamma * 100000))
+    (tmp_path / "a.png").write_bytes(
+        data[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    )
+    image = images.load(tmp_path / "a.png", COLORS.shape[:2])[0]
+    light = (COLORS / 255) ** (1 / gamma) if not plain else COLORS / 255
+    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    np.testing.assert_allclose(image, COLORS / 255 if plain else encoded, atol=0.003)

@@ -38,6 +38,66 @@ def test_16_bit_greys_are_scaled_and_not_cut_off(tmp_path):
     np.testing.assert_allclose(images.load(tmp_path / "deep.png", (16, 16)), 0.5, atol=0.003)
 
 
+@pytest.mark.parametrize(
+    ("values", "white"),
+    [
+        (np.full((20, 20), 200, np.uint16), 65535),  # dark, and not a light image of 8 bits
+        (np.full((20, 20), 200, np.int32), 255),
+        (np.full((20, 20), 30000, np.int32), 65535),
+        (np.full((20, 20), 0.5, np.float32), 1),
+        (np.full((20, 20), 1.0002, np.float32), 1),
+        (np.full((20, 20), 130.0, np.float32), 255),
+    ],
+)
+def test_the_white_of_deep_grays(tmp_path, values, white):
+    Image.fromarray(values).save(tmp_path / "deep.tif")
+    np.testing.assert_allclose(images.load(tmp_path / "deep.tif", (16, 16)), values[0, 0] / white, atol=0.003)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5, 1e6])
+def test_deep_grays_of_no_known_range_are_refused(tmp_path, value):
+    Image.fromarray(np.linspace(0.0, 1.0, 400, dtype=np.float32).reshape(20, 20)).save(tmp_path / "fine.tif")
+    values = np.full((20, 20), 0.5, np.float32)
+    values[3, 3] = value
+    Image.fromarray(values).save(tmp_path / "deep.tif")
+    images.load(tmp_path / "fine.tif", (16, 16))
+    with pytest.raises(InputError, match=r"deep\.tif has .*; expected grays from 0 to 1, 255 or 65535"):
+        images.load(tmp_path / "deep.tif", (16, 16))
+
+
+def test_dark_floats_and_what_is_not_the_first_image_of_a_file_are_said(tmp_path, caplog):
+    Image.fromarray(np.full((20, 20), 5, np.float32)).save(tmp_path / "dark.tif")
+    images.load(tmp_path / "dark.tif", (16, 16))
+    colors = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
+    colors[0].save(tmp_path / "film.gif", save_all=True, append_images=colors[1:])
+    assert images.load(tmp_path / "film.gif", (16, 16))[0, 5, 5].tolist() == [1, 0, 0]
+    images.load(tmp_path / "film.gif", (16, 16))
+    assert [message.partition(" ")[2] for message in caplog.messages] == [
+        "has values up to 5, and its white is taken for 255",
+        "has 2 images in it; the first is used",
+    ]
+
+
+def test_a_16_bit_gray_can_be_transparent(tmp_path):
+    values = np.full((20, 20), 30000, np.uint16)
+    values[:10] = 7
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=7)
+    image = images.load(tmp_path / "a.png", (20, 20))[0, :, 5, 0]
+    np.testing.assert_allclose(image, np.repeat([1, 30000 / 65535], 10), atol=0.003)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_by_the_header_is_that_of_the_image_as_it_is_seen(tmp_path, suffix, orientation):
+    image = Image.new("RGB", (40, 20))
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / f"a.{suffix}", exif=exif)
+    expected = (40, 20) if orientation > 4 else (20, 40)
+    assert images.size_of(tmp_path / f"a.{suffix}") == expected
+    assert images.read(tmp_path / f"a.{suffix}").size == expected[::-1]
+
+
 def test_exif_rotation_is_applied(tmp_path):
     image = Image.new("RGB", (40, 20), "black")
     image.paste((255, 255, 255), (0, 0, 20, 20))  # the left half

@@ -32,3 +32,8 @@ def test_the_divergence_agrees_with_scipy():
 def test_different_shapes_are_refused(function):
     with pytest.raises(ValueError, match="expected the same"):
         function(np.ones(3) / 3, np.ones(4) / 4)
+
+
+def test_no_class_agrees_with_nan():
+    with pytest.raises(ValueError, match="probabilities with NaN"):
+        metrics.top_k_agreement([float("nan"), 0.5], [0.5, 0.5])

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import correlate1d
 
 from tfinvert import metrics
+from tfinvert.system.errors import InputError
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.uniform(0, 1, (32, 40, 3)).astype(np.float32)
@@ -100,3 +102,43 @@ def test_tensors_of_tensorflow_and_pytorch_are_measured():
 def test_different_shapes_are_refused(function):
     with pytest.raises(ValueError, match="expected the same"):
         function(np.zeros((4, 4, 3)), np.zeros((4, 5, 3)))
+
+
+@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim])
+def test_bytes_are_measured_as_the_floats_that_they_stand_for(metric):
+    image, target = (np.rint(RNG.uniform(0, 255, (20, 30, 3))).astype(np.uint8) for _ in range(2))
+    expected = metric(image / 255, target / 255)
+    assert metric(image, target) == pytest.approx(expected)
+    assert metric(image, target / 255) == pytest.approx(expected)
+    assert metric(Image.fromarray(image), (target / 255).astype(np.float32)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "target", "message"),
+    [
+        (IMAGE, 255 * IMAGE, "the target has values from .* expected uint8, or floats from 0 to 1"),
+        (IMAGE, 2 * IMAGE - 1, "the target has values from -"),
+        ((255 * IMAGE).astype(np.int64), IMAGE, "an image of int64; expected uint8"),
+        (IMAGE > 0.5, IMAGE, "an image of bool; expected uint8"),
+        ("chelsea", IMAGE, "the images are of the type str, whose numbers cannot be read"),
+        ({"res2": IMAGE}, IMAGE, "are a dictionary; expected an array, such as the features of one layer"),
+        (IMAGE[:0], IMAGE[:0], "have the shape .*expected at least one number"),
+    ],
+)
+def test_images_of_another_kind_are_refused(image, target, message):
+    for metric in (metrics.psnr, metrics.ssim):
+        with pytest.raises(InputError, match=message):
+            metric(image, target)
+
+
+@pytest.mark.parametrize("shape", [(32, 40), (2, 32, 40, 3), (9, 40, 3)])
+def test_ssim_refuses_what_it_cannot_measure(shape):
+    with pytest.raises(InputError, match=r"expected \[H, W, channels\] with at least 11 pixels"):
+        metrics.ssim(np.zeros(shape), np.zeros(shape))
+
+
+def test_tensors_with_gradients_are_measured():
+    torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
+    noisy = torch.tensor(IMAGE / 2, requires_grad=True)
+    assert metrics.psnr(noisy, IMAGE) == pytest.approx(metrics.psnr(IMAGE / 2, IMAGE))
+    assert metrics.feature_cosine(noisy.bfloat16(), IMAGE) == pytest.approx(1, abs=1e-4)

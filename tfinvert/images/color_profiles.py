@@ -1,4 +1,4 @@
-"""From the colors of an image file's ICC profile (Display P3, Adobe RGB, grays, CMYK) to sRGB, by Little CMS."""
+"""To sRGB from the colors of a file's ICC profile (Display P3, Adobe RGB, grays, CMYK), by Little CMS, or from its gamma."""
 
 from __future__ import annotations
 
@@ -12,26 +12,44 @@ from PIL import Image as PillowImage
 MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # a profile's color space -> Pillow's mode
 SAME = 1  # level by which a profile may differ from sRGB and count as it, so that no pixel is changed for rounding's sake
 PROBE_LEVELS = 9
+SRGB_GAMMA = 1 / 2.2  # near enough to sRGB's own curve, and what most PNG files say
 log = logging.getLogger("tfinvert")
 
 
-def to_srgb(image: PillowImage.Image, profile: bytes | None, name: object, *, gray: bool = False) -> PillowImage.Image:
+def profile_of(image: PillowImage.Image) -> bytes | float | None:
+    """The ICC profile of an image; else the gamma that a PNG file says instead, such as 1.0 for linear colors; else None."""
+    if profile := image.info.get("icc_profile"):
+        return profile
+    gamma = image.info.get("gamma", SRGB_GAMMA)
+    is_other = "srgb" not in image.info and 0.1 <= gamma <= 10 and abs(gamma / SRGB_GAMMA - 1) > 0.05
+    return float(gamma) if is_other else None
+
+
+@functools.lru_cache(1000)
+def say_once(sentence: str) -> None:
+    """Logs a warning about a file, which is read more than once in a run."""
+    log.warning(sentence)
+
+
+def to_srgb(image: PillowImage.Image, profile: bytes | float | None, name: object, *, gray: bool = False) -> PillowImage.Image:
     """The image in sRGB, of mode RGB.
 
     Args:
       image: RGB, CMYK or LAB, without transparency.
-      profile: the ICC profile of its file. With None, RGB is sRGB already. A profile that is damaged, or for other colors, is
-        passed over with a warning.
+      profile: the ICC profile of its file, or its gamma. With None, RGB is sRGB already. A profile that is damaged, or for
+        other colors, is passed over with a warning.
       name: of the image, for the warning.
       gray: whether the file has grays, which are in `image` as RGB.
     """
     if profile is None and image.mode != "LAB":
         return image.convert("RGB")
+    if isinstance(profile, float):
+        return image.convert("RGB").point(_from_gamma(profile) * 3)
     try:
         return _converted(image, profile, gray)
     except Exception as error:  # Little CMS raises OSError, Pillow PyCMSError, and ValueError, by what is wrong
         reason = " ".join(str(error).split())[:100] or type(error).__name__
-        log.warning("%s: its color profile is passed over (%s); the colors are taken for sRGB", name, reason)
+        say_once(f"{name}: its color profile is passed over ({reason}); the colors are taken for sRGB")
         return image.convert("RGB")
 
 
@@ -61,6 +79,13 @@ def _converted(image: PillowImage.Image, profile: bytes | None, gray: bool) -> P
     converted = ImageCms.applyTransform(image.convert(mode), transform)
     assert converted is not None  # it is, only where the image is changed in place
     return converted
+
+
+def _from_gamma(gamma: float) -> list[int]:
+    """What each of 256 levels is in sRGB (IEC 61966-2-1), of light ** `gamma`."""
+    light = np.linspace(0, 1, 256) ** (1 / gamma)
+    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.rint(255 * encoded).astype(int).tolist()
 
 
 @functools.lru_cache(1)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from tfinvert.images import resizing
-from tfinvert.images.color_profiles import to_srgb
+from tfinvert.images import depths, resizing
+from tfinvert.images.color_profiles import profile_of, say_once, to_srgb
 from tfinvert.system.errors import InputError
 from tfinvert.system.files import regular, replacing
 from tfinvert.system.received import located
@@ -124,13 +124,19 @@ def check_header(source: str | Path) -> None:
 def size_of(source: str | Path) -> tuple[int, int]:
     """The (height, width) of an image as it is seen, by its header. Raises InputError as `load` does."""
     with _opened(source) as (_, image):
+        width, height = image.size
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # whose size is already the one that is seen, by Pillow's version
+            width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
         lies_down = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-        return image.size if lies_down else image.size[::-1]
+        return (width, height) if lies_down else (height, width)
 
 
 def read(source: str | Path) -> PillowImage.Image:
     """Reads an image at its own size, RGB of 8 bits. Raises InputError as `load` does."""
     with _opened(source) as (path, image):
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # in which cameras keep more than the photograph
+            say_once(f"{path} has {frames} images in it; the first is used")
         return _upright_rgb(image, path)
 
 
@@ -213,16 +219,10 @@ def check_size(name: object, width: int, height: int) -> None:
 
 def _upright_rgb(image: PillowImage.Image, name: object) -> PillowImage.Image:
     check_size(name, *image.size)
-    profile = image.info.get("icc_profile")
+    profile = profile_of(image)
     image = ImageOps.exif_transpose(image)
-    gray = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-    if image.mode.startswith("I") or image.mode == "F":
-        # Pillow clips 16-bit grays to 255 instead of scaling them.
-        values = np.asarray(image, np.float64)
-        top = 65535 if values.max(initial=0) > 255 else 255
-        if image.mode == "F" and values.max(initial=0) <= 1:
-            top = 1
-        image = PillowImage.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8))
+    gray = image.mode in ("1", "L", "LA", "La") or depths.is_deep(image.mode)
+    image = depths.in_8_bits(image, name) if depths.is_deep(image.mode) else image
     if image.mode == "La":  # Pillow converts it to LA alone
         image = image.convert("LA")
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from tfinvert.images import files, resizing
+from tfinvert.system.arrays import to_numpy
 from tfinvert.system.errors import InputError
 
 EXPECTED = (
@@ -91,8 +92,6 @@ def _images_of(value: Any, name: str) -> list[np.ndarray]:
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
     if isinstance(value, PillowImage.Image):
-        if value.mode == "F" and not np.isfinite(np.asarray(value)).all():
-            raise InputError(f"{name} is a Pillow image with NaN or infinite values; {EXPECTED}")
         return [np.asarray(files.to_rgb(value, name))]
     array, is_torch = _to_numpy(value, name)
     batch = _channels_last(array, name, is_torch)
@@ -106,14 +105,11 @@ def _images_of(value: Any, name: str) -> list[np.ndarray]:
 
 def _to_numpy(value: Any, name: str) -> tuple[np.ndarray, bool]:
     """The array that a value holds, and whether it was a tensor of PyTorch; what it is shows in its attributes alone."""
-    is_torch = hasattr(value, "detach")
+    is_torch = hasattr(value, "detach") and hasattr(value, "cpu")
     if not is_torch and not hasattr(value, "__array__"):
         raise InputError(f"{name} is {_described(value)}; {EXPECTED}")
     try:
-        if is_torch:
-            value = value.detach().cpu()
-            value = value.float() if str(value.dtype) == "torch.bfloat16" else value  # NumPy has no such type
-        array = np.asarray(value)
+        array = to_numpy(value)
     except Exception as error:  # a symbolic tensor, a sparse one, one of another library
         said = " ".join(str(error).split())[:100]
         raise InputError(f"{name} is a {type(value).__name__} whose values cannot be read ({said}); {EXPECTED}") from None
@@ -121,10 +117,21 @@ def _to_numpy(value: Any, name: str) -> tuple[np.ndarray, bool]:
         if array.dtype.name.startswith(("float", "bfloat")):
             return array.astype(np.float32), is_torch
         raise InputError(
-            f"{name} is an array {list(array.shape)} of {array.dtype}; expected uint8 from 0 to 255 or floats from 0 to 1: "
-            "convert it, such as by .astype('uint8')"
+            f"{name} is an array {list(array.shape)} of {array.dtype}; expected uint8 from 0 to 255 or floats from 0 to 1"
+            f"{_how_to_convert(array)}"
         )
     return array, is_torch
+
+
+def _how_to_convert(array: np.ndarray) -> str:
+    """What makes an image of an array of another type, where it is known."""
+    if array.dtype == bool:
+        return ": convert it by .astype(float)"
+    if array.dtype.kind not in "iu" or not array.size or array.min() < 0:
+        return ""
+    if array.max() <= 255:
+        return ": convert it, such as by .astype('uint8')"
+    return f": its largest value is {array.max()}, so divide it by the largest possible value, such as by 65535"
 
 
 def _channels_last(array: np.ndarray, name: str, is_torch: bool) -> np.ndarray:
@@ -134,12 +141,12 @@ def _channels_last(array: np.ndarray, name: str, is_torch: bool) -> np.ndarray:
         return array[None, ..., None]
     if array.ndim == 3 and shape[-1] in CHANNELS:
         return array[None]
-    if array.ndim == 3 and shape[0] == 3:
-        if is_torch:
-            return np.moveaxis(array, 0, -1)[None]
+    if array.ndim == 3 and shape[0] == 3 and is_torch:
+        return np.moveaxis(array, 0, -1)[None]
+    if array.ndim == 3 and shape[0] in (3, 4):
         raise InputError(
-            f"{name} has the shape {list(shape)}, which is three gray images or one with its channels first; "
-            "expected the channels last: give it as [n, H, W, 1] or as [H, W, 3]"
+            f"{name} has the shape {list(shape)}, which is {shape[0]} gray images or one with its channels first; "
+            f"expected the channels last: give it as [n, H, W, 1] or as [H, W, {shape[0]}]"
         )
     if array.ndim == 3:
         return array[..., None]

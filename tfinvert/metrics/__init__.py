@@ -1,7 +1,8 @@
 """How near an image is to its target, and its features to the target features. Nothing is rescaled before it is measured.
 
-Every function takes NumPy arrays, or anything that `np.asarray` can read, such as tensors of TensorFlow, PyTorch or JAX on the
-processor. Two values that are compared must have the same shape; where they do not, a function raises ValueError.
+Every function takes NumPy arrays, tensors of TensorFlow, PyTorch or JAX, and what else `np.asarray` can read. Images are floats
+from 0 to 1, or uint8 from 0 to 255. Two values that are compared must have the same shape. A function raises InputError, which
+is a ValueError, for values of another shape, type or range.
 """
 
 from tfinvert.metrics.classes import kl_divergence, top_k_agreement

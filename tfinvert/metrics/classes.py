@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tfinvert.metrics.inputs import pair
+from tfinvert.system.errors import InputError
+
 
 def top_k_agreement(probabilities: Any, target: Any, k: int = 1) -> float:
     """The share of images whose k most probable classes include the most probable class of their target.
@@ -46,7 +49,7 @@ def kl_divergence(probabilities: Any, target: Any) -> float:
 
 
 def _pair(probabilities: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
-    first, second = (np.atleast_2d(np.asarray(values, np.float64)) for values in (probabilities, target))
-    if first.shape != second.shape:
-        raise ValueError(f"probabilities of shape {first.shape} and {second.shape}; expected the same")
-    return first, second
+    first, second = pair(probabilities, target, "probabilities")
+    if np.isnan(first).any() or np.isnan(second).any():
+        raise InputError("probabilities with NaN; expected numbers")
+    return np.atleast_2d(first), np.atleast_2d(second)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfinvert.metrics.inputs import pair
+
 
 def normalized_feature_error(features: Any, target: Any) -> float:
     """||phi(x) - phi0||^2 / ||phi0||^2 over all values (the data term of Mahendran & Vedaldi 2015).
@@ -17,7 +19,7 @@ def normalized_feature_error(features: Any, target: Any) -> float:
       >>> normalized_feature_error([3.0, 1.0], [3.0, 4.0])
       0.36
     """
-    first, second = _pair(features, target)
+    first, second = pair(features, target, "features")
     return float(np.sum((first - second) ** 2) / max(np.sum(second**2), 1e-12))
 
 
@@ -31,7 +33,7 @@ def mv2015_error(features: Any, target: Any, distance: float) -> float:
 
     About 1 for the features of another photograph. The paper takes the distance from 100 ImageNet images.
     """
-    first, second = _pair(features, target)
+    first, second = pair(features, target, "features")
     return float(np.sum((first - second) ** 2)) / max(distance, 1e-12)
 
 
@@ -59,7 +61,7 @@ def feature_cosine(features: Any, target: Any) -> float:
       >>> feature_cosine([1.0, 0.0], [1.0, 1.0])  # doctest: +ELLIPSIS
       0.7071...
     """
-    first, second = _pair(features, target)
+    first, second = pair(features, target, "features")
     with np.errstate(invalid="ignore"):
         return float(np.sum(first * second) / np.sqrt(np.sum(first**2) * np.sum(second**2)))
 
@@ -71,13 +73,13 @@ def spearman(features: Any, target: Any) -> float:
     """
     from scipy.stats import rankdata
 
-    first, second = _pair(features, target)
+    first, second = pair(features, target, "features")
     return _pearson(rankdata(first.ravel()), rankdata(second.ravel()))
 
 
 def r_squared(features: Any, target: Any) -> float:
     """The square of Pearson's correlation over all values, from 0 to 1; NaN for constant features."""
-    first, second = _pair(features, target)
+    first, second = pair(features, target, "features")
     return _pearson(first.ravel(), second.ravel()) ** 2
 
 
@@ -88,8 +90,8 @@ def signal_to_noise(features: Any, target: Any) -> float:
       >>> signal_to_noise([9.0], [10.0])
       20.0
     """
-    first, second = _pair(features, target)
-    with np.errstate(divide="ignore"):
+    first, second = pair(features, target, "features")
+    with np.errstate(divide="ignore", invalid="ignore"):
         return float(20 * np.log10(np.linalg.norm(second.ravel()) / np.linalg.norm((first - second).ravel())))
 
 
@@ -150,7 +152,7 @@ def pairwise_identification(features: Any, targets: Any) -> np.ndarray:
     """
     from scipy.spatial.distance import cdist
 
-    first, second = (values.reshape(len(values), -1) for values in _pair(features, targets))
+    first, second = (values.reshape(len(values), -1) for values in pair(features, targets, "features"))
     if len(first) < 2:
         raise ValueError("the features of one image; expected at least two, because targets are told apart")
     similarity = 1 - cdist(first, second, metric="correlation")
@@ -160,10 +162,3 @@ def pairwise_identification(features: Any, targets: Any) -> np.ndarray:
 def _pearson(first: np.ndarray, second: np.ndarray) -> float:
     with np.errstate(invalid="ignore"):
         return float(np.corrcoef(first, second)[0, 1])
-
-
-def _pair(features: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
-    first, second = np.asarray(features, np.float64), np.asarray(target, np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"features of shape {first.shape} and {second.shape}; expected the same")
-    return first, second

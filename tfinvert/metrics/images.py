@@ -7,6 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tfinvert.metrics.inputs import image_pair, numbers, pair
+from tfinvert.system.errors import InputError
+
+SMALLEST_SSIM = 11  # pixels: the window
 SMALLEST_MS_SSIM = 161  # pixels: at the coarsest of its five scales, the window of 11 pixels must fit
 
 
@@ -24,7 +28,7 @@ def psnr(image: Any, target: Any) -> float:
       >>> round(psnr(np.zeros((4, 4, 3)), np.full((4, 4, 3), 0.1)), 6)
       20.0
     """
-    first, second = _clipped(image, target)
+    first, second = image_pair(image, target)
     error = float(np.mean((first - second) ** 2))
     return float("inf") if error == 0 else -10.0 * float(np.log10(error))
 
@@ -43,7 +47,11 @@ def ssim(image: Any, target: Any) -> float:
     """
     from skimage.metrics import structural_similarity  # imports SciPy, which most of the program does without
 
-    first, second = (value.reshape(value.shape[-3:]) for value in _clipped(image, target))
+    first, second = (value[0] if value.shape[:-3] == (1,) else value for value in image_pair(image, target))
+    if first.ndim != 3 or min(first.shape[:2]) < SMALLEST_SSIM:
+        raise InputError(
+            f"an image of shape {first.shape}; expected [H, W, channels] with at least {SMALLEST_SSIM} pixels a side"
+        )
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(structural_similarity(first, second, channel_axis=-1, data_range=1.0, **options))
 
@@ -62,9 +70,9 @@ def ms_ssim(image: Any, target: Any) -> float:
     """
     import tensorflow as tf  # most of the program's start does without
 
-    first, second = _clipped(image, target)
+    first, second = image_pair(image, target)
     if first.ndim != 3 or min(first.shape[:2]) < SMALLEST_MS_SSIM:
-        raise ValueError(
+        raise InputError(
             f"an image of shape {first.shape}; expected [H, W, channels] with at least {SMALLEST_MS_SSIM} pixels a side"
         )
     return float(tf.image.ssim_multiscale(tf.constant(first, tf.float32), tf.constant(second, tf.float32), max_val=1.0))
@@ -78,7 +86,7 @@ def image_error(image: Any, target: Any, distance: float) -> float:
       target: the target image, of the same shape.
       distance: the mean distance of different images (`mean_image_distance`), in the same range.
     """
-    first, second = _pair(image, target)
+    first, second = pair(image, target, "images")
     return float(np.linalg.norm((first - second).ravel())) / distance
 
 
@@ -95,17 +103,5 @@ def mean_image_distance(images: Sequence[Any]) -> float:
     from scipy.spatial.distance import pdist
 
     if len(images) < 2:
-        raise ValueError(f"{len(images)} image; expected at least two, because distances are between images")
-    return float(np.mean(pdist(np.stack([np.asarray(image, np.float64).ravel() for image in images]))))
-
-
-def _pair(image: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
-    first, second = np.asarray(image, np.float64), np.asarray(target, np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"images of shape {first.shape} and {second.shape}; expected the same")
-    return first, second
-
-
-def _clipped(image: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
-    first, second = _pair(image, target)
-    return np.clip(first, 0, 1), np.clip(second, 0, 1)
+        raise InputError(f"{len(images)} image; expected at least two, because distances are between images")
+    return float(np.mean(pdist(np.stack([numbers(image, "images").ravel() for image in images]))))

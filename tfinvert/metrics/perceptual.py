@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tfinvert.metrics.inputs import image_pair
 from tfinvert.system.errors import InputError
 
 
@@ -70,9 +71,9 @@ def lpips(image: Any, target: Any, network: FeatureNetwork) -> float:
       >>> lpips(result.image, target, network)  # doctest: +SKIP
       0.213
     """
-    first, second = np.asarray(image, np.float32), np.asarray(target, np.float32)
-    if first.shape != second.shape or first.ndim != 3:
-        raise ValueError(f"images of shape {first.shape} and {second.shape}; expected the same, [H, W, 3]")
+    first, second = (value.astype(np.float32) for value in image_pair(image, target))
+    if first.ndim != 3:
+        raise InputError(f"an image of shape {first.shape}; expected [H, W, 3]")
     kind = _kind(network)
     trunk, total = TRUNKS[kind], 0.0
     features = network.at_size((first.shape[0], first.shape[1])).features(np.stack([first, second]), trunk.layers)
