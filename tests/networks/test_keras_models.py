@@ -95,15 +95,33 @@ def test_layers_of_nested_models():
     assert load(model).preprocessing == "caffe"  # the nested model is one of keras.applications by its name
 
 
+def test_a_layer_that_is_called_twice_and_layers_of_one_name():
+    """A second value of one name has a number behind it, which no other layer has."""
+    image = keras.Input((16, 16, 3), name="image")
+    shared = layers.Conv2D(3, 3, padding="same", activation="relu", name="shared")
+    value = layers.ReLU(name="shared_2")(shared(shared(image)))
+    for name in ("first", "second"):
+        value = keras.Sequential([keras.Input((16, 16, 3)), layers.Conv2D(3, 1, name="same")], name=name)(value)
+    model = filled(keras.Model(image, value))
+    network = load(model, preprocessing="none")
+    assert list(network.layers) == ["shared", "shared_3", "shared_2", "same", "first", "same_2", "second"]
+    features = network.features(IMAGE[:, :16, :16], list(network.layers))
+    np.testing.assert_allclose(features["shared_3"], features["shared_2"])
+    assert np.abs(features["shared"] - features["shared_3"]).max() > 0.1
+    np.testing.assert_allclose(features["same_2"], model(IMAGE[:, :16, :16]), rtol=1e-5)
+    assert {layer.name for layer in network.model.layers} > {"shared", "shared_2", "same", "same_2"}
+
+
 def test_a_model_that_is_called_twice_and_operations_without_layers():
     twice = filled(keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(3, 3, padding="same", name="conv")], name="twice"))
     image = keras.Input((32, 32, 3))
     once = keras.ops.tanh(twice(image))
     model = keras.Model(image, layers.Add(name="sum")([once, twice(once)]))
     network = load(model, preprocessing="none")
-    assert list(network.layers) == ["conv", "twice", "sum"]
-    features = network.features(IMAGE, ["twice", "sum"])
+    assert list(network.layers) == ["conv", "twice", "twice_2", "sum"]
+    features = network.features(IMAGE, ["twice", "twice_2", "sum"])
     np.testing.assert_array_equal(features["twice"], twice(IMAGE))
+    np.testing.assert_allclose(features["twice_2"], twice(keras.ops.tanh(twice(IMAGE))), atol=1e-6)
     np.testing.assert_array_equal(features["sum"], model(IMAGE))
 
 

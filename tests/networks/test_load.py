@@ -46,7 +46,8 @@ def test_a_size_is_one_number_or_two(size, expected, tmp_path):
         ),
         (["resnet18"], "a value of type list; expected one of"),
         (None, "a value of type NoneType"),
-        (keras.layers.ReLU, "a value of type type"),
+        (keras.layers.ReLU, "^ReLU is a class; expected the network that it makes when it is called"),
+        (keras.applications.MobileNetV2, "^MobileNetV2 is a function; expected the network that it makes"),
         (keras.layers.ReLU(name="relu"), "a value of type keras.*ReLU"),
         ("resnet81", "^unknown network 'resnet81'; expected one of: resnet18, .*, an .onnx file"),
         ("{}/nothing.onnx", "there is no file '.*nothing.onnx'; expected one of: vgg16-bn"),
@@ -55,7 +56,10 @@ def test_a_size_is_one_number_or_two(size, expected, tmp_path):
         ("{}/folder.onnx", "is a folder; expected one of"),
         ("{}/notes.txt", "notes.txt is no .onnx or .keras file; expected one of"),
         ("{}/text.onnx", "is not a whole ONNX file"),
-        ("{}/text.keras", "cannot read the Keras model .*text.keras"),
+        ("{}/text.keras", "cannot read the Keras model .*text.keras: it is damaged, or in another format"),
+        ("weights.pth", "weights.pth is no .onnx or .keras file; make the torch.nn.Module, give it these weights"),
+        ("model.h5", "model.h5 is no .onnx or .keras file; read it with keras.models.load_model"),
+        ("", "the name of the network is empty"),
     ],
 )
 def test_what_is_no_network(source, message, tmp_path):

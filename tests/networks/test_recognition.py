@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -154,6 +155,20 @@ VARIANCES = [np.ones(3, np.float32), np.zeros(3, np.float32)]
 )
 def test_a_normalization_in_the_graph_tells_the_range(steps, expected):
     assert range_in_graph(normalizing(*steps)) == expected
+
+
+def test_an_input_of_whole_numbers_has_the_range_of_bytes(tmp_path):
+    model = tiny_graph().proto(batch=1)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    for node in model.graph.node:
+        node.input[:] = ["cast" if name == "x" else name for name in node.input]
+    model.graph.node.insert(0, helper.make_node("Cast", ["x"], ["cast"], to=TensorProto.FLOAT))
+    onnx.save(model, tmp_path / "bytes.onnx")
+    network = load(tmp_path / "bytes.onnx")
+    assert (network.preprocessing, network.preprocessing_from) == ("0..255", "its input has whole numbers")
+    image = keras.Input((16, 16, 3), dtype="uint8")
+    model = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
+    assert load(model).preprocessing == "0..255"
 
 
 def test_a_normalization_inside_counts_more_than_the_training(tmp_path):

@@ -168,3 +168,26 @@ def test_an_exported_program(module):
     assert (network.name, network.size) == ("ExportedProgram", (32, 32))
     np.testing.assert_allclose(network.features(IMAGE, "scores")["scores"], module(image).detach(), rtol=1e-4, atol=1e-5)
     assert network.layers["conv2"].stride == (2, 2)
+
+
+class Brightness(torch.nn.Module):
+    """What it does depends on the image, and it has another argument with a default."""
+
+    def __init__(self, limit):
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(3, 4, 3)
+        self.limit = limit
+
+    def forward(self, image, scale=2.0):
+        value = torch.relu(scale * self.convolution(image))
+        return {"features": value} if image.mean() <= self.limit else {"features": value.flip(1)}
+
+
+def test_a_module_that_does_something_else_with_another_image_is_not_taken_for_what_it_does_with_one():
+    module = Brightness(limit=1e9)  # always the same
+    network = load(module, size=32, preprocessing="none")
+    expected = module.eval()(torch.tensor(IMAGE.transpose(0, 3, 1, 2)))["features"].detach().permute(0, 2, 3, 1)
+    np.testing.assert_allclose(network.features(IMAGE, "conv1")["conv1"], expected, atol=1e-5)
+    assert "forward" not in vars(module)
+    with pytest.raises(InputError, match=r"Brightness cannot be exported .*it does something else with another image"):
+        load(Brightness(limit=0.0), size=32)

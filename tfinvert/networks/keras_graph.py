@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -68,11 +69,13 @@ class LayerGraph:
 
     Attributes:
       steps: in topological order.
-      layers: layer name -> key of its output, for each layer with one output of rank 2, 3 or 4.
+      layers: layer name -> key of its output, for each layer with one output of rank 2, 3 or 4. The second call of a layer, and
+        another layer of the same name in a nested model, has the name with _2 behind it, and so on.
       image: key of the image.
       outputs: name -> key of each output of the model.
       size: (height, width) of the images, None for a side that is not fixed.
       channels: of the images: 3 colors, or 1 for their brightness.
+      takes_bytes: whether the images have whole numbers, which are from 0 to 255.
       models: the names of the model and of the models in it.
       has_binary_loss: whether the model was compiled with a binary cross-entropy, whose classes do not exclude each other.
     """
@@ -83,6 +86,7 @@ class LayerGraph:
     outputs: dict[str, int]
     size: tuple[int | None, int | None]
     channels: int
+    takes_bytes: bool
     models: tuple[str, ...]
     has_binary_loss: bool = False
 
@@ -143,11 +147,12 @@ def layer_graph(model: keras.Model) -> LayerGraph:
     reading.read(model)
     return LayerGraph(
         steps=tuple(reading.steps),
-        layers=reading.layers,
+        layers=_by_name(reading.layers),
         image=id(inputs[0]),
         outputs={name: reading.key(tensor) for name, tensor in _named_outputs(model).items()},
         size=inputs[0].shape[1:3],
         channels=inputs[0].shape[-1],
+        takes_bytes="int" in str(inputs[0].dtype),
         models=tuple(reading.models),
         has_binary_loss=len(model.outputs) == 1 and _is_binary(getattr(model, "loss", None)),
     )
@@ -160,6 +165,16 @@ def _named_outputs(model: keras.Model) -> dict[str, keras.KerasTensor]:
         return dict(structure)
     names = [tensor._keras_history.operation.name for tensor in model.outputs]
     return {f"{name}_{n}" if name in names[:n] else name: model.outputs[n] for n, name in enumerate(names)}
+
+
+def _by_name(layers: list[tuple[str, int]]) -> dict[str, int]:
+    """Name -> key, where a name that is taken is numbered."""
+    taken, named = {name for name, _ in layers}, dict[str, int]()
+    for name, key in layers:
+        numbered = (f"{name}_{number}" for number in itertools.count(2) if f"{name}_{number}" not in taken)
+        free = next(one for one in itertools.chain([name], numbered) if named.get(one, key) == key)
+        named[free] = key
+    return named
 
 
 def _is_binary(loss: Any) -> bool:
@@ -181,7 +196,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self.layers: dict[str, int] = {}
+        self.layers: list[tuple[str, int]] = []
         self.models: list[str] = []
         self._same: dict[int, int] = {}  # a tensor at the border of a nested model -> the value that it stands for
 
@@ -201,7 +216,7 @@ class _Reading:
                 writes = tuple(id(tensor) for tensor in node.outputs)
                 self.steps.append(Step(operation, arguments, keys, writes))
             if isinstance(operation, keras.Layer) and len(node.outputs) == 1 and 2 <= len(node.outputs[0].shape) <= 4:
-                self.layers.setdefault(operation.name, self.key(node.outputs[0]))
+                self.layers.append((operation.name, self.key(node.outputs[0])))
 
     def _is_nested(self, node: Any) -> bool:
         """Whether a call is that of a model whose layers can be called one by one instead; the second call of it is not."""

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import logging
 import random
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,15 @@ def read_model(path: Path) -> keras.Model:
     Raises:
       InputError: the file is no Keras model, or needs classes that are not registered.
     """
+    if not zipfile.is_zipfile(path):  # for which Keras says that it was not found
+        raise InputError(f"cannot read the Keras model {path}: it is damaged, or in another format than .keras")
     state = random.getstate()  # Keras draws seeds for the weights before it reads them
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # anything from a ZipError to a TypeError, by what is wrong with the file
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"cannot read the Keras model {path}: {reason}") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        way = "; if you trust it, read it by keras.models.load_model, and load the model that it gives"
+        raise InputError(f"cannot read the Keras model {path}: {reason}{way}") from None
     finally:
         random.setstate(state)
 

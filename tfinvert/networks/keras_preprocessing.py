@@ -48,6 +48,8 @@ def recognize_model(graph: LayerGraph, size: tuple[int, int]) -> Recognized:
     if first is not None:
         if (preprocessing := _range_before(graph, first, size)) is not None:
             return recognition.inside(preprocessing)
+        if graph.takes_bytes:
+            return recognition.of_bytes()
         if (training := trainings.recognize(_as_onnx(_kernels(first.operation)[0]))) is not None:
             return recognition.of_training(training)
     for name in graph.models:

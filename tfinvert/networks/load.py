@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,16 @@ OTHERS = (
     "a torch.nn.Module",
     "a program of torch.export",
 )
+# What is to be done with files that are not read here, by their suffix.
+OTHER_FILES = {
+    (".h5", ".hdf5"): "read it with keras.models.load_model, and load the model that it gives",
+    (".pt", ".pth", ".ckpt", ".safetensors"): "make the torch.nn.Module, give it these weights, and load the module",
+    (
+        ".pb",
+        "saved_model.pb",
+        ".tflite",
+    ): "its layers have no names: load the keras.Model that it was made from, or an .onnx file",
+}
 
 
 def load(
@@ -145,10 +156,20 @@ def _expected() -> str:
 
 def _no_network(source: Any, path: Path | None) -> InputError:
     """The error for what cannot be loaded."""
+    if isinstance(source, Network):
+        return InputError("the network is loaded already; call tfinvert.load with what it was loaded from, or use it as it is")
+    if isinstance(source, type | types.FunctionType):
+        kind = "class" if isinstance(source, type) else "function"
+        return InputError(f"{source.__name__} is a {kind}; expected the network that it makes when it is called")
     if path is None:
-        kind = type(source)
-        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        given = type(source)
+        name = given.__qualname__ if given.__module__ == "builtins" else f"{given.__module__}.{given.__qualname__}"
         return InputError(f"a network cannot be loaded from a value of type {name}; expected {_expected()}")
+    if not str(source).strip():
+        return InputError(f"the name of the network is empty; expected {_expected()}")
+    kind = "saved_model.pb" if (path / "saved_model.pb").exists() else path.suffix.lower()
+    if advice := next((text for kinds, text in OTHER_FILES.items() if kind in kinds), ""):
+        return InputError(f"{path} is no .onnx or .keras file; {advice}")
     if path.exists():
         return InputError(f"{path} is {'a folder' if path.is_dir() else 'no .onnx or .keras file'}; expected {_expected()}")
     return choice_error("network", str(source), (*zoo.MODELS, *OTHERS))

@@ -39,6 +39,11 @@ def inside(preprocessing: str) -> Recognized:
     return Recognized(preprocessing, "the network normalizes its images itself")
 
 
+def of_bytes() -> Recognized:
+    """How a network takes its images whose input has whole numbers."""
+    return Recognized("0..255", "its input has whole numbers")
+
+
 def of_training(training: trainings.Training) -> Recognized:
     """How a network takes its images whose first kernel is known."""
     return Recognized(training.preprocessing, f"its first kernel is that of {training.words}")
@@ -62,5 +67,7 @@ def of_file(path: Path, sha256: str) -> Recognized:
     graph = graphs.read(path)
     if (preprocessing := normalization.range_in_graph(graph)) is not None:
         return inside(preprocessing)
+    if graph.takes_bytes:
+        return of_bytes()
     training = trainings.recognize(trainings.first_kernel(graph))
     return of_training(training) if training else assumed()

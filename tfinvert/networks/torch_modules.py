@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 import tempfile
@@ -10,6 +11,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tfinvert.networks.onnx_files import OnnxFile
 from tfinvert.system.cache import cache_folder
@@ -19,6 +22,7 @@ from tfinvert.system.files import sha256
 if TYPE_CHECKING:
     import torch
 
+TOLERANCE = 1e-2  # by which an exported file may differ, relative to the largest value: far less than another computation would
 SIZE = (224, 224)  # of the images, where none is given
 
 
@@ -70,7 +74,8 @@ def exported(source: Any, settings: Mapping[str, Any]) -> OnnxFile | None:
 def export(module: torch.nn.Module, size: tuple[int, int]) -> Path:
     """The .onnx file of a module in evaluation mode, in the cache under the checksum of its bytes; the module is not changed.
 
-    PyTorch's older exporter is tried first, because it is faster and needs no other package; then its newer one.
+    PyTorch's older exporter is tried first, because it is faster and needs no other package; then its newer one. The older one
+    writes down what the module does with one image; its file is not taken where the module does something else with another.
 
     Args:
       module: takes one argument, images [batch, 3, height, width].
@@ -89,9 +94,12 @@ def export(module: torch.nn.Module, size: tuple[int, int]) -> Path:
     image = torch.zeros(1, 3, *size, device=weights[0].device if weights else "cpu")
     reasons = []
     for is_new in (False, True):
-        with _evaluating(module):
+        with _evaluating(module), _of_one_argument(module):
             try:
-                return _exported(module, name, (image,), is_new=is_new)
+                path = _exported(module, name, (image,), is_new=is_new)
+                if is_new or _agrees(module, path, image):
+                    return path
+                reasons.append("it does something else with another image, by the values of the image or by chance")
             except Exception as error:  # of the module itself as well as of the exporter
                 reasons.append(_reason(error))
     raise InputError(
@@ -146,6 +154,51 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(is_fast)
         for part, training in modes:  # the exporter sets all parts to the mode of the whole
             part.training = training
+
+
+@contextlib.contextmanager
+def _of_one_argument(module: torch.nn.Module) -> Iterator[None]:
+    """Takes the arguments that have defaults away: the older exporter would make inputs of numbers among them."""
+    forward = module.forward
+    try:
+        has_others = len(inspect.signature(forward).parameters) > 1
+    except (TypeError, ValueError):  # a scripted module
+        has_others = False
+    own = vars(module).get("forward")
+    try:
+        if has_others:
+            module.__dict__["forward"] = lambda image: forward(image)
+        yield
+    finally:
+        if own is not None:
+            module.__dict__["forward"] = own
+        elif has_others:
+            del module.__dict__["forward"]
+
+
+def _agrees(module: torch.nn.Module, file: Path, image: torch.Tensor) -> bool:
+    """Whether a file gives what the module gives, for another image of the same shape than it was exported with."""
+    import onnxruntime
+    import torch
+
+    other = 2 * torch.sin(torch.arange(image.numel(), dtype=torch.float32, device=image.device)).reshape(image.shape)
+    with torch.no_grad():
+        expected = [value.cpu().numpy() for value in _tensors(module(other))]
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    reached = session.run(None, {session.get_inputs()[0].name: other.cpu().numpy()})
+    pairs = list(zip(expected, reached, strict=False))
+    return all(
+        a.shape == b.shape and np.allclose(a, b, rtol=0, atol=TOLERANCE * float(np.abs(a).max(initial=0)), equal_nan=True)
+        for a, b in pairs
+    )
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    """The tensors of an output, in the order of the exporter."""
+    if hasattr(value, "detach"):
+        return [value]
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
 
 
 def _reason(error: Exception) -> str:

@@ -29,6 +29,7 @@ class Graph:
       aliases: names that `tidy` removed (outputs of Dropout, Identity) -> the tensor that holds the same value.
       name: of the file, for errors.
       modules: tensor -> the modules of PyTorch or layers of Keras that it is made in, the outermost first.
+      takes_bytes: whether the file's input has whole numbers, which are from 0 to 255; here they are floats.
     """
 
     nodes: tuple[onnx.NodeProto, ...]
@@ -40,6 +41,7 @@ class Graph:
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     name: str = "the network"
     modules: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    takes_bytes: bool = False
 
     def producers(self) -> dict[str, onnx.NodeProto]:
         """Maps the name of every computed tensor to the node that makes it."""

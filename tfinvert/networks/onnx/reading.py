@@ -1,5 +1,6 @@
 """From an .onnx file to a `Graph`, and back. Whatever can be wrong with a file is in `checks`."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def from_proto(model: onnx.ModelProto, name: str, folder: Path | None = None) ->
     outputs = tuple(o.name for o in model.graph.output)
     modules = modules_of(model.graph.node)
     graph = Graph(tuple(nodes), weights, new_name, (height, width), outputs, opset, name=name, modules=modules)
+    graph = dataclasses.replace(graph, takes_bytes=image.type.tensor_type.elem_type in inputs.WHOLE_NUMBERS)
     checks.check_graph(graph, made, name)
     return graph
 
