@@ -17,7 +17,7 @@ from tfinvert import experiments, runner
 from tfinvert.runs.directory import RunDirectory
 from tfinvert.settings import flagfiles, flags
 from tfinvert.settings.groups import NetworkSettings
-from tfinvert.system import signals
+from tfinvert.system import signals, tensorflow
 from tfinvert.system.child import Child
 from tfinvert.system.errors import InputError, NonFiniteLossError
 from tfinvert.system.locks import LockedError
@@ -112,6 +112,8 @@ def work(message: dict[str, Any]) -> dict[str, Any]:
         os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the worker's environment or keras.json says
     with _process.lock:
         answer = _work(message["flags"], own_process=message["own_process"])
+        if message["own_process"]:
+            tensorflow.forget_kernels()
     return {**answer, "seconds": time.perf_counter() - started}
 
 

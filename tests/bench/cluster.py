@@ -1,5 +1,6 @@
 """What Dask adds to a task, and how long many tasks take on 100 workers: its own scheduler, with workers that only sleep."""
 
+import heapq
 import logging
 import math
 import tempfile
@@ -22,7 +23,11 @@ FEW = 10  # tasks of each of one or two workers
 LAYERS = ("conv1", "fire2", "fire4", "fire6", "fire8")
 SEED = 0
 # What each of many workers in one process would do a hundred times a second, for which 100 processes have processors.
-QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "10s"}
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.system-monitor.gil.enabled": False,
+}
 
 
 def measure() -> dict[str, Any]:
@@ -72,15 +77,8 @@ def _simulation(seconds: list[float]) -> dict[str, dict[str, float]]:
     times = np.random.default_rng(SEED).choice(seconds, SIMULATED)
     rows = {}
     for count in (1, 2):
-        some = times[: FEW * count]
-        todo = [tasks.Task({"sleeps": Settings(steps=max(round(1000 * one), 1), output_dir="/none")}) for one in some]
         with connect(WorkerSettings(workers=count), program.sleep) as executor:
-            for _ in executor.submit(todo[:count]):  # so that the workers are there
-                pass
-            started = time.perf_counter()
-            for _ in executor.submit(todo):
-                pass
-            rows[f"{count} workers"] = _row(time.perf_counter() - started, some, count)
+            rows[f"{count} workers"] = _row(executor, times[: FEW * count], count)
             print(rows, flush=True)
     return rows | {f"{WORKERS} workers": _on_many(times)}
 
@@ -90,17 +88,36 @@ def _on_many(times: np.ndarray) -> dict[str, float]:
     import dask
     from distributed import Client, LocalCluster
 
+    from tfinvert.runs.dask_executor import Dask
+
     with (
         dask.config.set(QUIET),
         LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        client.gather(client.map(time.sleep, [0.001] * WORKERS, pure=False))
-        started = time.perf_counter()
-        client.gather(client.map(time.sleep, times.tolist(), pure=False))
-        return _row(time.perf_counter() - started, times, WORKERS)
+        return _row(Dask(client, program.sleep), times, WORKERS)
 
 
-def _row(measured: float, times: np.ndarray, workers: int) -> dict[str, float]:
-    """The measured time beside that of the model."""
-    return {"tasks": len(times), "measured (s)": measured, "model (s)": math.ceil(len(times) / workers) * times.mean()}
+def _row(executor: Any, times: np.ndarray, workers: int) -> dict[str, float]:
+    """The seconds of tasks that take so long each: measured, by the model, and taken in turn without anything in between."""
+    todo = [tasks.Task({"sleeps": Settings(steps=max(round(1000 * one), 1), output_dir="/none")}) for one in times]
+    short = [tasks.Task({"sleeps": Settings(steps=1, output_dir="/none")})] * workers
+    for _ in executor.submit(short):  # so that the workers are there
+        pass
+    started = time.perf_counter()
+    for _ in executor.submit(todo):
+        pass
+    return {
+        "tasks": len(times),
+        "measured (s)": time.perf_counter() - started,
+        "model (s)": math.ceil(len(times) / workers) * times.mean(),
+        "in turn (s)": _in_turn(times, workers),
+    }
+
+
+def _in_turn(times: np.ndarray, workers: int) -> float:
+    """When the last task ends if each worker takes the next one as soon as it is free, and nothing else takes time."""
+    free = [0.0] * workers
+    for one in times:
+        heapq.heapreplace(free, free[0] + one)
+    return max(free)

@@ -32,6 +32,18 @@ def import_tensorflow(*, drawing: bool = True) -> None:
             del os.environ["TF_CPP_MIN_LOG_LEVEL"]
 
 
+def forget_kernels() -> None:
+    """Lets TensorFlow give back the memory of operations and functions that were called, which it keeps by their names.
+
+    Each run traces functions of its own, so that what is kept for them is never used again. What is still in use is made anew
+    when it is called. Does nothing in a process that has not imported TensorFlow.
+    """
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.eager import context  # as keras.utils.clear_session does, which forgets seeds and names as well
+
+        context.context().clear_kernel_cache()
+
+
 @contextlib.contextmanager
 def without(packages: tuple[str, ...]) -> Iterator[None]:
     """Within it, packages that are not imported yet cannot be imported, so that others do without what they would use."""
