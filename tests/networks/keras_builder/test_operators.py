@@ -280,6 +280,13 @@ def test_any_name_of_a_tensor_can_be_traced(name):
     assert traced.structured_outputs["y"].shape == (1, 4, 3, 6)
 
 
+@pytest.mark.parametrize(("outputs", "has_bias"), [(("y",), True), (("p", "y"), False)])
+def test_a_vector_that_is_added_to_a_product_is_a_bias_unless_the_product_is_wanted(outputs, has_bias):
+    whole = graph(node("MatMul", "f w", "p"), node("Add", "b p", "y"), outputs=outputs, w=numbers(6, 5), b=numbers(5))
+    (dense,) = (layer for layer in compare(whole).layers if isinstance(layer, keras.layers.Dense))
+    assert dense.use_bias == has_bias
+
+
 def test_an_order_of_axes_that_comes_to_the_same_moves_nothing():
     shuffle = build(CASES["channel shuffle"])
     assert sum(isinstance(layer, keras.layers.Permute) for layer in shuffle.layers) <= 1

@@ -52,6 +52,8 @@ def build(graph: Graph, preprocessing: Preprocessing, layers: Mapping[str, str],
     image = keras.Input((*graph.size, 3), name="image", dtype=dtype)
     building.set(graph.image, Value(_prepared(building, image, preprocessing), channels_last(4)))
     for node in graph.nodes:
+        if building.has(node.output[0]):
+            continue
         try:
             made = OPERATORS[node.op_type](building, node)
         except InputError:

@@ -69,6 +69,8 @@ class Building:
           dtype: of the numbers that are computed with.
         """
         self.graph, self.shapes, self.dtype = graph, shapes, dtype
+        self._readers = graph.consumers()
+        self._wanted = frozenset(names)
         self._taken: set[str] = set()
         self._reserved = {tensor: self._free(name) for tensor, name in names.items()}
         self._values: dict[str, Value] = {}
@@ -77,6 +79,15 @@ class Building:
     def set(self, tensor: str, value: Value) -> None:
         """Keeps the value of a tensor of the graph."""
         self._values[tensor] = value
+
+    def has(self, tensor: str) -> bool:
+        """Whether the value of a tensor of the graph is there already."""
+        return tensor in self._values
+
+    def only_reader(self, tensor: str) -> onnx.NodeProto | None:
+        """The node that alone takes a tensor, which is no output of the network; None for all other tensors."""
+        readers = self._readers.get(tensor, [])
+        return readers[0] if len(readers) == 1 and tensor not in self._wanted else None
 
     def is_constant(self, tensor: str) -> bool:
         """Whether a tensor of the graph is a constant."""
