@@ -106,6 +106,26 @@ def test_a_result_is_the_argument_of_the_next_call(network):
     assert len(tfinvert.invert(arrays, network, **FAST).images) == 2
 
 
+def test_what_a_step_does_not_depend_on_is_not_traced_again(network):
+    def image(**values):
+        return tfinvert.invert("chelsea", network, "conv2_1", **{**FAST, **values}).image
+
+    def solver():
+        return network.kept["solver"][1]
+
+    image()
+    first = solver()
+    reused = [image(seed=7), image(init="mv2015")]
+    assert solver() is first
+    for values in ({"jitter": 4}, {"jitter": 4, "seed": 7}, {"steps": 4}):
+        before = solver()
+        image(**values)
+        assert solver() is not before
+    for expected, values in zip(reused, ({"seed": 7}, {"init": "mv2015"}), strict=True):
+        network.kept.clear()
+        np.testing.assert_array_equal(image(**values), expected)
+
+
 def test_values_come_as_users_write_them(network):
     result = tfinvert.invert("astronaut", network, np.array(["conv2_1"]), size=np.int64(32), layer_weights=2, **FAST)
     assert result.settings["layers"] == ("conv2_1",)

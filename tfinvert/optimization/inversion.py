@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.images import initial_image
-from tfinvert.images.parameterizations import Parameterization, parameterization
+from tfinvert.images.parameterizations import PARAMETERIZATIONS, Parameterization, parameterization
 from tfinvert.images.transforms import jittering
 from tfinvert.networks.layer import Layer
 from tfinvert.networks.network import Network
@@ -147,7 +147,8 @@ def build_solver(
 ) -> Solver:
     """The solver that inverts target features, one problem for each image.
 
-    A network keeps the solver of its last inversion: where only images and target features differ, nothing is traced again.
+    A network keeps the solver of its last inversion: where only images, target features, the first image, or a seed that is for
+    nothing but the first image differ, nothing is traced again.
 
     Args:
       settings: with a value for everything (`presets.resolve`).
@@ -155,11 +156,7 @@ def build_solver(
       features: the target features of each image, layer -> [1, ...].
       initial: the first image of each restart, [restarts, H, W, 3].
     """
-    without_place = {field.name: field.default for field in dataclasses.fields(settings) if spec(field).placement}
-    key = (
-        dataclasses.replace(settings, **without_place, **({"image": ("",)} if hasattr(settings, "image") else {})),
-        len(features),
-    )
+    key = (_traced(settings), len(features))
     kept_key, solver = network.kept.get("solver", (None, None))
     if kept_key == key:
         for problem, state, targets in zip(solver.problems, solver.states, features, strict=True):
@@ -171,3 +168,12 @@ def build_solver(
     solver = Solver(problems, [init(problem, initial) for problem in problems])
     network.kept["solver"] = (key, solver)
     return solver
+
+
+def _traced(settings: Resolved) -> Resolved:
+    """The settings with defaults for those that a step does not depend on."""
+    others = {field.name: field.default for field in dataclasses.fields(settings) if spec(field).placement}
+    others |= {"init": "grey"} | ({"image": ("",)} if hasattr(settings, "image") else {})
+    if settings.jitter <= 1 and settings.parameterization in PARAMETERIZATIONS and settings.parameterization != "deep_prior":
+        others["seed"] = 0
+    return dataclasses.replace(settings, **others)
