@@ -130,6 +130,8 @@ def test_values_come_as_users_write_them(network):
     result = tfinvert.invert("astronaut", network, np.array(["conv2_1"]), size=np.int64(32), layer_weights=2, **FAST)
     assert result.settings["layers"] == ("conv2_1",)
     assert result.settings["layer_weights"] == (2.0,)
+    result = tfinvert.invert("astronaut", network, (name for name in ["conv2_1"]), learning_rate=tf.constant(0.5), **FAST)
+    assert (result.settings["layers"], result.settings["learning_rate"]) == (("conv2_1",), 0.5)
     assert len(tfinvert.saliency("astronaut", keras_model(), methods="gradient", classes=np.int64(3)).images) >= 1
 
 
@@ -137,6 +139,9 @@ CALLS = {
     "steps": ({"steps": "many"}, "--steps is 'many'; expected a whole number"),
     "steps above 0": ({"steps": 0}, "--steps is 0; expected a finite number at least 1"),
     "unknown": ({"stepz": 3}, r"tfinvert.invert has no setting 'stepz'; did you mean steps or on_step\?"),
+    "usual name": ({"lr": 0.1}, r"has no setting 'lr'; did you mean learning_rate\?"),
+    "model for network": ({"model": "alexnet"}, r"has no setting 'model'; did you mean network\?"),
+    "init": ({"init": "gray"}, "--init is 'gray'; did you mean grey"),
     "size": ({"size": 8}, "--size is 8; expected 16 to 2048 pixels"),
     "layers": ({"layers": ()}, "--layers is empty"),
     "layer": ({"layers": "res9"}, "unknown layer 'res9'; expected one of: res"),
@@ -177,8 +182,9 @@ def test_what_a_loaded_network_cannot_change_is_refused(network):
     for values in ({"size": 64}, {"preprocessing": "torch"}, {"pool": "avg"}):
         with pytest.raises(InputError, match=f"{next(iter(values))} is .*, but the network was loaded with"):
             tfinvert.invert("astronaut", network, "conv2_1", **values)
-    with pytest.raises(InputError, match="weights is 'random'"):
-        tfinvert.invert("astronaut", keras_model(), "conv", weights="random")
+    for source in (keras_model(), tfinvert.load(keras_model())):
+        with pytest.raises(InputError, match="weights is 'random'"):
+            tfinvert.invert("astronaut", source, "conv", weights="random")
 
 
 def test_an_inversion_starts_from_an_image_of_any_form(network):
@@ -274,7 +280,8 @@ def test_what_ends_a_run_can_be_pickled():
 
 
 def test_a_callback_ends_a_run_early(network):
-    result = tfinvert.invert(
-        "astronaut", network, "conv2_1", on_step=lambda snapshot: snapshot.step == 2, **{**FAST, "steps": 50}
-    )
-    assert [line["step"] for line in result.history] == [0, 1, 2]
+    for truth in (np.bool_, tf.constant):
+        result = tfinvert.invert(
+            "astronaut", network, "conv2_1", on_step=lambda snapshot, t=truth: t(snapshot.step == 2), **{**FAST, "steps": 50}
+        )
+        assert [line["step"] for line in result.history] == [0, 1, 2]

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import numpy as np
 from tfinvert import experiments, images, runner, worker
 from tfinvert.networks.load import load
 from tfinvert.networks.network import Network
-from tfinvert.runs.result import Result
+from tfinvert.runs.result import OptimizationResult
 from tfinvert.settings.fields import flag_text, spec
+from tfinvert.settings.flags import USUAL_NAMES
 from tfinvert.settings.groups import ImageFileSettings, NetworkSettings, array_names
 from tfinvert.settings.inversion import STARTS, InversionSettings, Resolved
 from tfinvert.system.errors import InputError
@@ -55,7 +56,8 @@ def function(name: str) -> Callable[..., Any]:
     def call(*values: Any, **named: Any) -> Any:
         unknown = [name for name in named if name not in defaults]
         if unknown:
-            near = difflib.get_close_matches(unknown[0], defaults, n=2)
+            usual = {**USUAL_NAMES, "model": "network", "onnx": "network"}.get(unknown[0])
+            near = [usual] if usual in defaults else difflib.get_close_matches(unknown[0], defaults, n=2)
             hint = f"; did you mean {' or '.join(near)}?" if near else f"; its settings: {', '.join(sorted(defaults))}"
             raise InputError(f"tfinvert.{Path(name).stem} has no setting {unknown[0]!r}{hint}")
         return _call(experiment, signature.bind(*values, **named).arguments)
@@ -97,7 +99,9 @@ def _docstring(experiment: experiments.Experiment, names: list[str], fields: Map
 
 def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
     """Runs an experiment with a user's values; returns its result, or raises what ended it early."""
-    values, kind = dict(arguments), experiment.settings
+    kind = experiment.settings
+    # What can be read once only is read here.
+    values = {name: tuple(value) if isinstance(value, Iterator) else value for name, value in arguments.items()}
     takes = inspect.signature(experiment.module.run).parameters
     objects: dict[str, Any] = {name: values.pop(name) for name in ("progress", "on_step") if name in values}
     if objects.get("on_step") is not None and not callable(objects["on_step"]):
@@ -151,6 +155,8 @@ def _network(source: Any, options: Mapping[str, Any]) -> Network:
     if not isinstance(source, Network):
         return load(source, **options)
     actual = {**source.settings(), "size": source.size, "preprocessing": source.preprocessing}
+    if "weights" not in actual and options.get("weights") == "random":
+        raise InputError("weights is 'random'; a Keras model keeps its own weights: make it with weights=None instead")
     for name, value in options.items():
         if value != actual.get(name, value):
             raise InputError(f"{name} is {value!r}, but the network was loaded with {actual[name]!r}; give it to tfinvert.load")
@@ -165,22 +171,6 @@ def _result(runs: list[runner.Run]) -> Any:
             error.result = result
             raise error
     return result
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class OptimizationResult(Result):
-    """Optimized images, each where its loss was lowest.
-
-    Attributes:
-      losses: the lowest loss of each image, [n].
-      terms: the last value of each term without its weight, summed over the images.
-    """
-
-    losses: np.ndarray
-    terms: dict[str, float]
-
-    def figures(self) -> dict[str, Any]:
-        return {"losses": [float(loss) for loss in self.losses], "terms": self.terms}
 
 
 def optimize(

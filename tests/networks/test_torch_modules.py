@@ -183,6 +183,7 @@ class Brightness(torch.nn.Module):
         return {"features": value} if image.mean() <= self.limit else {"features": value.flip(1)}
 
 
+@pytest.mark.slow
 def test_a_module_that_does_something_else_with_another_image_is_not_taken_for_what_it_does_with_one():
     module = Brightness(limit=1e9)  # always the same
     network = load(module, size=32, preprocessing="none")

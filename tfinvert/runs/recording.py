@@ -218,7 +218,8 @@ class _Record:
         self._recording.on_line(line, result.image)
         answer = self._recording.on_step(result)
         # Nothing else: a callback that draws may well return what it has drawn.
-        if (isinstance(answer, bool | np.bool_) and answer) or (isinstance(answer, str) and answer == "stop"):
+        is_truth = isinstance(answer, bool) or (getattr(answer, "shape", None) == () and "bool" in str(answer.dtype))
+        if (is_truth and bool(answer)) or (isinstance(answer, str) and answer == "stop"):
             self.stopped = True
         return line
 

@@ -146,6 +146,22 @@ class Result:
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class OptimizationResult(Result):
+    """Optimized images, each where its loss was lowest.
+
+    Attributes:
+      losses: the lowest loss of each image, [n].
+      terms: the last value of each term without its weight, summed over the images.
+    """
+
+    losses: np.ndarray
+    terms: dict[str, float]
+
+    def figures(self) -> dict[str, Any]:
+        return {"losses": [float(loss) for loss in self.losses], "terms": self.terms}
+
+
 def _write(path: Path, image: np.ndarray) -> None:
     known = FORMATS.get(path.suffix.lower())
     if known is None:

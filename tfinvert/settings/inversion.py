@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 from typing import Any
 
 from tfinvert.settings.fields import LARGEST_NUMBER, Settings, define, setting
@@ -227,6 +229,9 @@ class InversionSettings(ImageModelSettings, OptimizerSettings, RegularizerSettin
 
     def check(self) -> None:
         super().check()
+        near = difflib.get_close_matches(self.init.lower(), STARTS, n=1, cutoff=0.7)
+        if near and self.init not in STARTS and not os.path.exists(self.init):
+            raise InputError(f"--init is {self.init!r}; did you mean {near[0]}? Expected {', '.join(STARTS)}, or an image file")
         if self.seeds > 1 and (self.optimizer == "lbfgs" or self.parameterization == "deep_prior"):
             raise InputError(
                 f"--seeds is {self.seeds}; --optimizer=lbfgs and --parameterization=deep_prior make one image at a time"
