@@ -70,6 +70,20 @@ def test_an_experiment_is_named_in_two_ways(arguments):
     assert (experiment.name, settings.samples) == ("saliency", 3)
 
 
+def test_a_flag_that_is_given_twice_is_said(tmp_path, caplog):
+    (tmp_path / "a.flags").write_text("--steps=7\n")
+    settings = parsed(
+        "--image=a.png", "--layers=x", f"--flagfile={tmp_path / 'a.flags'}", "--steps=3", "--image=b.png", "--layers=x"
+    )
+    assert (settings.image, settings.steps) == (("b.png",), 3)
+    assert caplog.messages == ["--image is given twice; the last one counts, --image=b.png"]
+
+
+def test_help_is_a_word_too(capsys):
+    assert cli.main(["tfinvert", "help", "cache"]) == 0
+    assert capsys.readouterr().out.startswith("tfinvert cache: ")
+
+
 def test_a_flag_of_another_experiment_is_refused():
     with pytest.raises(InputError, match=r"--experiment=fool does not take --tv_weight\. Its flags: --attack, --bound, "):
         parsed("--experiment=fool", "--tv_weight=1")

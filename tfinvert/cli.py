@@ -34,6 +34,8 @@ log = logging.getLogger("tfinvert")
 def parse(arguments: Sequence[str]) -> tuple[experiments.Experiment, Settings]:
     """The experiment and the settings that a command line describes, without the program's name; raises InputError."""
     experiment, expanded = _experiment(arguments)
+    for name, text in _given_twice(arguments):
+        log.warning("--%s is given twice; the last one counts, --%s=%s", name, name, text)
     values = flags.values(experiment.settings, expanded)
     if "output_dir" in values and not _names_folder(arguments) and experiment.name != _experiment_of_flagfiles(arguments):
         # The folder of a flagfile is another experiment's.
@@ -45,6 +47,16 @@ def _experiment(arguments: Sequence[str]) -> tuple[experiments.Experiment, list[
     """The experiment of a command line, and its arguments with flagfiles expanded."""
     expanded = flagfiles.expand(_as_flags(arguments))
     return experiments.find(flags.experiment_of(expanded, DEFAULT)), expanded
+
+
+def _given_twice(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """The flags that the command line itself gives more than once, with different values: name, and the last value."""
+    given: dict[str, list[str]] = {}
+    for argument in arguments:
+        name, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and equals and name not in ("flagfile", "experiment"):
+            given.setdefault(name, []).append(value)
+    return [(name, texts[-1]) for name, texts in given.items() if len(set(texts)) > 1]
 
 
 def _names_folder(arguments: Sequence[str]) -> bool:
@@ -143,6 +155,8 @@ def _answer(arguments: list[str]) -> str:
         from importlib.metadata import version  # a quarter of the time that --help takes
 
         return f"tfinvert {tfinvert.__version__} (Python {platform.python_version()}, TensorFlow {version('tensorflow')})"
+    if arguments[:1] == ["help"]:
+        return _help(arguments[1:])
     if arguments[:1] == ["examples"]:
         return _examples(arguments[1:])
     if arguments[:1] == ["completion"]:

@@ -30,6 +30,13 @@ def test_a_run_s_flagfile_gives_the_same_settings(tmp_path):
     assert Settings(**flags.values(Settings, flagfiles.expand([f"--flagfile={tmp_path / 'run.flags'}"]))) == settings
 
 
+@pytest.mark.parametrize("line", ["steps=3", "--steps 3", "--steps = 3", "--steps: 3", "-- steps=3", "--", "---steps=3"])
+def test_a_line_that_is_no_flag_is_shown(line, tmp_path):
+    (tmp_path / "a.flags").write_text(f"--layers=conv1_1\n{line}\n")
+    with pytest.raises(InputError, match=r"a\.flags has the line '.*'; expected --flag=value"):
+        flagfiles.expand([f"--flagfile={tmp_path / 'a.flags'}"])
+
+
 def test_paths_of_files_are_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.png").touch()

@@ -66,3 +66,8 @@ def test_flags_of_settings_that_are_ignored_have_no_effect():
     assert flags.values(Sharpen, ["--amount=2", "--steps=3", "--noresume", "--pictures=a.png"]) == {"amount": 2.0}
     with pytest.raises(InputError, match=r"does not take --nonsense. Its flags: --amount$"):
         flags.values(Sharpen, ["--nonsense=3"])
+
+
+def test_a_value_may_begin_with_a_dash():
+    assert flags.values(Blur, ["--image", "-a.png", "--steps", "3"]) == {"image": ("-a.png",), "steps": 3}
+    assert flags.values(Blur, ["--learning_rate", "-1"]) == {"learning_rate": -1.0}  # which `Settings` refuses

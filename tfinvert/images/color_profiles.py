@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import io
-import logging
 
 import numpy as np
 from PIL import Image as PillowImage
+
+from tfinvert.system.notices import warn_once
 
 MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # a profile's color space -> Pillow's mode
 SAME = 1  # level by which a profile may differ from sRGB and count as it, so that no pixel is changed for rounding's sake
 PROBE_LEVELS = 9
 SRGB_GAMMA = 1 / 2.2  # near enough to sRGB's own curve, and what most PNG files say
-log = logging.getLogger("tfinvert")
 
 
 def profile_of(image: PillowImage.Image) -> bytes | float | None:
@@ -23,12 +23,6 @@ def profile_of(image: PillowImage.Image) -> bytes | float | None:
     gamma = image.info.get("gamma", SRGB_GAMMA)
     is_other = "srgb" not in image.info and 0.1 <= gamma <= 10 and abs(gamma / SRGB_GAMMA - 1) > 0.05
     return float(gamma) if is_other else None
-
-
-@functools.lru_cache(1000)
-def say_once(sentence: str) -> None:
-    """Logs a warning about a file, which is read more than once in a run."""
-    log.warning(sentence)
 
 
 def to_srgb(image: PillowImage.Image, profile: bytes | float | None, name: object, *, gray: bool = False) -> PillowImage.Image:
@@ -49,7 +43,7 @@ def to_srgb(image: PillowImage.Image, profile: bytes | float | None, name: objec
         return _converted(image, profile, gray)
     except Exception as error:  # Little CMS raises OSError, Pillow PyCMSError, and ValueError, by what is wrong
         reason = " ".join(str(error).split())[:100] or type(error).__name__
-        say_once(f"{name}: its color profile is passed over ({reason}); the colors are taken for sRGB")
+        warn_once(f"{name}: its color profile is passed over ({reason}); the colors are taken for sRGB")
         return image.convert("RGB")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image as PillowImage
 
-from tfinvert.images.color_profiles import say_once
 from tfinvert.system.errors import InputError
+from tfinvert.system.notices import warn_once
 
 TOPS = (255, 65535)  # what white is where the mode of an image does not say it
 ROUNDING = 1e-3  # by which white and black are passed
@@ -39,7 +39,7 @@ def in_8_bits(image: PillowImage.Image, name: object) -> PillowImage.Image:
     if top is None or low < -ROUNDING * top:
         raise InputError(f"{name} has values from {low:.6g} to {high:.6g}; expected grays from 0 to 1, 255 or 65535")
     if high < top / 4 and not image.mode.startswith("I;16"):
-        say_once(f"{name} has values up to {high:.6g}, and its white is taken for {top}")
+        warn_once(f"{name} has values up to {high:.6g}, and its white is taken for {top}")
     gray = PillowImage.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8))
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):

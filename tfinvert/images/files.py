@@ -11,9 +11,10 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from tfinvert.images import depths, resizing
-from tfinvert.images.color_profiles import profile_of, say_once, to_srgb
+from tfinvert.images.color_profiles import profile_of, to_srgb
 from tfinvert.system.errors import InputError
 from tfinvert.system.files import regular, replacing
+from tfinvert.system.notices import warn_once
 from tfinvert.system.received import located
 
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
@@ -136,7 +137,7 @@ def read(source: str | Path) -> PillowImage.Image:
     with _opened(source) as (path, image):
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # in which cameras keep more than the photograph
-            say_once(f"{path} has {frames} images in it; the first is used")
+            warn_once(f"{path} has {frames} images in it; the first is used")
         return _upright_rgb(image, path)
 
 

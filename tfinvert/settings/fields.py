@@ -183,9 +183,7 @@ def converted(kind: type, field: dataclasses.Field, value: Any) -> Any:
 
 def _element(field: dataclasses.Field, value: Any, element: type) -> Any:
     if getattr(value, "ndim", 1) == 0 and hasattr(value, "dtype"):
-        from tfinvert.system.arrays import to_numpy  # imports NumPy, which --help does without
-
-        value = to_numpy(value).item()  # a number of NumPy, or a tensor of none but one
+        value = value.item() if hasattr(value, "item") else value.numpy().item()  # of NumPy, PyTorch or TensorFlow
     if element is bool and isinstance(value, bool):
         return value
     if element is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):

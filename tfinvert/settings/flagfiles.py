@@ -6,6 +6,7 @@ import codecs
 import dataclasses
 import itertools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def _read(path: Path, value: str) -> list[str]:
         content = legacy.modernized(content)
     lines = [line.strip() for line in content.split("\n")]
     flags = [line for line in lines if line and not line.startswith(("#", "//"))]
-    wrong = next((line for line in flags if not line.startswith("-")), None)
+    wrong = next((line for line in flags if not re.match(r"--?\w[\w-]*(=|$)", line)), None)
     if wrong is not None:
         raise InputError(f"the flagfile {value} has the line {wrong[:60]!r}; expected --flag=value")
     return flags

@@ -84,9 +84,12 @@ def values(kind: type[Settings], arguments: Sequence[str]) -> dict[str, Any]:
 def _checked(kind: type[Settings], names: list[str], arguments: Sequence[str]) -> Sequence[str]:
     """The arguments, if all flags are known; raises InputError, which names what may have been meant."""
     switches = {field.name for field in dataclasses.fields(kind) if shape(kind, field.name)[0] is bool}
-    for argument in arguments:
+    pending = iter(arguments)
+    for argument in pending:
         flag, equals, value = argument.partition("=")
         name = flag.lstrip("-")
+        if argument.startswith("-") and name in names and not equals and name not in switches:
+            next(pending, None)  # its value, which may begin with a dash
         if argument.startswith("-") and name in switches and equals and value.lower() not in SWITCH_VALUES:
             raise InputError(f"--{name} is {value[:LONGEST_NAME]!r}; expected true or false")
         if not argument.startswith("-") or name in names or name.removeprefix("no") in names:

@@ -109,7 +109,7 @@ def default_text(field: dataclasses.Field) -> str:
 
 
 def _wrapped(start: str, text: str, indent: int) -> str:
-    width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, 40), 120)
     if len(start) > indent:  # the text begins on the flag's own line, and goes on further in
         return textwrap.fill(start + text, width, subsequent_indent=" " * indent)
     return textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * indent)

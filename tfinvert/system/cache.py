@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,8 +12,7 @@ from typing import Any
 import platformdirs
 
 from tfinvert.system.files import read_sealed, sha256, write_sealed
-
-log = logging.getLogger("tfinvert")
+from tfinvert.system.notices import warn_once
 
 
 def cache_folder() -> Path:
@@ -30,7 +28,7 @@ def cache_folder() -> Path:
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or path.stat().st_uid != os.getuid():
         path = Path(tempfile.mkdtemp(prefix="tfinvert-"))
-    log.warning("the cache folder cannot be written; converted networks are kept in %s (set TFINVERT_CACHE)", path)
+    warn_once(f"the cache folder cannot be written; converted networks are kept in {path} (set TFINVERT_CACHE)")
     return path
 
 
