@@ -32,7 +32,7 @@ QUIET = {
 
 def measure() -> dict[str, Any]:
     """Milliseconds of a task that does nothing on two workers, seconds of real tasks, and the rows of the simulation."""
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures: dict[str, Any] = {"task of Dask that does nothing (ms)": _overhead(folder)}
@@ -84,7 +84,10 @@ def _simulation(seconds: list[float]) -> dict[str, dict[str, float]]:
 
 
 def _on_many(times: np.ndarray) -> dict[str, float]:
-    """The row of tasks that take so many seconds each, on WORKERS workers that are threads of this process."""
+    """The row of tasks that take so many seconds each, on WORKERS workers that are threads of this process.
+
+    They have no limit of memory: each would take the whole process, TensorFlow included, for its own, and pause.
+    """
     import dask
     from distributed import Client, LocalCluster
 
@@ -92,7 +95,9 @@ def _on_many(times: np.ndarray) -> dict[str, float]:
 
     with (
         dask.config.set(QUIET),
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=WORKERS, threads_per_worker=1, memory_limit=0, processes=False, dashboard_address=None
+        ) as cluster,
         Client(cluster) as client,
     ):
         return _row(Dask(client, program.sleep), times, WORKERS)
