@@ -146,7 +146,7 @@ CALLS = {
     "layers": ({"layers": ()}, "--layers is empty"),
     "layer": ({"layers": "res9"}, "unknown layer 'res9'; expected one of: res"),
     "pool": ({"pool": "mean"}, "unknown --pool 'mean'; expected one of: "),
-    "model": ({"network": "resnt18"}, "unknown model 'resnt18'; expected one of: resnet18"),
+    "model": ({"network": "resnt18"}, "unknown network 'resnt18'; expected one of: resnet18"),
     "network": ({"network": 3}, "a network cannot be loaded from a value of type int"),
     "file": ({"network": "missing.onnx"}, "missing.onnx"),
     "image": ({"image": "missing.png"}, "missing.png"),

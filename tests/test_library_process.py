@@ -161,3 +161,16 @@ def test_the_command_line_is_right_whatever_keras_is_set_to(small_file, tmp_path
     done = run_program(*flags, f"--output_dir={tmp_path / 'run'}", **own)
     assert (done.returncode, messages(done)) == (0, [])
     assert run_contents(tmp_path / "run") == run_contents(tmp_path / "expected")
+
+
+def test_the_program_runs_on_a_file_of_keras_as_the_library_does(tmp_path):
+    image = keras.Input((24, 24, 3))
+    keras.Model(image, keras.layers.Conv2D(4, 3, activation="relu", name="conv")(image)).save(tmp_path / "mine.keras")
+    done = run_program("--onnx=mine.keras", "--layers=conv", "--steps=2", "--output_dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["weights"].startswith("mine.keras (SHA-256 of its weights ")
+    network = tfinvert.load(tmp_path / "mine.keras", pool="avg")
+    result = tfinvert.invert("astronaut", network, "conv", steps=2, output_dir=tmp_path / "again", progress=False)
+    assert result.figures()["psnr"] == pytest.approx(info["result"]["psnr"], abs=1e-3)
+    assert "--onnx=" in (tmp_path / "again" / "run.flags").read_text()

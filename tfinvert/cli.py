@@ -79,7 +79,7 @@ def _as_flags(arguments: Sequence[str]) -> list[str]:
     if not first or first.startswith("-"):
         return list(arguments)
     suffix = Path(first).suffix.lower()
-    flag = {".onnx": "onnx", ".flags": "flagfile", ".py": "experiment", **dict.fromkeys(IMAGES, "image")}.get(suffix)
+    flag = {".onnx": "onnx", ".keras": "onnx", ".flags": "flagfile", ".py": "experiment", **dict.fromkeys(IMAGES, "image")}.get(suffix)
     if flag:
         raise InputError(f"{first[:200]!r} is no experiment; did you mean --{flag}={first[:200]}?")
     raise choice_error("experiment", first, [*experiments.names(), *WORDS])

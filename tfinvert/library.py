@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfinvert import experiments, images, runner, worker
+from tfinvert.networks import zoo
 from tfinvert.networks.load import load
 from tfinvert.networks.network import Network
 from tfinvert.runs.result import OptimizationResult
@@ -112,8 +113,8 @@ def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
         images.as_images(init, None, "init")  # what is wrong is said before a network is converted
         objects["initial"], values["init"] = init, array_names(1)[0]
     source = values.pop("network", None)
-    if isinstance(source, (str, os.PathLike)) and not str(source).endswith(".keras"):
-        values["onnx" if str(source).endswith((".onnx", ".npy")) else "model"] = os.path.expanduser(source)
+    if isinstance(source, (str, os.PathLike)) and (name := zoo.setting(source)):
+        values[name] = os.path.expanduser(source)
     elif source is not None:
         checked = kind(**kind.complete(values))  # what is wrong is said before a module is exported
         options = {name: getattr(checked, name) for name in NETWORK_OPTIONS if values.get(name) is not None}

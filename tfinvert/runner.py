@@ -137,8 +137,10 @@ def execute(
             images.check(path)
         network = initial = None
         if "network" in needs:
-            from tfinvert.networks.load import from_settings  # imports onnx, which reports do without
+            from tfinvert.networks.load import from_settings, is_keras_file  # imports onnx, which reports do without
 
+            if given.network is None and is_keras_file(settings):  # type: ignore[arg-type]
+                _start(settings, own_process=own_process)
             network = given.network or from_settings(settings)  # type: ignore[arg-type]
             network = network.at_precision(getattr(settings, "precision", "float32"))
             if (shown := named if given.images is None else given.images) is not None and given.targets is None:
@@ -149,9 +151,7 @@ def execute(
             network = prepare(settings, network) or network  # the same for images of another size, where it returns one
             log.info("preprocessing %s (%s)", network.preprocessing, network.preprocessing_from)
         if network is not None and settings.needs_tensorflow:
-            import_tensorflow(drawing=not own_process)
-            if own_process:
-                _set_up_process(weights_stay=settings.weights_stay)
+            _start(settings, own_process=own_process)
         loaded = None
         if "images" in needs and given.targets is None:
             assert network is not None
@@ -265,6 +265,13 @@ def _write(directory: RunDirectory, result: Any, *, page: bool) -> None:
         pages.write_alone(directory, info)
     figures = info.pop("result")
     directory.write_info({**info, "result": figures})
+
+
+def _start(settings: Settings, *, own_process: bool) -> None:
+    """Brings TensorFlow into this process, which is set up for it where it does nothing else."""
+    import_tensorflow(drawing=not own_process)
+    if own_process:
+        _set_up_process(weights_stay=settings.weights_stay)
 
 
 def _set_up_process(*, weights_stay: bool) -> None:

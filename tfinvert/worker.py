@@ -65,11 +65,13 @@ class _Process:
         self.weights_stay: bool | None = None
 
     def network(self, settings: Any) -> Network | None:
-        """The network of a run, which is loaded if it is none of the last ones; None where the run names none."""
+        """The network of a run, which is loaded if it is none of the last ones; None where the run names none, or reads it."""
         if not isinstance(settings, NetworkSettings):
             return None
-        from tfinvert.networks.load import from_settings
+        from tfinvert.networks.load import from_settings, is_keras_file
 
+        if is_keras_file(settings):  # after the run has set up TensorFlow
+            return None
         file = located(Path(settings.onnx)) if settings.onnx else None
         about = file.stat() if file is not None and file.is_file() else None
         key = (

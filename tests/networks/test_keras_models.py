@@ -301,3 +301,15 @@ def test_one_channel_is_the_brightness():
     brightness = (IMAGE @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     for features in (network.features(IMAGE, "conv"), network.model(IMAGE)):
         np.testing.assert_allclose(features["conv"], model(brightness), rtol=1e-5, atol=1e-5)
+
+
+def test_a_file_that_the_builder_wrote_has_the_places_and_the_preparation_of_its_source(small_file, tmp_path):
+    source = load(small_file, preprocessing="caffe")
+    source.model.save(tmp_path / "again.keras")
+    again = load(tmp_path / "again.keras")
+    assert again.preprocessing == "none"
+    names = [name for name, layer in source.layers.items() if layer.stride]
+    for name in names:
+        place = again.layers[name].stride, again.layers[name].receptive_field
+        assert place == (source.layers[name].stride, source.layers[name].receptive_field)
+    np.testing.assert_allclose(*(n.features(IMAGE, names[-1])[names[-1]] for n in (again, source)), rtol=1e-4, atol=1e-3)

@@ -99,6 +99,8 @@ def test_the_settings_of_a_run(tmp_path):
     assert (network.name, network.size, network.preprocessing) == ("mine", (16, 16), "torch")
     with pytest.raises(InputError, match="unknown model"):
         from_settings(InvertSettings(model="resnet81"))
+    with pytest.raises(InputError, match=r"net.h5 is no .onnx or .keras file; read it with keras.models.load_model"):
+        from_settings(InvertSettings(onnx=str(tmp_path / "net.h5")))
 
 
 @pytest.fixture

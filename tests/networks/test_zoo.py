@@ -57,3 +57,5 @@ def test_every_zoo_model_has_two_sources_and_a_topology():
 def test_an_unknown_model_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match=r"unknown model 'resnet19'; expected one of: resnet18, "):
         zoo.model("resnet19")
+    with pytest.raises(InputError, match=r"'mine/net.keras', which is a file; give it as --onnx=mine/net.keras"):
+        zoo.model("mine/net.keras")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -45,17 +45,22 @@ def places(graph: LayerGraph, shapes: Mapping[int, tuple[int, ...]]) -> dict[int
                 found[key] = _through_window(found[above[0]], operation.kernel_size, operation.strides, operation.dilation_rate)
             elif isinstance(operation, pooling):
                 found[key] = _through_window(found[above[0]], operation.pool_size, operation.strides, (1, 1))
-            elif isinstance(operation, padding):
+            elif isinstance(operation, padding) or getattr(operation, "function", "") == "pad":
                 found[key] = found[above[0]]
             else:
                 # A gate of one position, such as that of squeeze and excitation, does not change what is seen.
                 same = [found[other] for other in above if shapes[other][1:3] == sides]
                 fields = [place.receptive_field for place in same]
-                known = same and None not in fields and type(operation).__module__.split(".")[0] == "keras"
+                known = same and None not in fields and _keeps_places(operation)
                 field = tuple(max(field[axis] for field in fields) for axis in (0, 1)) if known else None  # type: ignore[index]
                 ratio = tuple(max(round(whole / side), 1) for whole, side in zip(size, sides, strict=True))
                 found[key] = Place(same[0].stride if same else ratio, field)  # type: ignore[arg-type]
     return found
+
+
+def _keeps_places(operation: Any) -> bool:
+    """Whether a value depends on nothing but what is in its place, for layers of Keras and of `keras_builder`."""
+    return getattr(operation, "keeps_places", type(operation).__module__.split(".")[0] == "keras")
 
 
 def _through_window(place: Place, kernel: Pair, strides: Pair, dilations: Pair) -> Place:

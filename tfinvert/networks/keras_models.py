@@ -153,7 +153,8 @@ class KerasModel:
 
     def settings(self) -> dict[str, Any]:
         same = {"size": self.size, "pool": self._pool, "output": self._output}
-        return {"model": self.name, "preprocessing": self.recognized.preprocessing, **same}
+        source = {"model": self.name} if self._file is None else {"onnx": str(self._file)}
+        return {**source, "preprocessing": self.recognized.preprocessing, **same}
 
     @property
     def request(self) -> Any:

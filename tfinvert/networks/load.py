@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfinvert.networks import homework, zoo
 from tfinvert.networks.classes import NO_NAMES, read_names
@@ -20,6 +20,10 @@ from tfinvert.system.errors import InputError, choice_error
 from tfinvert.system.received import located
 from tfinvert.system.tensorflow import check_backend
 
+if TYPE_CHECKING:
+    from tfinvert.networks.keras_models import KerasModel
+
+KERAS = ".keras"
 OTHERS = (
     "an .onnx file",
     "a .npy file of the homework",
@@ -104,30 +108,54 @@ def load(
     if path is not None and path.suffix in (".onnx", ".npy"):
         return _described(OnnxFile(path.stem, {**settings, "onnx": _onnx(_file(path))}), class_names)
     is_model = "keras" in sys.modules and isinstance(source, sys.modules["keras"].Model)
-    if not is_model and (path is None or path.suffix != ".keras"):
+    if not is_model and (path is None or path.suffix != KERAS):
         raise _no_network(source, path)
-    if weights == "random":
-        raise InputError("weights is 'random'; a Keras model keeps its own weights: make it with weights=None instead")
-    check_backend()
-    from tfinvert.networks.keras_models import KerasModel, read_model
+    return Network(_keras_model(source if path is None else path, settings), class_names)
 
-    model, name = (source, source.name) if path is None else (read_model(_file(path)), path.stem)
-    keras_model = KerasModel(model, name, file=path, preprocessing=preprocessing, size=pair, pool=pool, output=output)
-    return Network(keras_model, class_names)
+
+def is_keras_file(settings: NetworkSettings) -> bool:
+    """Whether the network of a run is read by Keras, which needs TensorFlow at once."""
+    return settings.onnx is not None and Path(settings.onnx).suffix.lower() == KERAS
 
 
 def from_settings(settings: NetworkSettings) -> Network:
-    """The network of a run. Nothing is read, downloaded or converted yet; raises InputError for an unknown model."""
+    """The network of a run.
+
+    Nothing is read, downloaded or converted yet, unless `is_keras_file`.
+
+    Raises:
+      InputError: the model is unknown, or the file is one that is not read here.
+    """
     zoo.model(settings.model)
     if settings.preprocessing is not None:
         parse(settings.preprocessing)
     names = ("model", "onnx", "weights", "preprocessing", "size", "pool")
     values = {name: getattr(settings, name) for name in names}
+    class_names = getattr(settings, "class_names", None)
+    if is_keras_file(settings):
+        values["output"] = getattr(settings, "output", None)
+        return Network(_keras_model(located(Path(settings.onnx or "")), values), class_names)
     values |= {"converter": settings.converter or "auto", "winograd": settings.winograd or "auto"}
     values |= {"precision": getattr(settings, "precision", "float32"), "output": getattr(settings, "output", None)}
     if settings.onnx is not None:
-        values["onnx"] = _onnx(Path(settings.onnx))
-    return Network(OnnxFile(settings.network_name(), values), getattr(settings, "class_names", None))
+        path = Path(settings.onnx)
+        if advice := _advice(path):
+            raise InputError(f"--onnx={path} is no .onnx or .keras file; {advice}")
+        values["onnx"] = _onnx(path)
+    return Network(OnnxFile(settings.network_name(), values), class_names)
+
+
+def _keras_model(source: Any, settings: Mapping[str, Any]) -> KerasModel:
+    """A Keras model, or the path of its file, as a network; `settings` has those of `load`."""
+    if settings["weights"] == "random":
+        raise InputError("weights is 'random'; a Keras model keeps its own weights: make it with weights=None instead")
+    check_backend()
+    from tfinvert.networks.keras_models import KerasModel, read_model
+
+    path = source if isinstance(source, Path) else None
+    model, name = (source, source.name) if path is None else (read_model(_file(path)), path.stem)
+    same = {key: settings[key] for key in ("preprocessing", "size", "pool", "output")}
+    return KerasModel(model, name, file=path, **same)
 
 
 def _onnx(path: Path) -> str:
@@ -167,9 +195,14 @@ def _no_network(source: Any, path: Path | None) -> InputError:
         return InputError(f"a network cannot be loaded from a value of type {name}; expected {_expected()}")
     if not str(source).strip():
         return InputError(f"the name of the network is empty; expected {_expected()}")
-    kind = "saved_model.pb" if (path / "saved_model.pb").exists() else path.suffix.lower()
-    if advice := next((text for kinds, text in OTHER_FILES.items() if kind in kinds), ""):
+    if advice := _advice(path):
         return InputError(f"{path} is no .onnx or .keras file; {advice}")
     if path.exists():
         return InputError(f"{path} is {'a folder' if path.is_dir() else 'no .onnx or .keras file'}; expected {_expected()}")
     return choice_error("network", str(source), (*zoo.MODELS, *OTHERS))
+
+
+def _advice(path: Path) -> str:
+    """What is to be done with a file that is not read here; an empty text for others."""
+    kind = "saved_model.pb" if (path / "saved_model.pb").exists() else path.suffix.lower()
+    return next((text for kinds, text in OTHER_FILES.items() if kind in kinds), "")

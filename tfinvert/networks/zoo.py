@@ -1,6 +1,7 @@
 """The networks that tfinvert knows by name: those of the ONNX model zoo with their files, and the homework's own ResNet18."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tfinvert.system.cache import remembered_sha256
 from tfinvert.system.downloads import fetch
 from tfinvert.system.errors import InputError, choice_error
 
+
+FILES = (".onnx", ".keras", ".npy")  # what is given as `--onnx`
 
 @dataclasses.dataclass(frozen=True)
 class ZooModel:
@@ -82,10 +85,17 @@ MODELS = {
 
 
 def model(name: str) -> ZooModel:
-    """The zoo model of that name; raises InputError with the valid names."""
+    """The zoo model of that name; raises InputError with the valid names, or with the flag for a file."""
+    if Path(name).suffix.lower() in FILES:
+        raise InputError(f"--model is {name!r}, which is a file; give it as --onnx={name}")
     if name not in MODELS:
         raise choice_error("model", name, MODELS)
     return MODELS[name]
+
+
+def setting(source: str | os.PathLike) -> str:
+    """The setting that takes a name or a path: model for a name of the zoo, onnx for a file; an empty text for others."""
+    return "onnx" if Path(source).suffix.lower() in FILES else "model" if source in MODELS else ""
 
 
 def pretrained_file(model: ZooModel, folder: Path, *, progress: bool = True) -> Path:

@@ -31,7 +31,7 @@ class NetworkSettings(Settings):
     )
     onnx: str | None = setting(
         default=None,
-        doc="An .onnx file to use instead of a network of the zoo, or one of the original homework's .npy files of weights.",
+        doc="A file to use instead of a network of the zoo: .onnx, .keras, or a .npy file of the original homework's weights.",
         file=True,
     )
     weights: str = setting(

@@ -16,6 +16,8 @@ PACKAGE = "tfinvert"
 INPUT = "input"  # a place among the arguments of a function that a layer's input takes
 # Functions that take their values as one list.
 OF_LISTS = frozenset(("concatenate", "stack"))
+# Functions whose values are not each computed from the values at its own place, other than along axes that they remove.
+MOVING = frozenset(("einsum", "flip", "matmul", "reshape", "take", "tile", "transpose"))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -55,6 +57,11 @@ class Function(keras.layers.Layer):
             shape=shape, dtype=kind, initializer="zeros", trainable=False, autocast=False, name=f"value{number}"
         )
         setattr(self, f"value{number}", weight)
+
+    @property
+    def keeps_places(self) -> bool:
+        """Whether a value of an image depends on nothing but what is in its place (`keras_geometry`)."""
+        return self.function not in MOVING or (self.function == "take" and self.arguments.get("axis") == -1)
 
     def call(self, inputs: Any) -> Any:
         """The value of the function for a tensor, or for a list of tensors."""
@@ -160,6 +167,7 @@ class Standardization(keras.layers.Layer):
     def __init__(self, axes: Sequence[int], epsilon: float = 1e-5, centered: bool = True, **options: Any):
         super().__init__(**options)
         self.axes, self.epsilon, self.centered = tuple(axes), epsilon, centered
+        self.keeps_places = self.axes in ((-1,), (3,))  # of images, where the channels alone are standardized
 
     def call(self, inputs: Any) -> Any:
         """The standardized tensor."""
@@ -183,6 +191,8 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     Here s is the sum of the squares of `size` neighboring channels; channels are the last axis.
     """
+
+    keeps_places = True
 
     def __init__(self, size: int, alpha: float, beta: float, bias: float, **options: Any):
         super().__init__(**options)
