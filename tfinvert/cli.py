@@ -29,6 +29,12 @@ DEFAULT = "invert"
 DEMO = "--flagfile=quickstart"  # what `tfinvert demo` does
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 log = logging.getLogger("tfinvert")
+FLAGS_OF_FILES = {
+    **dict.fromkeys(IMAGES, "image"),
+    **dict.fromkeys((".onnx", ".keras"), "onnx"),
+    ".flags": "flagfile",
+    ".py": "experiment",
+}
 
 
 def parse(arguments: Sequence[str]) -> tuple[experiments.Experiment, Settings]:
@@ -78,8 +84,7 @@ def _as_flags(arguments: Sequence[str]) -> list[str]:
         return [DEMO, *rest]
     if not first or first.startswith("-"):
         return list(arguments)
-    suffix = Path(first).suffix.lower()
-    flag = {".onnx": "onnx", ".keras": "onnx", ".flags": "flagfile", ".py": "experiment", **dict.fromkeys(IMAGES, "image")}.get(suffix)
+    flag = FLAGS_OF_FILES.get(Path(first).suffix.lower())
     if flag:
         raise InputError(f"{first[:200]!r} is no experiment; did you mean --{flag}={first[:200]}?")
     raise choice_error("experiment", first, [*experiments.names(), *WORDS])

@@ -132,8 +132,8 @@ def test_features_and_gradient_agree_with_torch(model, layer, pool):
 
     features, same = in_torch(*request_graph.folded(request(model=model), part), torch.float32)
     np.testing.assert_allclose(features, target, atol=1e-4 * float(tf.reduce_max(target)))
-    # Rounding in single precision, by either framework, moves a few values over the kink of a ReLU, which changes the gradient by
-    # more than its own size.
+    # Rounding in single precision, by either framework, moves a few values over the kink of a ReLU, which changes the gradient
+    # by more than its own size.
     assert distance(gradient, same) < 1e-3
     # In double precision and without folding.
     features, exact = in_torch(part, prepare, torch.float64)

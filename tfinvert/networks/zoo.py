@@ -11,8 +11,8 @@ from tfinvert.system.cache import remembered_sha256
 from tfinvert.system.downloads import fetch
 from tfinvert.system.errors import InputError, choice_error
 
-
 FILES = (".onnx", ".keras", ".npy")  # what is given as `--onnx`
+
 
 @dataclasses.dataclass(frozen=True)
 class ZooModel:
