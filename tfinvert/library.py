@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,28 @@ from tfinvert.networks import zoo
 from tfinvert.networks.load import load
 from tfinvert.networks.network import Network
 from tfinvert.runs.result import OptimizationResult
-from tfinvert.settings.fields import flag_text, spec
+from tfinvert.settings.fields import spec
 from tfinvert.settings.flags import USUAL_NAMES
-from tfinvert.settings.groups import ImageFileSettings, NetworkSettings, array_names
+from tfinvert.settings.groups import ImageFileSettings, NetworkSettings, ResumableSettings, array_names
+from tfinvert.settings.help_text import docstring
 from tfinvert.settings.inversion import STARTS, InversionSettings, Resolved
-from tfinvert.system.errors import InputError
-from tfinvert.system.tensorflow import autographed
+from tfinvert.system.errors import InputError, shown
 
 # Settings with which a network is loaded.
 NETWORK_OPTIONS = ("weights", "preprocessing", "size", "pool", "output", "class_names", "converter", "winograd")
+
+_LOCK = threading.RLock()
+
+
+def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose calls by several threads follow one another: a run changes what the whole process has, and traces."""
+
+    @functools.wraps(function)
+    def locked(*values: Any, **named: Any) -> Any:
+        with _LOCK:
+            return function(*values, **named)
+
+    return locked
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -65,39 +80,11 @@ def function(name: str) -> Callable[..., Any]:
 
     call.__name__ = call.__qualname__ = Path(name).stem
     call.__signature__ = signature  # type: ignore[attr-defined]
-    call.__doc__ = _docstring(experiment, list(signature.parameters), fields)
+    call.__doc__ = docstring(experiment.module, list(signature.parameters), fields)
     return call
 
 
-def _docstring(experiment: experiments.Experiment, names: list[str], fields: Mapping[str, dataclasses.Field]) -> str:
-    """The experiment's own docstring, with a line for each argument."""
-    described = {
-        "network": "A name of the zoo, an .onnx or .keras file, a keras.Model, a torch module, or a loaded network.",
-        "progress": "Whether a progress bar is shown.",
-        "on_step": "A function of each Snapshot that carries an image; the run ends early where it returns True.",
-    }
-    lines = []
-    run = inspect.signature(experiment.module.run)
-    for name in names:
-        text = described.get(name) or spec(fields[name]).doc
-        if name == "image":
-            text = "An image file, a sample photograph, a Pillow image, an array or a tensor; or several of them."
-        if name == "init" and "initial" in run.parameters:
-            text += " Here also a Pillow image, an array or a tensor; or one for each restart."
-        default = flag_text(fields[name].default, size=spec(fields[name]).size) if name in fields else ""
-        lines.append(f"  {name}: {text}" + (f" (default: {default})" if default else ""))
-    sentence, _, rest = inspect.cleandoc(experiment.module.__doc__ or "").partition("\n")
-    raises = "Raises:\n  InputError: a setting, an image or the network cannot be used."
-    parts = [
-        sentence,
-        "Args:\n" + "\n".join(lines),
-        f"Returns:\n  {str(run.return_annotation).removeprefix('list[').removesuffix(']')}.",
-        raises,
-        rest.strip(),
-    ]
-    return "\n\n".join(part for part in parts if part)
-
-
+@_one_at_a_time
 def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
     """Runs an experiment with a user's values; returns its result, or raises what ended it early."""
     kind = experiment.settings
@@ -105,8 +92,7 @@ def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
     values = {name: tuple(value) if isinstance(value, Iterator) else value for name, value in arguments.items()}
     takes = inspect.signature(experiment.module.run).parameters
     objects: dict[str, Any] = {name: values.pop(name) for name in ("progress", "on_step") if name in values}
-    if objects.get("on_step") is not None and not callable(objects["on_step"]):
-        raise InputError(f"on_step is {objects['on_step']!r}; expected a function of a Snapshot")
+    _check_callback(objects.get("on_step"))
     if "image" in values and issubclass(kind, ImageFileSettings):
         objects |= _image(values, takes)
     if "initial" in takes and not isinstance(init := values.get("init", ""), (str, os.PathLike)):
@@ -126,6 +112,11 @@ def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
     settings = kind(**kind.complete(values))
     write = getattr(settings, "output_dir", None) is not None
     return _result(runner.execute(experiment, settings, runner.Given(**objects), write=write, work=worker.work))
+
+
+def _check_callback(on_step: Any) -> None:
+    if on_step is not None and not callable(on_step):
+        raise InputError(f"on_step is {shown(on_step)}; expected a function of a Snapshot")
 
 
 def _image(values: dict[str, Any], takes: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,6 +165,7 @@ def _result(runs: list[runner.Run]) -> Any:
     return result
 
 
+@_one_at_a_time
 def optimize(
     network: Any,
     terms: Any,
@@ -204,7 +196,8 @@ def optimize(
       learning_rate: the rate at the first step.
       schedule: constant, exponential or cosine, or a keras.optimizers.schedules.LearningRateSchedule.
       steps: number of steps.
-      transform: (image, step) -> image as the network sees it in that step; see `tfinvert.images.transforms`.
+      transform: (image, step) -> image as the network sees it in that step; see `tfinvert.images.transforms`. It is traced
+        once: its random numbers must be TensorFlow's, such as `tf.random.stateless_uniform` of the step.
       seed: seed of the noise of `init`.
       save_every: number of steps between lines of the history, and calls of `on_step`.
       on_step: a function of each Snapshot (step, loss, terms, learning_rate, image). The optimization ends where it returns
@@ -228,12 +221,27 @@ def optimize(
       >>> result.image.shape
       (224, 224, 3)
     """
+    from tfinvert.images import transforms
+    from tfinvert.images.parameterizations import Parameterization
     from tfinvert.objectives import own_terms
     from tfinvert.optimization import inversion, precision, state
     from tfinvert.optimization.optimizers import build_optimizer
     from tfinvert.optimization.solver import Solver
     from tfinvert.runs import recording
 
+    # What is wrong is said before a network is converted.
+    InversionSettings(init=init if isinstance(init, str) else "grey", learning_rate=learning_rate, steps=steps, seed=seed)
+    ResumableSettings(save_every=save_every)
+    _check_callback(on_step)
+    transform = None if transform is None else transforms.own(transform)
+    named = {"parameterization": parameterization, "optimizer": optimizer, "schedule": schedule}
+    own = {name: value for name, value in named.items() if value is not None and not isinstance(value, str)}
+    if (name := next((name for name in ("optimizer", "schedule") if name in own), "")) and learning_rate is not None:
+        raise InputError(f"learning_rate is {learning_rate}, and the {name} is an object, which has its own; give one of them")
+    if "optimizer" in own and schedule is not None:
+        raise InputError("the optimizer is an object, which has its own schedule; give the schedule to it as its learning rate")
+    if not isinstance(given := own.get("parameterization"), Parameterization | None):
+        raise InputError(f"the parameterization is {shown(given)}; expected a name, or a Parameterization")
     network = network if isinstance(network, Network) else load(network)
     own_image = not (isinstance(init, str) and init in STARTS)
     first = images.as_images(init, network.size, "init") if own_image else images.initial_image(init, network.size, seed)
@@ -244,15 +252,13 @@ def optimize(
     made = own_terms.as_terms(terms, shapes, first.shape)
     layers = tuple(dict.fromkeys(layer for term in made for layer in term.layers))
     settings = _resolved(network, layers, learning_rate=learning_rate, steps=steps, seed=seed)
-    named = {"parameterization": parameterization, "optimizer": optimizer, "schedule": schedule}
     settings = dataclasses.replace(settings, **{name: value for name, value in named.items() if isinstance(value, str)})
-    own = {name: value for name, value in named.items() if value is not None and not isinstance(value, str)}
     problem = state.Problem(
         network.cut(layers) if layers else lambda image, training: {},
         tuple(made),
         (own.get("parameterization") or inversion.build_parameterization(settings, network.size)).autographed(),
         build_optimizer(settings, optimizer=own.get("optimizer"), schedule=own.get("schedule")),
-        None if transform is None else autographed(transform),
+        transform,
         settings.backoff,
     )
     variables = state.init(problem, first)

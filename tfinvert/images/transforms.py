@@ -4,9 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tfinvert.system.errors import InputError, shown
+from tfinvert.system.tensorflow import autographed
+
+
+def own(transform: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A user's transform, whose results are checked while a step is traced.
+
+    Raises:
+      InputError: it is no function; and when it is called, if it fails or gives another shape or type than the image's.
+    """
+    if not callable(transform):
+        raise InputError(f"the transform is {shown(transform)}; expected a function (image, step) -> image")
+    function = autographed(transform)
+
+    def checked(image: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        try:
+            result = function(image, step)
+        except Exception as error:  # whatever a user's function raises
+            said = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+            raise InputError(f"the transform cannot be computed: {said}") from error
+        if not tf.is_tensor(result) or result.shape != image.shape or result.dtype != image.dtype:
+            given = f"{result.dtype.name} {list(result.shape)}" if tf.is_tensor(result) else shown(result)
+            raise InputError(f"the transform gives {given}; expected {image.dtype.name} {list(image.shape)}, as its image has")
+        return result
+
+    return checked
 
 
 def random_offsets(seed: int, step: tf.Tensor, lowest: int, highest: int) -> tf.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfinvert.objectives.terms import Term
-from tfinvert.system.errors import InputError, choice_error
+from tfinvert.system.errors import InputError, choice_error, shown
 from tfinvert.system.tensorflow import autographed
 
 LOGGED = (
@@ -64,14 +64,14 @@ def as_term(term: Term | Callable[..., tf.Tensor], shapes: Mapping[str, Sequence
     """
     if not isinstance(term, Term):
         if not callable(term):
-            raise InputError(f"the term {term!r} is neither a Term nor a function; expected (image, features) -> [batch]")
+            raise InputError(f"the term {shown(term)} is neither a Term nor a function; expected (image, features) -> [batch]")
         name = getattr(term, "__name__", type(term).__name__)
         term = Term(name if name.isidentifier() else "term", 1.0, term)
     batch = image_shape[0]
     layers = {name: tf.TensorSpec((batch, *shape), tf.float32) for name, shape in shapes.items()}
     read, result = _symbolic_call(term, tf.TensorSpec(tuple(image_shape), tf.float32), layers)
     if not tf.is_tensor(result):
-        raise InputError(f"term {term.name!r} gives {result!r}; expected a tensor of one number per image, [{batch}]")
+        raise InputError(f"term {term.name!r} gives {shown(result)}; expected a tensor of one number per image, [{batch}]")
     if result.dtype != tf.float32 or result.shape != (batch,):
         raise InputError(
             f"term {term.name!r} gives {result.dtype.name} {list(result.shape)}; expected float32 [{batch}], one number per "

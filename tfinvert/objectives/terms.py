@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from tfinvert.objectives import regularizers
 from tfinvert.objectives.features import mean_square, mean_squared_error, normalized_squared_error, require_same_shape
-from tfinvert.system.errors import InputError
+from tfinvert.system.errors import InputError, shown
 
 LOSSES = ("mse", "normalized")
 Features = Mapping[str, tf.Tensor]
@@ -87,7 +87,7 @@ def match(
       [('res2', 0.5), ('res4', 1.5)]
     """
     if not isinstance(features, Mapping) or not features:
-        raise InputError(f"the features to match are {features!r}; expected a dictionary from layer names to arrays")
+        raise InputError(f"the features to match are {shown(features)}; expected a dictionary from layer names to arrays")
     regularizers.require_choices(("loss", loss, LOSSES))
     shares = _layer_weights(layer_weights, list(features))
     weight = _number("the weight of the features to match", weight)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfinvert.optimization.schedules import Constant, build_schedule
 from tfinvert.settings.inversion import ADAM_BETA_2, Resolved
-from tfinvert.system.errors import InputError
+from tfinvert.system.errors import InputError, shown
 
 GRAY_LEVEL = 1 / 255
 # Methods of Keras' `apply` that an optimizer may have of its own, as Nadam has.
@@ -129,12 +129,13 @@ def build_optimizer(
     if isinstance(optimizer, keras.optimizers.Optimizer):
         return copies(optimizer)
     if optimizer is not None:
-        raise InputError(f"the optimizer is {optimizer!r}; expected a name, or a keras.optimizers.Optimizer")
+        raise InputError(f"the optimizer is {shown(optimizer)}; expected a name, or a keras.optimizers.Optimizer")
     if settings.optimizer == "lbfgs":
         return Lbfgs()
     rate = build_schedule(settings) if schedule is None else schedule
     if schedule is not None and not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        raise InputError(f"the schedule is {schedule!r}; expected a name, or a keras.optimizers.schedules.LearningRateSchedule")
+        expected = "a name, or a keras.optimizers.schedules.LearningRateSchedule"
+        raise InputError(f"the schedule is {shown(schedule)}; expected {expected}")
     sgd = MomentumSGD if settings.momentum_reset else keras.optimizers.SGD
     factories: dict[str, Callable[[Any], keras.optimizers.Optimizer]] = {
         "adam": functools.partial(Adam, beta_2=settings.beta_2 or ADAM_BETA_2, epsilon=settings.epsilon),

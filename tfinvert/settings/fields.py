@@ -15,7 +15,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from tfinvert.system.errors import InputError, choice_error
+from tfinvert.system.errors import InputError, choice_error, shown
 
 LARGEST_NUMBER = 2**31 - 1  # for whole numbers, because TensorFlow counts in 32 bits in places
 LONGEST_TEXT = 4000  # characters of a name or a path
@@ -177,7 +177,7 @@ def converted(kind: type, field: dataclasses.Field, value: Any) -> Any:
     if isinstance(value, (str, os.PathLike, numbers.Number)):
         value = (value,)
     if not isinstance(value, Iterable) or isinstance(value, Mapping):
-        raise InputError(f"--{field.name} is {_shown(value)}; expected {KINDS[element]}, or several of them")
+        raise InputError(f"--{field.name} is {shown(value)}; expected {KINDS[element]}, or several of them")
     return tuple(_element(field, item, element) for item in value)
 
 
@@ -195,12 +195,7 @@ def _element(field: dataclasses.Field, value: Any, element: type) -> Any:
         return os.path.expanduser(value) if spec(field).file else os.fspath(value)
     if element is str and isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return str(int(value))  # a class by its index
-    raise InputError(f"--{field.name} is {_shown(value)}; expected {KINDS[element]}")
-
-
-def _shown(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:60]}... ({type(value).__name__})"
+    raise InputError(f"--{field.name} is {shown(value)}; expected {KINDS[element]}")
 
 
 def as_size(name: str, value: Any) -> tuple[int, int]:
@@ -210,7 +205,7 @@ def as_size(name: str, value: Any) -> tuple[int, int]:
     sides = (value, value) if isinstance(value, numbers.Integral) else tuple(value) if isinstance(value, Iterable) else ()
     if len(sides) != 2 or not all(isinstance(side, numbers.Integral) and _is_side(int(side)) for side in sides):
         expected = f"{SMALLEST_SIDE} to {LARGEST_SIDE} pixels, one number or (height, width)"
-        raise InputError(f"--{name} is {_shown(value)}; expected {expected}")
+        raise InputError(f"--{name} is {shown(value)}; expected {expected}")
     return int(sides[0]), int(sides[1])
 
 
@@ -244,7 +239,7 @@ def _split(name: str, text: str) -> list[str]:
     try:
         rows = list(csv.reader([text], strict=True))
     except csv.Error:
-        raise InputError(f"--{name} is {_shown(text)}; expected a list with commas, and quotation marks in pairs") from None
+        raise InputError(f"--{name} is {shown(text)}; expected a list with commas, and quotation marks in pairs") from None
     return [item.strip() for row in rows for item in row if item.strip()]
 
 
@@ -254,7 +249,7 @@ def _number(name: str, item: str, element: type, text: str) -> Any:
             raise ValueError
         return {"true": True, "false": False}[item.lower()] if element is bool else element(item)
     except (ValueError, KeyError):
-        raise InputError(f"--{name} is {_shown(text)}; expected {KINDS[element]}") from None
+        raise InputError(f"--{name} is {shown(text)}; expected {KINDS[element]}") from None
 
 
 def flag_text(value: object, *, size: bool = False) -> str:

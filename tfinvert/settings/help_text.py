@@ -7,6 +7,7 @@ import inspect
 import shutil
 import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 from tfinvert.settings.fields import Settings, flag_text, spec
 
@@ -113,3 +114,32 @@ def _wrapped(start: str, text: str, indent: int) -> str:
     if len(start) > indent:  # the text begins on the flag's own line, and goes on further in
         return textwrap.fill(start + text, width, subsequent_indent=" " * indent)
     return textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * indent)
+
+
+def docstring(module: Any, names: list[str], fields: Mapping[str, dataclasses.Field]) -> str:
+    """The docstring of an experiment's function: that of its module, with a line for each argument."""
+    described = {
+        "network": "A name of the zoo, an .onnx or .keras file, a keras.Model, a torch module, or a loaded network.",
+        "progress": "Whether a progress bar is shown.",
+        "on_step": "A function of each Snapshot that carries an image; the run ends early where it returns True.",
+    }
+    lines = []
+    run = inspect.signature(module.run)
+    for name in names:
+        text = described.get(name) or spec(fields[name]).doc
+        if name == "image":
+            text = "An image file, a sample photograph, a Pillow image, an array or a tensor; or several of them."
+        if name == "init" and "initial" in run.parameters:
+            text += " Here also a Pillow image, an array or a tensor; or one for each restart."
+        default = flag_text(fields[name].default, size=spec(fields[name]).size) if name in fields else ""
+        lines.append(f"  {name}: {text}" + (f" (default: {default})" if default else ""))
+    sentence, _, rest = inspect.cleandoc(module.__doc__ or "").partition("\n")
+    raises = "Raises:\n  InputError: a setting, an image or the network cannot be used."
+    parts = [
+        sentence,
+        "Args:\n" + "\n".join(lines),
+        f"Returns:\n  {str(run.return_annotation).removeprefix('list[').removesuffix(']')}.",
+        raises,
+        rest.strip(),
+    ]
+    return "\n\n".join(part for part in parts if part)

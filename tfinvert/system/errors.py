@@ -37,6 +37,12 @@ class NonFiniteLossError(ArithmeticError):
         return type(self), (self.step, self.loss)
 
 
+def shown(value: object) -> str:
+    """A value that is not what was expected, in one line of a few words."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:60]}... ({type(value).__name__})"
+
+
 def choice_error(what: str, value: str, valid: Iterable[str]) -> InputError:
     """An unknown name, answered with the valid ones, the nearest first."""
     names = list(valid)
