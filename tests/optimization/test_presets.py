@@ -112,6 +112,17 @@ def test_auto_holds_the_rate_for_three_quarters_of_the_steps():
     assert resolved("auto", CONV5, learning_rate=0.1).schedule == "cosine"
 
 
+def test_a_run_of_few_steps_at_a_stride_of_4_is_the_beginning_of_a_longer_one():
+    usual, few, more = (resolved("auto", layer(4, 24), steps=steps) for steps in (400, 100, 150))
+    assert (few.tv_weight, few.learning_rate) == (usual.tv_weight, usual.learning_rate)
+    assert few.regularizer_final == pytest.approx(usual.regularizer_final**0.25)  # the same factor in each step
+    assert (few.schedule, few.decay_boundaries) == ("piecewise", (75, 90))
+    assert (more.schedule, more.regularizer_final) == (usual.schedule, usual.regularizer_final)
+    deeper, given = resolved("auto", CONV5, steps=100), resolved("auto", layer(4, 24), steps=100, learning_rate=0.1)
+    assert deeper.regularizer_final == usual.regularizer_final
+    assert (given.schedule, given.regularizer_final) == ("cosine", 1)  # as in the homework
+
+
 def test_adam_forgets_faster_where_its_rate_is_chosen():
     assert [resolved("auto", one).beta_2 for one in (layer(1, 3), CONV2, CONV5, FC6)] == [0.9, 0.9, 0.95, 0.95]
     assert resolved("auto", CONV5, learning_rate=1e-3).beta_2 == 0.999  # the homework's
