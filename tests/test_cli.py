@@ -79,6 +79,14 @@ def test_a_flag_that_is_given_twice_is_said(tmp_path, caplog):
     assert caplog.messages == ["--image is given twice; the last one counts, --image=b.png"]
 
 
+def test_a_working_directory_that_is_gone_is_named(tmp_path):
+    (tmp_path / "gone").mkdir()
+    code = f"import os, sys; os.rmdir({str(tmp_path / 'gone')!r}); from tfinvert import cli; sys.exit(cli.main(['tfinvert']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "gone", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "tfinvert: the working directory does not exist any more; change into another one\n"
+
+
 def test_help_is_a_word_too(capsys):
     assert cli.main(["tfinvert", "help", "cache"]) == 0
     assert capsys.readouterr().out.startswith("tfinvert cache: ")

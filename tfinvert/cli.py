@@ -144,6 +144,8 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not error.filename:  # of os.getcwd
+            return _fail("the working directory does not exist any more; change into another one", 1)
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}", 1)
     except signals.Interrupted as interrupted:

@@ -124,7 +124,7 @@ def turned(image: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 
 
 def robust(pixels: int, seed: int, degrees: float = 5.0, zoom: float = 0.1) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """The transform of feature visualization: each step the picture jitters, and is turned and scaled a little.
+    """The transform of feature visualization: each step the image jitters, and is turned and scaled a little.
 
     What is left is what the network sees from everywhere (Olah, Mordvintsev & Schubert 2017, "Feature Visualization").
 

@@ -1,4 +1,4 @@
-"""Steps towards a picture that a network takes for something else, and what of it survives in a file of 8 bits.
+"""Steps towards an image that a network takes for something else, and what of it survives in a file of 8 bits.
 
 All pictures are [batch, H, W, 3] in [0, 1]; gradients are of what is to grow, one number per picture, to its own pixels.
 """
@@ -13,7 +13,7 @@ LEVELS = 255.0  # from black to white in a file
 
 
 def normalized_ascent(image: np.ndarray, gradient: np.ndarray, length: float) -> np.ndarray:
-    """A step of `length` along the gradient of each picture, in the course's space, where pictures have deviation 1.
+    """A step of `length` along the gradient of each image, in the course's space, where images have deviation 1.
 
     CS231n, assignment 3: X <- X + length g / ||g||_2, X = (image - mean) / deviation per channel, g the gradient to X. The
     picture is not clipped. A gradient that is all zero moves nothing.
@@ -39,7 +39,7 @@ def signed_step(image: np.ndarray, gradient: np.ndarray, original: np.ndarray, s
 
 
 def as_written(image: np.ndarray, original: np.ndarray | None = None, bound: float | None = None) -> np.ndarray:
-    """The picture as a file of 8 bits keeps it: clipped, rounded to 1/255; not a level further than `bound` from the original.
+    """The image as a file of 8 bits keeps it: clipped, rounded to 1/255; not a level further than `bound` from the original.
 
     Args:
       image: the picture.
@@ -54,6 +54,6 @@ def as_written(image: np.ndarray, original: np.ndarray | None = None, bound: flo
 
 
 def largest_change(image: np.ndarray, original: np.ndarray) -> np.ndarray:
-    """The L-infinity distance of two pictures of 8 bits in whole levels, [batch]."""
+    """The L-infinity distance of two images of 8 bits in whole levels, [batch]."""
     difference = np.abs(np.rint(image * LEVELS) - np.rint(original * LEVELS))
     return difference.max(axis=(1, 2, 3)).astype(int)
