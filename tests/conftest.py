@@ -124,11 +124,10 @@ def run_program(*arguments: object, cwd: Path | None = None, **environment: str)
 
 
 def without_notes(text: str) -> str:
-    """What a program wrote to standard error, without the lines that say how it prepares its images and what it cuts off."""
+    """What a program wrote to standard error, without the lines that say how it takes its images and its flags."""
     lines = text.splitlines(keepends=True)
-    return "".join(
-        line for line in lines if not (line.startswith("tfinvert: preprocessing ") or " is cut off; --resize" in line)
-    )
+    notes = ("tfinvert: preprocessing ", " is cut off; --resize", " is given twice; the last one counts, --")
+    return "".join(line for line in lines if not (line.startswith(notes[0]) or any(note in line for note in notes[1:])))
 
 
 def messages(done: subprocess.CompletedProcess) -> list[str]:
