@@ -107,7 +107,7 @@ def _call(experiment: experiments.Experiment, arguments: dict[str, Any]) -> Any:
         objects["network"] = network = _network(source, options)
         if "network" not in takes and "onnx" not in network.settings():
             raise InputError("network is a Keras model; expected a name or an .onnx file, for runs in processes of their own")
-        own = {field.name for field in dataclasses.fields(kind)}
+        own = {field.name for field in dataclasses.fields(kind) if spec(field).doc}
         values.update({name: value for name, value in network.settings().items() if name in own})
     settings = kind(**kind.complete(values))
     write = getattr(settings, "output_dir", None) is not None

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -114,6 +115,14 @@ def test_a_loaded_network_is_used_at_the_size_of_each_image(tiny_file):
     image = tfinvert.style("chelsea", "coffee", network, **{**TINY, "steps": 5}).image
     np.testing.assert_array_equal(image, tfinvert.style("chelsea", "coffee", tiny_file, **{**TINY, "steps": 5}).image)
     assert (image.shape, network.size) == ((24, 36, 3), (16, 16))
+
+
+def test_a_loaded_keras_model_has_no_size_that_the_user_gave():
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(4, 3, activation="relu", name="conv")(image))
+    values = {"layers": "conv", "style_layers": "conv", "style_weights": 1, "side": 32, "style_side": 32, "steps": 1}
+    network = tfinvert.load(model, preprocessing="torch", size=48)
+    assert tfinvert.style("astronaut", "chelsea", network, progress=False, **values).image.shape == (32, 32, 3)
 
 
 def test_an_array_is_refused_before_anything_starts():

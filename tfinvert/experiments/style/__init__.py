@@ -46,6 +46,7 @@ class Settings(ResumableSettings, OneImageFileSettings, NetworkSettings):
     style_image_weights: tuple[float, ...] = setting(
         default=(), doc="A weight for each style image. Default: equal weights.", above=0
     )
+    size: tuple[int, int] | None = setting(default=None, doc="", size=True)  # only to say that --side takes its place
     side: int = setting(
         default=192,
         doc="Pixels of the image's shorter side. Its proportions are kept.",

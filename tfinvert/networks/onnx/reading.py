@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tfinvert.networks.onnx import checks, inputs
+from tfinvert.networks.onnx import checks, functions, inputs
 from tfinvert.networks.onnx import weights as weights_of
 from tfinvert.networks.onnx.graph import Graph, attributes
 from tfinvert.networks.onnx.modules import modules_of
@@ -24,7 +24,7 @@ def read(path: Path) -> Graph:
         own folder, or is not a network from one image. What is wrong with a single operator or weight is found
         when `settle` needs it.
     """
-    return from_proto(checks.load(path), str(path), path.parent)
+    return from_proto(functions.inlined(checks.load(path), str(path)), str(path), path.parent)
 
 
 def write(graph: Graph, path: Path) -> None:

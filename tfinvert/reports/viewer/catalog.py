@@ -122,9 +122,9 @@ class Catalog:
 
 
 def _is_name(name: str) -> bool:
-    """Whether a name can stand in an address: it is not hidden, and it is text."""
+    """Whether a name can stand in an address: it is not hidden, and it is text of one line."""
     try:
-        return not name.startswith(".") and bool(name.encode()) and "\\" not in name
+        return not name.startswith(".") and bool(name.encode()) and "\\" not in name and name.isprintable()
     except UnicodeEncodeError:
         return False
 
