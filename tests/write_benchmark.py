@@ -1,7 +1,8 @@
-"""Writes the measured parts of docs/benchmark.md from benchmarks: `python -m tests.write_benchmark FOLDER LONG_FOLDER`.
+"""Writes the measured parts of docs/benchmark.md from benchmarks: `python -m tests.write_benchmark FOLDER LONG_FOLDER MORE_FOLDER`.
 
-Both are output folders of `--experiment=benchmark`; in the second, the others had more time. Each benchmark.json is copied to
-docs/, and docs/benchmark.jpg shows images of the first. Without folders, the tables are written again from the files in docs/.
+They are output folders of `--experiment=benchmark`; in the second, the others had more time, and the third has more
+photographs. Each benchmark.json is copied to docs/, and docs/benchmark.jpg shows images of the first. A name of no folder leaves
+the file in docs/ as it is; without folders, the tables are written again from the files in docs/.
 """
 
 import re
@@ -16,7 +17,11 @@ from tfinvert.experiments.benchmark.cells import Cell
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, FIGURE = DOCS / "benchmark.md", DOCS / "benchmark.jpg"
-DATA = {"tables": DOCS / "benchmark.json", "long tables": DOCS / "benchmark-long.json"}
+DATA = {
+    "tables": DOCS / "benchmark.json",
+    "long tables": DOCS / "benchmark-long.json",
+    "more tables": DOCS / "benchmark-more.json",
+}
 SIDE, LINE, MARGIN = 128, 14, 8  # pixels of an image, of a line of text, and between images and around text
 ROWS = 6  # of the figure
 
@@ -75,8 +80,10 @@ def draw(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    for source, file in zip(sys.argv[1:], DATA.values(), strict=False):
-        shutil.copy(Path(source) / "benchmark.json", file)
-    if len(sys.argv) > 1:
-        draw(Path(sys.argv[1]))
+    given = [Path(folder) for folder in sys.argv[1:]]
+    for source, file in zip(given, DATA.values(), strict=False):
+        if source.is_dir():
+            shutil.copy(source / "benchmark.json", file)
+    if given and given[0].is_dir():
+        draw(given[0])
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
