@@ -1,8 +1,8 @@
-"""Writes the measured parts of docs/benchmark.md from benchmarks: `python -m tests.write_benchmark FOLDER LONG_FOLDER MORE_FOLDER`.
+"""Writes the measured parts of docs/benchmark.md from benchmarks: `python -m tests.write_benchmark FOLDER LONG MORE`.
 
 They are output folders of `--experiment=benchmark`; in the second, the others had more time, and the third has more
-photographs. Each benchmark.json is copied to docs/, and docs/benchmark.jpg shows images of the first. A name of no folder leaves
-the file in docs/ as it is; without folders, the tables are written again from the files in docs/.
+photographs. Each benchmark.json is copied to docs/, and docs/benchmark.jpg shows images of the first. The name of no folder
+leaves the file in docs/ as it is; without folders, the tables are written again from the files in docs/.
 """
 
 import re
