@@ -32,6 +32,11 @@ def test_an_onnx_file_by_text_path_and_home(tmp_path, monkeypatch):
         assert list(network.layers) == ["conv1_1", "pool1", "conv2_1", "fc2"]
 
 
+def test_a_suffix_may_have_capitals(tmp_path):
+    path = write_onnx(tiny_graph(), tmp_path / "mine.onnx").rename(tmp_path / "MINE.ONNX")
+    assert "conv2_1" in load(path).layers
+
+
 @pytest.mark.parametrize(("size", "expected"), [(32, (32, 32)), ((20, 32), (20, 32)), ([np.int64(20), 32], (20, 32))])
 def test_a_size_is_one_number_or_two(size, expected, tmp_path):
     assert load(write_onnx(tiny_graph(), tmp_path / "mine.onnx"), size=size).size == expected

@@ -105,7 +105,7 @@ def load(
     path = Path(source).expanduser() if isinstance(source, str | Path) else None
     if isinstance(source, str) and source in zoo.MODELS:
         return Network(OnnxFile(source, {**settings, "model": source}), class_names)
-    if path is not None and path.suffix in (".onnx", ".npy"):
+    if path is not None and path.suffix.lower() in (".onnx", ".npy"):
         return _described(OnnxFile(path.stem, {**settings, "onnx": _onnx(_file(path))}), class_names)
     is_model = "keras" in sys.modules and isinstance(source, sys.modules["keras"].Model)
     if not is_model and (path is None or path.suffix != KERAS):
@@ -161,7 +161,7 @@ def _keras_model(source: Any, settings: Mapping[str, Any]) -> KerasModel:
 def _onnx(path: Path) -> str:
     """The path of an .onnx file; for the homework's weights in a .npy file, that of the file which is made of them."""
     path = located(path)
-    return str(homework.as_onnx(path) if path.suffix == ".npy" else path)
+    return str(homework.as_onnx(path) if path.suffix.lower() == ".npy" else path)
 
 
 def _described(file: OnnxFile, class_names: Any) -> Network:
