@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_BACKEND": "tensorflow",
+    "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "0",  # of a process that optimizes; several networks are computed here, one by one
 }
 
 
