@@ -152,3 +152,24 @@ def test_a_step_over_average_pools_compiles_with_xla(network):
 
     found = tf.function(gradient, jit_compile=True)(tf.constant(image))
     np.testing.assert_allclose(found, gradient(tf.constant(image)), rtol=1e-3, atol=1e-4)
+
+
+ALIKE = """
+import tfinvert  # first, because it switches oneDNN on
+import keras, numpy as np, tensorflow as tf
+from tfinvert.optimization import precision
+from tfinvert.system.tensorflow import call_as_function
+precision.pack_weights_once()
+image = keras.Input((16, 16, 64))
+first, second = (keras.layers.Conv2D(64, 3, padding="same") for _ in range(2))
+model = call_as_function(keras.Model(image, second(first(image))))
+value = tf.constant(np.random.default_rng(0).random((1, 16, 16, 64), np.float32))
+found = model(value)  # before the function
+np.testing.assert_allclose(found, tf.function(lambda value: model(value), autograph=False)(value), atol=1e-5)
+"""
+
+
+@pytest.mark.slow
+def test_layers_that_are_alike_keep_their_own_weights_where_weights_stay():
+    done = subprocess.run([sys.executable, "-c", ALIKE], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr

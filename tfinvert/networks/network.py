@@ -19,7 +19,7 @@ from tfinvert.networks.names import SCORES
 from tfinvert.networks.onnx_files import OnnxFile
 from tfinvert.networks.source import Source
 from tfinvert.system.errors import InputError
-from tfinvert.system.tensorflow import check_backend
+from tfinvert.system.tensorflow import call_as_function, check_backend
 
 if TYPE_CHECKING:
     import keras
@@ -144,7 +144,7 @@ class Network:
         if frozenset(names) not in self._cuts:
             check_backend()
             self._source.prepare(names)
-            self._cuts[frozenset(names)] = self._source.build(names)
+            self._cuts[frozenset(names)] = call_as_function(self._source.build(names))
         return self._cuts[frozenset(names)]
 
     @property

@@ -1,13 +1,18 @@
 """The import of TensorFlow, its translation of Python, and its errors that a user can do something about."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfinvert.system import standard_error
 from tfinvert.system.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
 
 DRAWING = ("matplotlib", "cv2")  # what Keras imports for functions that draw galleries, where it is installed
 NO_GROUPED_GRADIENTS = "Gradients for grouped convolutions are not supported"  # as TensorFlow says it
@@ -67,6 +72,30 @@ def autographed(function: Callable[..., Any]) -> Callable[..., Any]:
     package = (getattr(function, "__module__", None) or "").partition(".")[0]
     has_it = package in ("tfinvert", "keras") or isinstance(function, tf.types.experimental.PolymorphicFunction)
     return function if has_it else tf.function(function)
+
+
+def call_as_function(model: keras.Model) -> keras.Model:
+    """Makes each call of a model outside of functions a call of one function, and changes nothing within; returns the model.
+
+    By themselves, such calls run one operation after the other, and TensorFlow takes convolutions with the same attributes for
+    the same kernel. Where a process keeps the weights of each kernel (`optimization.precision.pack_weights_once`), layers with
+    weights of the same shape would compute with those of the first of them.
+    """
+    import keras
+    import tensorflow as tf
+
+    if any(isinstance(layer, keras.layers.TFSMLayer) for layer in model.layers):
+        return model  # which is one function
+    layers = model.call
+    function = tf.function(lambda image, training: layers(image, training=training), autograph=False, reduce_retracing=True)
+
+    def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if isinstance(inputs, tf.Tensor) and tf.executing_eagerly():
+            return function(inputs, training)
+        return layers(inputs, training=training, mask=mask)
+
+    model.call = call
+    return model
 
 
 @contextlib.contextmanager
