@@ -167,9 +167,7 @@ def _result(experiment: experiments.Experiment, run: runner.Run, error: str) -> 
 
 def _in_a_process(settings: Any, arguments: Sequence[str]) -> str:
     """Runs a task in a process of its own, which TensorFlow can be told something else about; returns its error."""
-    from tfinvert.optimization.precision import FIXED_WEIGHTS  # imports TensorFlow, as the run before has done
-
-    again = {FIXED_WEIGHTS: "0"}  # which this process may have set for itself
+    again = {tensorflow.FIXED_WEIGHTS: "0"}  # which this process may have set for itself
     more = ["--resume"] if getattr(settings, "resume", False) else []
     with (
         signals.held_back() as interruption,

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from tfinvert.system.errors import InputError
+from tfinvert.system.tensorflow import FIXED_WEIGHTS, weights_stay
 
 OPTION = "auto_mixed_precision_onednn_bfloat16"  # an option of TensorFlow's graph optimizer
 ARENAS = -8  # M_ARENA_MAX of glibc's mallopt
-FIXED_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"  # TensorFlow reads it before its first convolution
 
 
 def pack_weights_once() -> None:
@@ -32,7 +32,7 @@ def let_weights_change() -> None:
     Raises:
       InputError: this process, or the one that started it, has said that they stay.
     """
-    if os.environ.get(FIXED_WEIGHTS, "0") not in ("", "0", "false"):
+    if weights_stay():
         raise InputError(f"{FIXED_WEIGHTS} is set, with which weights that are optimized would never change; unset it")
 
 

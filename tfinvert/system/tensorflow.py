@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
 DRAWING = ("matplotlib", "cv2")  # what Keras imports for functions that draw galleries, where it is installed
+FIXED_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"  # TensorFlow reads it before its first convolution
 NO_GROUPED_GRADIENTS = "Gradients for grouped convolutions are not supported"  # as TensorFlow says it
 
 
@@ -74,8 +75,13 @@ def autographed(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if has_it else tf.function(function)
 
 
+def weights_stay() -> bool:
+    """Whether this process, or the one that started it, has said that no weight of a convolution changes."""
+    return os.environ.get(FIXED_WEIGHTS, "0") not in ("", "0", "false")
+
+
 def call_as_function(model: keras.Model) -> keras.Model:
-    """Makes each call of a model outside of functions a call of one function, and changes nothing within; returns the model.
+    """Makes each call of a model outside of functions a call of one function, where `weights_stay`; returns the model.
 
     By themselves, such calls run one operation after the other, and TensorFlow takes convolutions with the same attributes for
     the same kernel. Where a process keeps the weights of each kernel (`optimization.precision.pack_weights_once`), layers with
@@ -90,7 +96,7 @@ def call_as_function(model: keras.Model) -> keras.Model:
     function = tf.function(lambda image, training: layers(image, training=training), autograph=False, reduce_retracing=True)
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if isinstance(inputs, tf.Tensor) and tf.executing_eagerly():
+        if weights_stay() and isinstance(inputs, tf.Tensor) and tf.executing_eagerly():
             return function(inputs, training)
         return layers(inputs, training=training, mask=mask)
 

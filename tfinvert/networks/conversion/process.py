@@ -16,6 +16,7 @@ from tfinvert.networks.conversion.request import Request
 from tfinvert.system.child import Child
 from tfinvert.system.errors import DiskError, InputError
 from tfinvert.system.progress import progress_bar
+from tfinvert.system.tensorflow import FIXED_WEIGHTS
 
 PROGRAM = "tfinvert.networks.conversion.work"
 STAGES = ("calibrating random weights", "converting", "comparing with onnxruntime", "saving")  # that the process tells
@@ -26,7 +27,7 @@ ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_BACKEND": "tensorflow",
-    "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "0",  # of a process that optimizes; several networks are computed here, one by one
+    FIXED_WEIGHTS: "0",  # of a process that optimizes; several networks are computed here, one by one
 }
 
 
