@@ -32,17 +32,6 @@ def _value_and_gradient(score: Score, value: tf.Tensor) -> tuple[tf.Tensor, tf.T
     return scores, tape.gradient(total, value)
 
 
-def _for_many(score: Score) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """`_value_and_gradient` of a score, for many values.
-
-    A score that is a function of TensorFlow's becomes one with its gradient. That takes half the time, because nothing but the
-    gradient's own values is kept between the two.
-    """
-    if not isinstance(score, tf.types.experimental.PolymorphicFunction):
-        return lambda value: _value_and_gradient(score, value)
-    return tf.function(lambda value: _value_and_gradient(score, value), autograph=False)
-
-
 def saliency_map(pixel_gradient: tf.Tensor) -> tf.Tensor:
     """max over channels of |d score / d pixel| (Simonyan et al. 2014, arXiv 1312.6034, section 3.1), [batch, H, W]."""
     return tf.reduce_max(tf.abs(pixel_gradient), axis=-1)
@@ -63,10 +52,10 @@ def smoothgrad(score: Score, image: tf.Tensor, samples: int, noise: float, seed:
     image = tf.convert_to_tensor(image)
     axes = list(range(1, image.shape.rank))
     deviation = noise * (tf.reduce_max(image, axes, keepdims=True) - tf.reduce_min(image, axes, keepdims=True))
-    total, differentiated = tf.zeros_like(image), _for_many(score)
+    total = tf.zeros_like(image)
     for sample in range(samples):
         shift = deviation * tf.random.stateless_normal(image.shape, (seed, sample))
-        total += differentiated(image + shift)[1]
+        total += gradient(score, image + shift)
     return total / samples
 
 
@@ -97,10 +86,8 @@ def integrated_gradients(
     first, last = score(baseline).numpy(), score(image).numpy()  # the place 1.0 is this image but for rounding
     scale = np.maximum(np.abs(last - first), 1e-12)
 
-    differentiated = _for_many(score)
-
     def place(at: float) -> _Place:
-        value, slope = differentiated(baseline + at * way)
+        value, slope = _value_and_gradient(score, baseline + at * way)
         return _Place(at, value.numpy(), slope, tf.reduce_sum(way * slope, axes).numpy())
 
     places = [place((number + 0.5) / points) for number in range(points)]
