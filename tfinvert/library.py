@@ -16,7 +16,7 @@ import numpy as np
 
 from tfinvert import experiments, images, runner, worker
 from tfinvert.networks import zoo
-from tfinvert.networks.load import load
+from tfinvert.networks.load import OWN_WEIGHTS, load
 from tfinvert.networks.network import Network
 from tfinvert.runs.result import OptimizationResult
 from tfinvert.settings.fields import spec
@@ -148,7 +148,7 @@ def _network(source: Any, options: Mapping[str, Any]) -> Network:
         return load(source, **options)
     actual = {**source.settings(), "size": source.size, "preprocessing": source.preprocessing}
     if "weights" not in actual and options.get("weights") == "random":
-        raise InputError("weights is 'random'; a Keras model keeps its own weights: make it with weights=None instead")
+        raise InputError(OWN_WEIGHTS)
     for name, value in options.items():
         if value != actual.get(name, value):
             raise InputError(f"{name} is {value!r}, but the network was loaded with {actual[name]!r}; give it to tfinvert.load")

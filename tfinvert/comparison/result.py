@@ -142,7 +142,8 @@ def compare_sides(ours: Side, theirs: Side, speeds: dict[str, dict[str, float]],
       The fields of a CompareResult that follow from these alone.
     """
     gaps = [abs(a - b) / max(abs(b), 1e-30) for a, b in zip(ours.losses, theirs.losses, strict=True)]
-    difference = np.abs(np.clip(ours.image, 0, 1) - np.clip(theirs.image, 0, 1))
+    shown = np.clip(theirs.image, 0, 1)
+    difference = np.abs(np.clip(ours.image, 0, 1) - shown)
     return {
         "feature_difference": {
             name: float(np.abs(ours.features[name] - value).max() / max(np.abs(value).max(), 1e-12))
@@ -152,7 +153,7 @@ def compare_sides(ours: Side, theirs: Side, speeds: dict[str, dict[str, float]],
         "gradient_relative_error": float(np.linalg.norm(ours.gradient - theirs.gradient) / np.linalg.norm(theirs.gradient)),
         "loss_gap_first_50_steps": max(gaps[: FIRST + 1]),
         "loss_gap": max(gaps),
-        "psnr_between": min(metrics.psnr(ours.image, np.clip(theirs.image, 0, 1)), LARGEST_PSNR),
+        "psnr_between": min(metrics.psnr(ours.image, shown), LARGEST_PSNR),
         "largest_image_difference": float(difference.max()),
         "tensorflow": {**_quality(ours, target), **ours.speed(), "loss": ours.losses},
         "pytorch": {**_quality(theirs, target), "variants": speeds, "loss": theirs.losses},

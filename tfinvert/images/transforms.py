@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.system.errors import InputError, shown
+from tfinvert.system.errors import InputError, last_line, shown
 from tfinvert.system.tensorflow import autographed
 
 
@@ -27,8 +27,7 @@ def own(transform: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         try:
             result = function(image, step)
         except Exception as error:  # whatever a user's function raises
-            said = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
-            raise InputError(f"the transform cannot be computed: {said}") from error
+            raise InputError(f"the transform cannot be computed: {last_line(error)}") from error
         if not tf.is_tensor(result) or result.shape != image.shape or result.dtype != image.dtype:
             given = f"{result.dtype.name} {list(result.shape)}" if tf.is_tensor(result) else shown(result)
             raise InputError(f"the transform gives {given}; expected {image.dtype.name} {list(image.shape)}, as its image has")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tfinvert.networks.keras_models import KerasModel
 
 KERAS = ".keras"
+OWN_WEIGHTS = "weights is 'random'; a Keras model keeps its own weights: make it with weights=None instead"
 OTHERS = (
     "an .onnx file",
     "a .npy file of the homework",
@@ -148,7 +149,7 @@ def from_settings(settings: NetworkSettings) -> Network:
 def _keras_model(source: Any, settings: Mapping[str, Any]) -> KerasModel:
     """A Keras model, or the path of its file, as a network; `settings` has those of `load`."""
     if settings["weights"] == "random":
-        raise InputError("weights is 'random'; a Keras model keeps its own weights: make it with weights=None instead")
+        raise InputError(OWN_WEIGHTS)
     check_backend()
     from tfinvert.networks.keras_models import KerasModel, read_model
 

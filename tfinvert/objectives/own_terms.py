@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfinvert.objectives.terms import Term
-from tfinvert.system.errors import InputError, choice_error, shown
+from tfinvert.system.errors import InputError, choice_error, last_line, shown
 from tfinvert.system.tensorflow import autographed
 
 LOGGED = (
@@ -132,8 +132,7 @@ def _symbolic_call(term: Term, image: tf.TensorSpec, layers: Mapping[str, tf.Ten
     except Exception as error:  # whatever a user's function raises
         if recorders and recorders[0].missing is not None:
             raise choice_error(f"layer in term {term.name!r}:", recorders[0].missing, layers) from None
-        said = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
-        raise InputError(f"term {term.name!r} cannot be computed: {said}") from error
+        raise InputError(f"term {term.name!r} cannot be computed: {last_line(error)}") from error
     return recorders[0].read, results[0]
 
 

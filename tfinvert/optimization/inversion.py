@@ -22,6 +22,7 @@ from tfinvert.optimization.solver import Solver
 from tfinvert.optimization.state import Problem, init, reset
 from tfinvert.settings.fields import spec
 from tfinvert.settings.inversion import Resolved
+from tfinvert.system.arrays import to_numpy
 from tfinvert.system.errors import InputError
 from tfinvert.system.functions import load_function
 
@@ -125,7 +126,7 @@ def _checked_target(name: str, value: Any, layer: Layer) -> np.ndarray:
     """Target features as float32 [n, ...]; raises InputError."""
     if value is None:
         raise InputError(f"there are no target features for the layer {name!r}; give layers that have some")
-    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    array = to_numpy(value)
     if array.dtype.kind not in "fiu" or array.shape[1:] != tuple(layer.shape) or not len(array):
         raise InputError(
             f"the target features of {name!r} are {array.dtype} {list(array.shape)}; expected numbers of the shape "

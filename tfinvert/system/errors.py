@@ -37,6 +37,11 @@ class NonFiniteLossError(ArithmeticError):
         return type(self), (self.step, self.loss)
 
 
+def last_line(error: Exception) -> str:
+    """What an error says at its end, where TensorFlow and Keras say what is wrong; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+
+
 def shown(value: object) -> str:
     """A value that is not what was expected, in one line of a few words."""
     text = " ".join(repr(value).split())

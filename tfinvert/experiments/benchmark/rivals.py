@@ -1,7 +1,7 @@
 """Rivals run by their own code: a process of another Python environment, on the same ONNX graph, run by PyTorch.
 
 `python -m tfinvert.experiments.benchmark.rivals FOLDER` is that process. Of tfinvert it imports nothing that needs TensorFlow.
-The folder has task.json and graph.npz before, and result.npz after it.
+The folder has task.json, image.npy and graph.onnx before, and result.npz after it.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,19 +24,16 @@ def gemm(build: Building, node: onnx.NodeProto) -> Value:
     tensor = build.ordered(node.input[0], plain(2))
     if len(node.input) > 2 and (bias is None or bias.size not in (1, matrix.shape[1])):
         raise refuse(node, "with a bias that is not one constant for each unit")
-    weights = [matrix]
     if bias is not None:
-        weights.append(np.broadcast_to(bias.reshape(-1) * np.float32(beta), matrix.shape[1:]))
-    made = build.layer(
-        keras.layers.Dense,
-        tensor,
-        output,
-        weights,
-        units=matrix.shape[1],
-        use_bias=bias is not None,
-        kernel_initializer="zeros",
-    )
-    return Value(made, plain(2))
+        bias = np.broadcast_to(bias.reshape(-1) * np.float32(beta), matrix.shape[1:])
+    return Value(_layer(build, tensor, output, matrix, bias), plain(2))
+
+
+def _layer(build: Building, rows: Any, name: str, matrix: np.ndarray, bias: np.ndarray | None) -> Any:
+    """A dense layer for a matrix of rows."""
+    weights = [matrix] if bias is None else [matrix, bias]
+    options = {"units": matrix.shape[1], "use_bias": bias is not None, "kernel_initializer": "zeros"}
+    return build.layer(keras.layers.Dense, rows, name, weights, **options)
 
 
 def _general(build: Building, node: onnx.NodeProto) -> Value:
@@ -89,15 +87,7 @@ def _dense(build: Building, node: onnx.NodeProto, matrix: np.ndarray) -> Value:
     sides = [-1 if side is None else side for side in tensor.shape[:-1]]
     if rank > 2:
         tensor = build.reshaped(tensor, [-1, matrix.shape[0]], f"{output}_rows")
-    made = build.layer(
-        keras.layers.Dense,
-        tensor,
-        output if rank == 2 else f"{output}_products",
-        [matrix] if bias is None else [matrix, bias],
-        units=matrix.shape[1],
-        use_bias=bias is not None,
-        kernel_initializer="zeros",
-    )
+    made = _layer(build, tensor, output if rank == 2 else f"{output}_products", matrix, bias)
     if rank > 2:
         made = build.reshaped(made, [*sides, matrix.shape[1]], output)
     build.set(output, Value(made, order))
