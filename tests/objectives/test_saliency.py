@@ -23,6 +23,23 @@ def test_the_gradient_of_each_picture_is_of_its_own_score():
     np.testing.assert_allclose(attribution.gradient(cubic, IMAGE), 3 * WEIGHT * IMAGE**2, rtol=1e-5)
 
 
+def test_gradients_of_many_are_those_of_each_with_one_trace():
+    traced = []
+
+    def score(image):
+        traced.append(image.shape[0])
+        return tf.reduce_sum(WEIGHT * image**3, axis=[1, 2, 3]) * tf.tile([1.0, 2.0], [image.shape[0] // 2])
+
+    values = [tf.constant(IMAGE * scale) for scale in (0.3, 0.5, 1.0)]
+    at = attribution.Differentiated(score, len(IMAGE))
+    found = at(values) + at(values[:1])
+    assert len(traced) == 1
+    assert traced[0] <= attribution.ROWS
+    for value, (scores, slope) in zip([*values, values[0]], found, strict=True):
+        np.testing.assert_allclose(scores, cubic(value) * [1.0, 2.0], rtol=1e-5)
+        np.testing.assert_allclose(slope, attribution.gradient(score, value), rtol=1e-5)
+
+
 def test_saliency_is_the_largest_magnitude_over_the_channels():
     gradient = np.array([[[[1.0, -3.0, 2.0], [0.0, 0.0, 0.0]]]], np.float32)
     np.testing.assert_array_equal(attribution.saliency_map(gradient), [[[3.0, 0.0]]])
@@ -66,12 +83,16 @@ def test_integrated_gradients_divide_their_parts_until_they_are_complete():
 def test_integrated_gradients_score_each_place_of_the_way_once():
     seen = []
 
+    class Recorded(attribution.Differentiated):
+        def __call__(self, values):
+            seen.extend(float(value[0, 0, 0, 0]) for value in values)
+            return super().__call__(values)
+
     def score(value):
-        seen.append(float(value[0, 0, 0, 0]))
         return tf.reduce_sum(tf.nn.relu(value - 0.71) ** 2, axis=[1, 2, 3])
 
     image = tf.ones((1, 2, 2, 3))
-    attribution.integrated_gradients(score, image, tf.zeros_like(image), 3, tolerance=1e-6, most=21)
+    attribution.integrated_gradients(Recorded(score, 1), image, tf.zeros_like(image), 3, tolerance=1e-6, most=21)
     seen.remove(1.0)  # the image itself, which is the last place of the way but for rounding
     assert len(seen) == len(set(seen))
 

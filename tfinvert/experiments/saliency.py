@@ -159,6 +159,7 @@ def run(settings: Settings, network: Network, images: np.ndarray) -> SaliencyRes
     import tensorflow as tf
 
     from tfinvert.networks import classifier
+    from tfinvert.objectives import saliency
     from tfinvert.runs import provenance
 
     started = time.perf_counter()
@@ -166,7 +167,7 @@ def run(settings: Settings, network: Network, images: np.ndarray) -> SaliencyRes
     model = network.cut(settings.layers_needed())
     probabilities = classifier.probabilities(model, image, network.classes.activation)
     classes, described = _classes(settings, network, probabilities)
-    score = tf.function(classifier.of_classes(classifier.class_scores(model), classes), autograph=False)
+    score = saliency.Differentiated(classifier.of_classes(classifier.class_scores(model), classes), len(images))
     maps: dict[str, np.ndarray] = {}
     figures: dict[str, Any] = {}
     for method in settings.methods:
@@ -202,7 +203,8 @@ def _classes(settings: Settings, network: Network, probabilities: np.ndarray) ->
 def _gradient(settings: Settings, network: Network, image: tf.Tensor, score: Callable, classes: list[int]):
     from tfinvert.objectives import saliency
 
-    return saliency.saliency_map(saliency.gradient(score, image)), {}
+    ((_, slope),) = score([image])
+    return saliency.saliency_map(slope), {}
 
 
 def _smoothgrad(settings: Settings, network: Network, image: tf.Tensor, score: Callable, classes: list[int]):

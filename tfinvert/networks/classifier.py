@@ -42,5 +42,13 @@ def by_class(scores: tf.Tensor) -> tf.Tensor:
 
 
 def of_classes(scores: Callable[[tf.Tensor], tf.Tensor], classes: Sequence[int]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function to [batch, all classes] as a function to [batch], the score of each image's own class."""
-    return lambda value: tf.gather(scores(value), tf.constant(list(classes)), axis=1, batch_dims=1)
+    """A function to [batch, all classes] as a function to [batch], the score of each image's own class.
+
+    The images can be several copies of a batch, one after the other.
+    """
+
+    def own(value: tf.Tensor) -> tf.Tensor:
+        every = scores(value)
+        return tf.gather(every, list(classes) * (every.shape[0] // len(classes)), axis=1, batch_dims=1)
+
+    return own
