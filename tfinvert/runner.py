@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import gc
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -278,12 +279,15 @@ def _set_up_process(*, weights_stay: bool) -> None:
     """Sets up TensorFlow and Keras for a process that does nothing else.
 
     A GPU's memory grows as it is needed, and all threads share a heap. Where no weights of the process change, oneDNN packs
-    them once. What the user's keras.json says is for other programs.
+    them once. What the user's keras.json says is for other programs. What was imported is never garbage: Python looks for none
+    in it, which it would do often while steps are traced.
     """
     import keras
 
     from tfinvert.optimization import precision
 
+    if not gc.get_freeze_count():  # a process of many runs must find the garbage of each
+        gc.freeze()
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")

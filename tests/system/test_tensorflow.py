@@ -1,5 +1,7 @@
 """What is made of TensorFlow's errors."""
 
+import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import tensorflow as tf
 
 from tests.conftest import ROOT, messages, run_program
 from tfinvert.system.errors import InputError
-from tfinvert.system.tensorflow import explain_errors
+from tfinvert.system.tensorflow import explain_errors, without_collection
 
 
 def fail_with(message):
@@ -63,3 +65,16 @@ import matplotlib.pyplot
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_collected_again_after_an_import(collects):
+    before = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        with contextlib.suppress(ImportError), without_collection():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() == collects
+    finally:
+        (gc.enable if before else gc.disable)()
