@@ -112,11 +112,13 @@ def test_auto_holds_the_rate_for_three_quarters_of_the_steps():
     assert resolved("auto", CONV5, learning_rate=0.1).schedule == "cosine"
 
 
-def test_a_run_of_few_steps_at_a_stride_of_4_is_the_beginning_of_a_longer_one():
-    usual, few, more = (resolved("auto", layer(4, 24), steps=steps) for steps in (400, 100, 150))
+def test_a_run_of_few_steps_at_a_stride_of_4_holds_its_rate_at_first():
+    usual, fewer, few, more = (resolved("auto", layer(4, 24), steps=steps) for steps in (400, 40, 100, 150))
     assert (few.tv_weight, few.learning_rate) == (usual.tv_weight, usual.learning_rate)
-    assert few.regularizer_final == pytest.approx(usual.regularizer_final**0.25)  # the same factor in each step
-    assert (few.schedule, few.decay_boundaries) == ("piecewise", (75, 90))
+    assert few.regularizer_final == pytest.approx(usual.regularizer_final**0.5)  # they fall less far
+    rates = [float(build_schedule(few)(step)) for step in (0, 49, 50, 66, 67, 82, 83, 99)]
+    assert rates == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.01, 0.01])
+    assert fewer.decay_boundaries == (30, 33, 37)  # three quarters of its steps, and thirds of the rest
     assert (more.schedule, more.regularizer_final) == (usual.schedule, usual.regularizer_final)
     deeper, given = resolved("auto", CONV5, steps=100), resolved("auto", layer(4, 24), steps=100, learning_rate=0.1)
     assert deeper.regularizer_final == usual.regularizer_final

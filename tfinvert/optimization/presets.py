@@ -21,8 +21,8 @@ class Depth:
       beta_2: as in the settings. Gradients fall in the course of a run: with 0.999, the first ones would keep its steps small.
       held: whether the learning rate is held for the first of the steps (`HELD`), or falls along a cosine.
       tv_weight, alpha_weight: as in the settings, in the middle of the run: they fall (`ANNEALED`).
-      hurries: whether a run of few steps (`FEW`) holds the learning rate, and lets the regularizers fall no faster in each step
-        than the usual run does, which is better there. At a stride of 8 and 16 it is worse.
+      hurries: whether a run of few steps (`FEW`) holds the learning rate (`HURRIED`) and lets the regularizers fall less far,
+        which is better there. At a stride of 8 and 16 it is worse.
     """
 
     steps: int
@@ -51,6 +51,8 @@ AUTO = {
 HELD, LOWERED = (0.75, 0.9), (0.3, 0.1)  # a rate that is held is lowered after these parts of the steps, by these factors
 ANNEALED = 10.0, 0.01  # a regularizer starts at ten times its weight and ends at a hundredth of that
 FEW = 0.25  # of the usual steps, up to which a run is one of few
+# It holds its rate for this part of the usual steps, or three quarters of its own, and lowers it after each third of the rest.
+HURRIED, SLOWED = 0.125, (0.5, 0.25, 0.1)
 FEWEST = 10  # steps; a run of fewer has no three quarters
 OWN_TV = 0.1  # weight of total variation beside a learning rate that the user chose
 
@@ -60,8 +62,8 @@ def resolve(settings: InversionSettings, layers: Mapping[str, Layer], size: tupl
 
     - auto takes parameterization, pyramid levels, number of steps, learning rate and schedule, total variation and alpha norm
       from the stride of the shallowest layer (docs/benchmark.md), and turns backing off on in case that rate is too large.
-      The regularizers fall over the run, unless one of them is given. At a stride of 4, a run of few steps is the beginning of
-      a longer one, with the rate lowered at its end. A learning rate that the user gives, as the homework's flagfiles do,
+      The regularizers fall over the run, unless one of them is given. At a stride of 4, a run of few steps holds its rate at
+      first. A learning rate that the user gives, as the homework's flagfiles do,
       leaves the regularizers and Adam's own numbers alone.
     - mv2015 multiplies total variation by 1, 10 or 100, by depth as in the paper's CaffeNet (table 1: up to conv2, up to conv4,
       beyond).
@@ -80,7 +82,7 @@ def resolve(settings: InversionSettings, layers: Mapping[str, Layer], size: tupl
     steps = settings.steps or depth.steps
     free = settings.schedule is None and settings.learning_rate is None and steps >= FEWEST
     hurried = depth.hurries and steps <= FEW * depth.steps
-    part = steps / depth.steps if hurried else 1.0
+    part = math.sqrt(steps / depth.steps) if hurried else 1.0
     changes: dict[str, Any] = {"steps": steps, **_regularizers(settings, depth, part, falling=free)}
     if settings.preset == "mv2015":
         changes["tv_weight"] *= _tv_factor(_receptive_field(layers))
@@ -90,7 +92,8 @@ def resolve(settings: InversionSettings, layers: Mapping[str, Layer], size: tupl
     if settings.jitter is None:
         changes["jitter"] = max(math.floor(stride / 4 + 0.5), 1) if settings.preset == "mv2016" else 1
     if settings.schedule is None:
-        changes |= _schedule(steps, held=free and (depth.held or hurried))
+        held, lowered = (_hurried(steps / depth.steps), SLOWED) if hurried else (HELD, LOWERED)
+        changes |= _schedule(steps, held if free and (depth.held or hurried) else (), lowered)
     if settings.beta_2 is None:
         changes["beta_2"] = depth.beta_2 if settings.preset == "auto" and settings.learning_rate is None else ADAM_BETA_2
     if settings.learning_rate is None:
@@ -126,11 +129,17 @@ def _depth(stride: int) -> Depth:
     return AUTO[max(least for least in AUTO if least <= max(stride, 1))]
 
 
-def _schedule(steps: int, *, held: bool) -> dict[str, Any]:
+def _hurried(few: float) -> tuple[float, ...]:
+    """The parts of a run after which its rate is lowered, where it has `few` of the usual steps."""
+    first = min(HELD[0], HURRIED / few)
+    return tuple(first + (1 - first) * third / 3 for third in range(3))
+
+
+def _schedule(steps: int, held: tuple[float, ...], lowered: tuple[float, ...]) -> dict[str, Any]:
+    """A rate that is lowered after parts of the steps, or that falls along a cosine where there are none."""
     if not held:
         return {"schedule": "cosine"}
-    boundaries = tuple(round(part * steps) for part in HELD)
-    return {"schedule": "piecewise", "decay_boundaries": boundaries, "decay_factors": LOWERED}
+    return {"schedule": "piecewise", "decay_boundaries": tuple(round(part * steps) for part in held), "decay_factors": lowered}
 
 
 def _regularizers(settings: InversionSettings, depth: Depth, part: float, *, falling: bool) -> dict[str, float]:
