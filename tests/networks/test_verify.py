@@ -55,6 +55,19 @@ def test_a_layer_may_be_as_near_to_double_precision_where_onnxruntime_confirms_t
         verify.relative_error("fc", actual, expected, exact)
 
 
+def test_layers_that_are_no_numbers_are_refused_with_their_weights():
+    tiny = tiny_graph()
+    broken = dataclasses.replace(tiny, weights={**tiny.weights, "k2": np.full_like(tiny.weights["k2"], np.nan)})
+    image = np.ones((1, 3, 16, 16), np.float32)
+    values = verify.reference(dataclasses.replace(broken, outputs=("relu1", "relu2")), image)
+    layers = {"conv1": values["relu1"], "conv2": values["relu2"]}
+    with pytest.raises(InputError, match=r"layer 'conv2' is NaN or infinite at 320 of 320 places .* the weights 'k2' have NaN"):
+        verify.check_finite(broken, layers)
+    with pytest.raises(InputError, match="weights may be too large"):
+        verify.check_finite(tiny, {"conv1": np.full((1, 2), np.inf)})
+    verify.check_finite(broken, {"conv1": values["relu1"]})
+
+
 def test_zeros_around_a_max_pool_are_values():
     """onnxruntime's own rewriting makes them less than everything."""
     nodes = [

@@ -50,6 +50,28 @@ def reference(graph: Graph, inputs: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(graph.outputs, values, strict=True))
 
 
+def check_finite(graph: Graph, layers: Mapping[str, np.ndarray]) -> None:
+    """Refuses a network that gives NaN or infinity for photographs, and names weights that have them.
+
+    Args:
+      graph: as for `reference`.
+      layers: layer name -> its value by onnxruntime.
+
+    Raises:
+      InputError: a value of a layer is not finite.
+    """
+    for layer, value in layers.items():
+        count = value.size - np.count_nonzero(np.isfinite(value))
+        if count:
+            floats = (name for name, weights in graph.weights.items() if weights.dtype.kind == "f" and np.isnan(weights).any())
+            broken = next(floats, None)
+            why = f"the weights {broken!r} have NaN" if broken else "weights may be too large, or --preprocessing may be wrong"
+            raise InputError(
+                f"layer {layer!r} is NaN or infinite at {count:,} of {value.size:,} places where onnxruntime computes it for "
+                f"photographs; {why}"
+            )
+
+
 def in_double(
     graph: Graph, preprocessing: Preprocessing, layers: Mapping[str, str], images: np.ndarray
 ) -> dict[str, np.ndarray]:

@@ -58,8 +58,8 @@ def convert(request: Request, folder: Path, tell: Callable[[str], None], because
       because: why onnx2tf is not tried, where it has been before.
 
     Raises:
-      InputError: the file is no usable network, a layer is not in it, an operator could not be converted, or a layer differs
-        from onnxruntime.
+      InputError: the file is no usable network, a layer is not in it or not finite, an operator could not be converted, or a
+        layer differs from onnxruntime.
       OSError: the entry cannot be written.
     """
     part, layers = request_graph.cut_graph(request)
@@ -106,6 +106,7 @@ class _Proof:
         self._expected = {
             layer: np.concatenate([verify.channels_last(value[tensor]) for value in values]) for layer, tensor in layers.items()
         }
+        verify.check_finite(part, self._expected)
 
     def errors(self, model: converters.Model) -> dict[str, float]:
         """Layer name -> its difference from onnxruntime.
