@@ -101,6 +101,14 @@ def test_the_best_image_is_kept_when_the_loss_rises_again():
     assert loss == pytest.approx(min(losses.values()), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("step", "advice"), [(0, "look for NaN in the weights of the network"), (3, "a smaller --learning_rate")]
+)
+def test_a_loss_that_is_not_finite_at_first_is_no_matter_of_the_learning_rate(step, advice):
+    assert advice in str(NonFiniteLossError(step, float("nan")))
+    assert ("learning_rate" in str(NonFiniteLossError(step, float("nan")))) == (step > 0)
+
+
 def test_a_loss_that_is_not_finite_stops_and_names_the_step():
     problem = doubled(optimizer=sgd(1e30))
     state, seen = init(problem, START), []

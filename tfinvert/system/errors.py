@@ -25,10 +25,10 @@ class NonFiniteLossError(ArithmeticError):
     """
 
     def __init__(self, step: int, loss: float, result: Any = None):
-        super().__init__(
-            f"the loss is {loss} at step {step}: the best image of the steps before it is kept; "
-            "a smaller --learning_rate usually helps"
-        )
+        words = "the best image of the steps before it is kept; a smaller --learning_rate usually helps"
+        if step == 0:
+            words = "no step was taken; look for NaN in the weights of the network, the target and the first image"
+        super().__init__(f"the loss is {loss} at step {step}: {words}")
         self.step = step
         self.loss = loss
         self.result = result
