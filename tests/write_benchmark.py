@@ -1,7 +1,7 @@
 """Writes the measured parts of docs/benchmark.md from benchmarks: `python -m tests.write_benchmark FOLDER LONG MORE`.
 
 They are output folders of `--experiment=benchmark`; in the second, the others had more time, and the third has more
-photographs. Each benchmark.json is copied to docs/, and docs/benchmark.jpg shows images of the first. The name of no folder
+methods. Each benchmark.json is copied to docs/, and docs/benchmark.jpg shows images of the third. The name of no folder
 leaves the file in docs/ as it is; without folders, the tables are written again from the files in docs/.
 """
 
@@ -29,7 +29,7 @@ ROWS = 6  # of the figure
 def parts() -> dict[str, str]:
     """The generated parts of the page, by the name of their marks."""
     measured = {name: tables.markdown(summary.read(file)) for name, file in DATA.items() if file.exists()}
-    measured["tables"] += f"\n![Targets, and what each method makes of their features]({FIGURE.name})"
+    measured["more tables"] += f"\n![Targets, and what each method makes of their features]({FIGURE.name})"
     files = [
         f"| {one.name} | {name} | {one.package} | {one.license} |" for name, group in photographs.SETS.items() for one in group
     ]
@@ -84,6 +84,6 @@ if __name__ == "__main__":
     for source, file in zip(given, DATA.values(), strict=False):
         if source.is_dir():
             shutil.copy(source / "benchmark.json", file)
-    if given and given[0].is_dir():
-        draw(given[0])
+    if len(given) == len(DATA) and given[-1].is_dir():
+        draw(given[-1])
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
