@@ -1,7 +1,7 @@
-"""Writes the measured parts of docs/benchmark.md from benchmarks: `python -m tests.write_benchmark FOLDER LONG MORE`.
+"""Writes the measured parts of docs/benchmark.md from benchmarks: `python -m tests.write_benchmark FOLDER LONG MORE FIGURE`.
 
 They are output folders of `--experiment=benchmark`; in the second, the others had more time, and the third has more
-methods. Each benchmark.json is copied to docs/, and docs/benchmark.jpg shows images of the third. The name of no folder
+methods. Each benchmark.json is copied to docs/, and docs/benchmark.jpg shows images of the fourth. The name of no folder
 leaves the file in docs/ as it is; without folders, the tables are written again from the files in docs/.
 """
 
@@ -84,6 +84,6 @@ if __name__ == "__main__":
     for source, file in zip(given, DATA.values(), strict=False):
         if source.is_dir():
             shutil.copy(source / "benchmark.json", file)
-    if len(given) == len(DATA) and given[-1].is_dir():
-        draw(given[-1])
+    if len(given) > len(DATA):
+        draw(given[len(DATA)])
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
