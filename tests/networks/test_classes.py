@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfinvert.networks.classes import Classes, read_names
+from tfinvert.networks.classifier import of_classes
 from tfinvert.networks.heads import Head
 from tfinvert.system.errors import InputError
 
@@ -20,6 +22,14 @@ def test_imagenet_has_names_and_ids():
     assert network.name(366) == "gorilla"
     with pytest.raises(InputError, match="--class=1000 is beyond the network's classes; expected an index from 0 to 999"):
         network.find("1000")
+
+
+def test_each_image_has_its_own_class_in_every_copy_of_a_batch_of_any_size():
+    own = of_classes(lambda value: value, [2, 0])
+    scores = np.arange(12, dtype=np.float32).reshape(4, 3)
+    np.testing.assert_array_equal(own(tf.constant(scores)), [2, 3, 8, 9])
+    unknown = tf.function(own, input_signature=[tf.TensorSpec([None, 3])])  # where a layer forgets how many images there are
+    np.testing.assert_array_equal(unknown(scores), [2, 3, 8, 9])
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 365, 999, 1001, 21841])

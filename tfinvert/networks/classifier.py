@@ -49,6 +49,7 @@ def of_classes(scores: Callable[[tf.Tensor], tf.Tensor], classes: Sequence[int])
 
     def own(value: tf.Tensor) -> tf.Tensor:
         every = scores(value)
-        return tf.gather(every, list(classes) * (every.shape[0] // len(classes)), axis=1, batch_dims=1)
+        own_classes = tf.tile(tf.constant(list(classes)), [tf.shape(every)[0] // len(classes)])
+        return tf.gather(every, own_classes, axis=1, batch_dims=1)
 
     return own

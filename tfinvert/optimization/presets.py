@@ -63,8 +63,8 @@ def resolve(settings: InversionSettings, layers: Mapping[str, Layer], size: tupl
     - auto takes parameterization, pyramid levels, number of steps, learning rate and schedule, total variation and alpha norm
       from the stride of the shallowest layer (docs/benchmark.md), and turns backing off on in case that rate is too large.
       The regularizers fall over the run, unless one of them is given. At a stride of 4, a run of few steps holds its rate at
-      first. A learning rate that the user gives, as the homework's flagfiles do,
-      leaves the regularizers and Adam's own numbers alone.
+      first. A learning rate that the user gives, as the homework's flagfiles do, leaves the regularizers and Adam's own
+      numbers alone.
     - mv2015 multiplies total variation by 1, 10 or 100, by depth as in the paper's CaffeNet (table 1: up to conv2, up to conv4,
       beyond).
     - mv2016 weights the features by C, by depth as in the paper's AlexNet and VGG; jitters by a quarter of the stride; and
