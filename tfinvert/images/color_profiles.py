@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -50,29 +51,39 @@ def to_srgb(image: PillowImage.Image, profile: bytes | float | None, name: objec
 def _converted(image: PillowImage.Image, profile: bytes | None, gray: bool) -> PillowImage.Image:
     from PIL import ImageCms  # few images need it
 
-    source = ImageCms.createProfile("LAB") if profile is None else ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
-    space = source.xcolor_space.strip()
+    space, transform = _way(profile)
     mode = MODES.get(space, "")
     if image.mode != mode and not (image.mode == "RGB" and gray and mode == "L"):
         raise ValueError(f"it is for {space or 'other colors'}, and the image is {'gray' if gray else image.mode}")
+    if transform is None:
+        return image
+    converted = ImageCms.applyTransform(image.convert(mode), transform)
+    assert converted is not None  # it is, only where the image is changed in place
+    return converted
+
+
+@functools.lru_cache(4)  # the photographs of a folder have the same profile, and finding the way takes 5 ms
+def _way(profile: bytes | None) -> tuple[str, Any]:
+    """The color space of a profile, by default LAB, and Pillow's transform from it to sRGB; None where no color changes."""
+    from PIL import ImageCms
+
+    source = ImageCms.createProfile("LAB") if profile is None else ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
+    space = source.xcolor_space.strip()
+    if space not in MODES:
+        return space, None
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(source),
         _srgb(),
-        mode,
+        MODES[space],
         "RGB",
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
         ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
-    if mode in ("RGB", "L"):
-        probe = _probe(mode)
-        difference = np.asarray(ImageCms.applyTransform(probe, transform), np.int16) - np.asarray(
-            probe.convert("RGB"), np.int16
-        )
-        if np.abs(difference).max() <= SAME:
-            return image
-    converted = ImageCms.applyTransform(image.convert(mode), transform)
-    assert converted is not None  # it is, only where the image is changed in place
-    return converted
+    if MODES[space] not in ("RGB", "L"):
+        return space, transform
+    probe = _probe(MODES[space])
+    difference = np.asarray(ImageCms.applyTransform(probe, transform), np.int16) - np.asarray(probe.convert("RGB"), np.int16)
+    return space, None if np.abs(difference).max() <= SAME else transform
 
 
 def _from_gamma(gamma: float) -> list[int]:

@@ -132,7 +132,8 @@ class OnnxFile:
         return next(layer for layer in self.convert(tuple(key)).layers if layer.name == name)
 
     def check(self, layers: tuple[str, ...]) -> None:
-        naming.describe(self._graph, layers, pool=self._settings["pool"])
+        if self._at_hand(frozenset(layers)) is None:  # what is converted was checked
+            naming.describe(self._graph, layers, pool=self._settings["pool"])
 
     def prepare(self, layers: tuple[str, ...]) -> None:
         key = frozenset(layers)

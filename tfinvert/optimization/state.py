@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
@@ -68,16 +67,12 @@ def init(problem: Problem, initial: np.ndarray) -> State:
     """
     start = problem.parameterization.start(initial)
     variables = [tf.Variable(value, name=f"variable_{number}") for number, value in enumerate(start)]
-    optimizer = None
-    if not isinstance(problem.optimizer, Lbfgs):
-        optimizer = problem.optimizer()
-        optimizer.build(variables)
     return State(
         variables,
         [tf.Variable(value, trainable=False, name=f"best_{number}") for number, value in enumerate(start)],
         tf.Variable(tf.fill([len(initial)], np.float32(np.inf)), trainable=False, name="best_losses"),
         tf.Variable(0, trainable=False, dtype=tf.int64, name="step"),
-        optimizer,
+        _new_optimizer(problem, variables),
         tf.Variable(tf.ones([len(initial)]), trainable=False, name="scale") if problem.backoff else None,
     )
 
@@ -90,8 +85,17 @@ def reset(problem: Problem, state: State, initial: np.ndarray) -> None:
       state: a state at any step.
       initial: [batch, H, W, 3] in [0, 1], of the same shape as the image before.
     """
-    for variable, new in zip(_all_variables(state), _all_variables(init(problem, initial)), strict=True):
-        variable.assign(new)
+    start = problem.parameterization.start(initial)
+    for variable, value in zip([*state.variables, *state.best], [*start, *start], strict=True):
+        variable.assign(value)
+    forget_best(state)
+    state.step.assign(0)
+    if state.scale is not None:
+        state.scale.assign(tf.ones_like(state.scale))
+    new = _new_optimizer(problem, state.variables)  # the memory of some of Keras' optimizers does not begin with zeros
+    if state.optimizer is not None and new is not None:
+        for variable, value in zip(state.optimizer.variables, new.variables, strict=True):
+            variable.assign(value)
 
 
 def checkpoint(state: State) -> tf.train.Checkpoint:
@@ -132,7 +136,10 @@ def forget_best(state: State) -> None:
     state.best_losses.assign(tf.fill(state.best_losses.shape, np.float32(np.inf)))
 
 
-def _all_variables(state: State) -> list[Any]:
-    slots = [] if state.optimizer is None else state.optimizer.variables
-    scale = [] if state.scale is None else [state.scale]
-    return [*state.variables, *state.best, state.best_losses, state.step, *slots, *scale]
+def _new_optimizer(problem: Problem, variables: list[tf.Variable]) -> keras.optimizers.Optimizer | None:
+    """An optimizer before its first step, with slots for the variables; None for L-BFGS."""
+    if isinstance(problem.optimizer, Lbfgs):
+        return None
+    optimizer = problem.optimizer()
+    optimizer.build(variables)
+    return optimizer
