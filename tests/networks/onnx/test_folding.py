@@ -72,3 +72,12 @@ def test_large_and_padded_average_pools_stay(changes):
     node = helper.make_node("AveragePool", ["x"], ["y"], **{"kernel_shape": [3, 3], "strides": [2, 2], **changes})
     graph = graphs.Graph(nodes=(node,), weights={}, image="x", size=(9, 9), outputs=("y",), opset=13)
     assert "Conv" not in {n.op_type for n in graphs.fold(graph, pools=True).nodes}
+
+
+def test_gelu_is_spelled_out_unless_it_is_approximate():
+    image = 3 * np.random.default_rng(0).standard_normal((1, 3, 9, 8)).astype(np.float32)
+    for options, kinds in (({}, ["Mul", "Erf", "Mul", "Add", "Mul"]), ({"approximate": "tanh"}, ["Gelu"])):
+        node = helper.make_node("Gelu", ["x"], ["y"], **options)
+        graph = graphs.Graph(nodes=(node,), weights={}, image="x", size=(9, 8), outputs=("y",), opset=20)
+        assert [n.op_type for n in graphs.fold(graph).nodes] == kinds
+        np.testing.assert_allclose(run(graphs.fold(graph), image)["y"], run(graph, image)["y"], rtol=1e-5, atol=1e-6)

@@ -24,6 +24,7 @@ def fold(graph: Graph, *, stems: bool = True, pools: bool = False) -> Graph:
     - A convolution that reads the image becomes one over more channels than three (`stems.rewrite_stems`).
     - A padding becomes SAME or VALID where that means the same, which saves a copy of the activations each.
     - A matrix is stored in the order in which it is multiplied.
+    - GELU is spelled out.
 
     Args:
       graph: a tidied graph, cut to what is needed.
@@ -52,6 +53,8 @@ def fold(graph: Graph, *, stems: bool = True, pools: bool = False) -> Graph:
                 made, new_weights = _count_padding(node, sizes)
         elif node.op_type == "Gemm" and attributes(node).get("transB", 0) and node.input[1] in weights:
             made, new_weights = _transpose_matrix(node, weights[node.input[1]])
+        elif node.op_type == "Gelu" and attributes(node).get("approximate", b"none") == b"none":
+            made, new_weights = _spell_out_gelu(node)
         nodes.extend(made)
         weights.update(new_weights)
     used = {name for node in nodes for name in node.input}
@@ -173,3 +176,18 @@ def _transpose_matrix(node: onnx.NodeProto, matrix: np.ndarray) -> Rewritten:
     name = f"{node.input[1]}/transposed"
     made = remake(node, inputs=[node.input[0], name, *node.input[2:]], transB=None)
     return [made], {name: np.ascontiguousarray(matrix.T)}
+
+
+def _spell_out_gelu(node: onnx.NodeProto) -> Rewritten:
+    """Writes GELU as x (1/2 + erf(x / sqrt(2)) / 2). TensorFlow's own computes erfc, which takes 13 times as long as erf."""
+    (value,), (output,) = node.input, node.output
+    root, half = f"{output}/root", f"{output}/half"
+    parts = [
+        ("Mul", [value, root], f"{output}/scaled"),
+        ("Erf", [f"{output}/scaled"], f"{output}/erf"),
+        ("Mul", [f"{output}/erf", half], f"{output}/halved"),
+        ("Add", [f"{output}/halved", half], f"{output}/gate"),
+        ("Mul", [value, f"{output}/gate"], output),
+    ]
+    made = [helper.make_node(kind, inputs, [name], name=name) for kind, inputs, name in parts]
+    return made, {root: np.float32(math.sqrt(0.5)).reshape(()), half: np.float32(0.5).reshape(())}
