@@ -88,6 +88,7 @@ def _inverted(order: dict[str, Any], build: Callable[[], Any]) -> Iterator[Any]:
     _use_threads(order)
     precision.pack_weights_once()
     precision.grow_gpu_memory()
+    precision.make_gpus_deterministic()
     precision.share_heap()
     if order.get("xla"):
         tf.config.optimizer.set_jit("autoclustering")

@@ -121,6 +121,22 @@ def test_memory_grows_on_every_gpu(gpu):
     assert grown == [(device, True)]
 
 
+def test_a_gpu_computes_the_same_bytes_unless_the_environment_says_otherwise(gpu, monkeypatch):
+    called = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: called.append(True))
+    monkeypatch.setenv(precision.DETERMINISTIC, "0")
+    precision.make_gpus_deterministic()
+    assert not called
+    monkeypatch.delenv(precision.DETERMINISTIC)
+    precision.make_gpus_deterministic()
+    assert called
+
+
+def test_a_processor_is_left_alone(monkeypatch):
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: pytest.fail("it was called"))
+    precision.make_gpus_deterministic()
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     file = write_onnx(tiny_graph(), tmp_path_factory.mktemp("onnx") / "tiny.onnx")

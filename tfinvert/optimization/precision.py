@@ -13,6 +13,7 @@ from tfinvert.system.errors import InputError
 from tfinvert.system.tensorflow import FIXED_WEIGHTS, weights_stay
 
 OPTION = "auto_mixed_precision_onednn_bfloat16"  # an option of TensorFlow's graph optimizer
+DETERMINISTIC = "TF_DETERMINISTIC_OPS"  # a variable of the environment that TensorFlow reads, too
 ARENAS = -8  # M_ARENA_MAX of glibc's mallopt
 
 
@@ -93,6 +94,16 @@ def grow_gpu_memory() -> None:
     for gpu in tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # it is in use already, and stays as its owner has set it
             tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def make_gpus_deterministic() -> None:
+    """Lets GPUs take no algorithm whose bytes differ from call to call, which costs speed. Processors have none.
+
+    TensorFlow then refuses a few gradients, such as that of nearest-neighbor resizing. `TF_DETERMINISTIC_OPS=0` in the
+    environment lets GPUs take any algorithm.
+    """
+    if os.environ.get(DETERMINISTIC, "1") != "0" and tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
 
 
 def share_heap() -> None:
