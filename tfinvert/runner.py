@@ -278,9 +278,9 @@ def _start(settings: Settings, *, own_process: bool) -> None:
 def _set_up_process(*, weights_stay: bool) -> None:
     """Sets up TensorFlow and Keras for a process that does nothing else.
 
-    A GPU's memory grows as it is needed, its bytes are the same in every run, and all threads share a heap. Where no weights of the process change, oneDNN packs
-    them once. What the user's keras.json says is for other programs. What was imported is never garbage: Python looks for none
-    in it, which it would do often while steps are traced.
+    A GPU's memory grows as it is needed, its bytes are the same in every run, and all threads share a heap. Where no weights of
+    the process change, oneDNN packs them once. What the user's keras.json says is for other programs. What was imported is
+    never garbage: Python looks for none in it, which it would do often while steps are traced.
     """
     import keras
 

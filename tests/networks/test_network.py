@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import ROOT, tiny_graph, write_onnx
+from tests.networks.keras_models import small
 from tfinvert.networks import classifier
 from tfinvert.networks.classifier import of_classes
 from tfinvert.networks.conversion.process import Conversion
@@ -53,6 +54,20 @@ def test_a_layer_is_described_as_the_conversion_finds_it(network):
         assert measured.error <= 1e-4
     tensors = {name: network.layer(name).tensor for name in (*LAYERS, "conv1")}
     assert tensors == {"scores": "fc", "conv2_1": "relu2", "last": "relu1", "conv1": "conv1"}  # the only pool reads relu1
+
+
+def test_a_fact_about_layers_is_computed_once_for_a_network_in_the_cache(network, file):
+    assert network.remembered("fact", ("conv2_1",), lambda: {"conv2_1": 0.1}) == {"conv2_1": 0.1}
+    other = load(file, preprocessing="none")  # as another process has it
+    assert other.remembered("fact", "conv2_1", lambda: pytest.fail("it is known")) == {"conv2_1": 0.1}
+    assert other.remembered("fact", "pool1", lambda: 2) == 2
+    averaging = load(file, preprocessing="none", pool="avg")
+    assert averaging.remembered("fact", "conv2_1", lambda: 3) == 3
+
+
+def test_a_fact_about_a_keras_model_is_computed_once_for_the_object():
+    one, other = load(small()), load(small())
+    assert [each.remembered("fact", "relu1", lambda n=n: n) for n, each in enumerate((one, other, one))] == [0, 1, 0]
 
 
 def test_layers_that_do_not_fit_the_size_are_not_listed(file):

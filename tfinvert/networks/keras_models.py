@@ -136,6 +136,9 @@ class KerasModel:
             log.warning("%s, so the model has one layer for all of the network", error)
             return self.build(layers)
 
+    def file(self, layers: tuple[str, ...]) -> None:
+        return None
+
     def connections(self, layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         return {}
 

@@ -18,6 +18,7 @@ from tfinvert.networks.layer import Layer
 from tfinvert.networks.names import SCORES
 from tfinvert.networks.onnx_files import OnnxFile
 from tfinvert.networks.source import Source
+from tfinvert.system.cache import remembered
 from tfinvert.system.errors import InputError
 from tfinvert.system.tensorflow import call_as_function, check_backend
 
@@ -109,6 +110,21 @@ class Network:
           InputError: there is no such layer, or the network cannot be converted.
         """
         return self._source.layer(name)
+
+    def remembered(self, what: str, layers: str | Iterable[str], compute: Callable[[], Any]) -> Any:
+        """A fact about layers, which is computed once for a network that is in the cache, whichever process is the first.
+
+        Args:
+          what: the fact, in a word; another word where it would be computed differently.
+          layers: names as for `layer`, one or several.
+          compute: gives the fact, of values that JSON has.
+        """
+        names = _names(layers)
+        key = (what, *names)
+        if key not in self.kept:
+            file = self._source.file(names)
+            self.kept[key] = compute() if file is None else remembered(file, " ".join(key), lambda _: compute())
+        return self.kept[key]
 
     def check(self, layers: str | Iterable[str]) -> None:
         """Raises InputError for layers that do not exist or do not fit, without a download or a conversion."""

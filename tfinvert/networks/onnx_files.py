@@ -188,6 +188,10 @@ class OnnxFile:
     def build_plain(self, layers: tuple[str, ...]) -> keras.Model:
         return OnnxFile(self.name, {**self._settings, "converter": "keras", "plain": True}).build(layers)
 
+    def file(self, layers: tuple[str, ...]) -> Path:
+        converted = self.convert(layers)
+        return converted.folder / (FILE if converted.converter == "keras" else "saved_model.pb")
+
     def provenance(self) -> dict[str, Any]:
         return {
             "network": self.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tfinvert.networks.heads import Head
@@ -55,6 +56,9 @@ class Source(Protocol):
 
     def build_plain(self, layers: tuple[str, ...]) -> keras.Model:
         """The same, of Keras layers with the network's own kernels, whichever way is faster."""
+
+    def file(self, layers: tuple[str, ...]) -> Path | None:
+        """A file of the converted network in the cache, another one where the features are others; None without a conversion."""
 
     def connections(self, layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         """As `Network.connections`."""

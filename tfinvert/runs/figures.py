@@ -63,12 +63,13 @@ def inversion(
 
 def mean_distances(network: Network, layers: Sequence[str]) -> dict[str, float]:
     """For each layer, how far apart the features of different images are: the quadrants of the sample photographs."""
-    key = ("mean_distances", *layers)
-    if key not in network.kept:
+
+    def compute() -> dict[str, float]:
         model = network.cut(layers)
         quadrants = (quadrant for name in images.SAMPLES for quadrant in _quadrants(name, network.size))
-        network.kept[key] = metrics.mean_pairwise_distances(features(model, quadrant[None]) for quadrant in quadrants)
-    return network.kept[key]
+        return metrics.mean_pairwise_distances(features(model, quadrant[None]) for quadrant in quadrants)
+
+    return network.remembered("mean_distances", layers, compute)
 
 
 def _quadrants(name: str, size: tuple[int, int]) -> np.ndarray:
