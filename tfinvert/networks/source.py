@@ -58,7 +58,7 @@ class Source(Protocol):
         """The same, of Keras layers with the network's own kernels, whichever way is faster."""
 
     def file(self, layers: tuple[str, ...]) -> Path | None:
-        """A file of the converted network in the cache, another one where the features are others; None without a conversion."""
+        """A file of the converted network in the cache, another one where features are others; None without a conversion."""
 
     def connections(self, layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         """As `Network.connections`."""
