@@ -10,6 +10,7 @@ from onnx import helper
 
 from tests.networks.keras_builder.conftest import build, compare, graph, images, node, numbers
 from tfinvert.networks import keras_builder
+from tfinvert.networks.keras_builder.rows import RowsDense
 from tfinvert.networks.onnx.operators import REMOVED, SUPPORTED
 from tfinvert.system.errors import InputError
 
@@ -283,7 +284,7 @@ def test_any_name_of_a_tensor_can_be_traced(name):
 @pytest.mark.parametrize(("outputs", "has_bias"), [(("y",), True), (("p", "y"), False)])
 def test_a_vector_that_is_added_to_a_product_is_a_bias_unless_the_product_is_wanted(outputs, has_bias):
     whole = graph(node("MatMul", "f w", "p"), node("Add", "b p", "y"), outputs=outputs, w=numbers(6, 5), b=numbers(5))
-    (dense,) = (layer for layer in compare(whole).layers if isinstance(layer, keras.layers.Dense))
+    (dense,) = (layer for layer in compare(whole).layers if isinstance(layer, RowsDense))
     assert dense.use_bias == has_bias
 
 

@@ -25,7 +25,7 @@ from tfinvert.networks.layer import Layer
 from tfinvert.system.cache import cache_folder
 from tfinvert.system.files import read_sealed, sha256, write_sealed
 
-FORMAT = 12  # raised when what is written into an entry changes
+FORMAT = 13  # raised when what is written into an entry changes
 DESCRIPTION = "layers.json"
 ABANDONED_SECONDS = 3600.0
 LARGEST_GB = 10.0  # of all entries together
