@@ -1,7 +1,7 @@
 """A network as a Keras model of real layers, which runs on every backend of Keras: one small function for each ONNX operator.
 
 The functions are in `convolutions`, `elementwise`, `matrices`, `parts`, `reductions`, `resizing` and `shapes`. `values` keeps
-the order of axes, and `layers` has what Keras has no layer for.
+the order of axes, `layers` has what Keras has no layer for, and `rows` the dense layer of tokens.
 """
 
 from __future__ import annotations
