@@ -38,11 +38,12 @@ class RowsDense(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """The rows times the matrix, plus the bias."""
-        kernel, transposed = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.transposed)
+        kernel = ops.convert_to_tensor(self.kernel)
         bias = ops.convert_to_tensor(self.bias) if self.use_bias else None
         if not weights_stay():
             product = ops.matmul(inputs, kernel[0, 0])
             return ops.add(product, bias) if self.use_bias else product
+        transposed = ops.convert_to_tensor(self.transposed)
 
         @ops.custom_gradient
         def convolved(rows: Any) -> Any:
